@@ -1,0 +1,22 @@
+/*
+ * codegen.h -- the one function that flen_codegen.so exports.
+ */
+#ifndef FL_BACKEND_CODEGEN_H
+#define FL_BACKEND_CODEGEN_H
+
+#include "ir/schedule.h"
+
+typedef struct fl_codegen_options {
+    const char *cpu;      /* "x86-64-v2", "x86-64-v3" or "x86-64-v4"; never NULL */
+    const char *emit;     /* "image"; or "llvm", "asm", "obj" for people */
+} fl_codegen_options;
+
+/*
+ * Generate code for every segment of g's schedule. The image is malloc'ed. FL_UNSUPPORTED reports each operator without
+ * an emitter by node, name and reason.
+ */
+typedef fl_status fl_codegen_fn(const fl_graph *g, const fl_codegen_options *options, void **image, size_t *size,
+                                fl_diag *dg);
+__attribute__((visibility("default"))) fl_codegen_fn fl_codegen;
+
+#endif

@@ -1,0 +1,103 @@
+/*
+ * model.h -- model.bin: one file, data only, never code.
+ *
+ * A stored (uncompressed) ZIP whose entries start at multiples of 4 KiB, ZIP64 where needed:
+ *   manifest.json     fl_manifest
+ *   model.onnx        the predict program before optimisation, with metadata; tables are external data in weights.bin
+ *   predict.onnx train.onnx prologue.onnx init.onnx    the optimised programs (absent ones are absent)
+ *   weights.bin       variables, each dense and contiguous at a multiple of 64 bytes, in the order of index.json
+ *   index.json        name, type, offset of each variable, and CRC-32C of each 1 MiB block of weights.bin
+ *   vocabulary.bin    once data has been seen (runtime/vocabulary.h); further entries by name
+ * What is checked when: DESIGN in ir/README.md, "model.bin".
+ */
+#ifndef FL_IR_MODEL_H
+#define FL_IR_MODEL_H
+
+#include "ir/graph.h"
+#include "ir/manifest.h"
+
+typedef enum fl_program { FL_PROGRAM_PREDICT, FL_PROGRAM_TRAIN, FL_PROGRAM_PROLOGUE, FL_PROGRAM_INIT, FL_N_PROGRAMS } fl_program;
+const char *fl_program_name(fl_program p); /* "predict" ... */
+
+typedef struct fl_model fl_model;
+
+/* ------------------------------------------------------------------------------------------------------ reading */
+
+enum { FL_MODEL_VERIFY_ALL = 1 }; /* check every block now, whatever the file's size */
+
+/*
+ * Map the file read-only and check it (container, index, manifest, graphs; all blocks of files up to 64 MB). Errors name the
+ * file and the part: not a model.bin, truncated, damaged, of a newer version. The model keeps the mapping until freed.
+ */
+FL_MUST_USE fl_status fl_model_open(const char *path, unsigned flags, fl_model **out, fl_diag *dg);
+void fl_model_free(fl_model *m); /* NULL is fine */
+
+fl_manifest *fl_model_manifest(fl_model *m);
+/*
+ * The program's graph, parsed on first use; *out NULL if the file has none. Its variables' data point into the mapping (NULL data for
+ * those without stored values). Borrowed.
+ */
+FL_MUST_USE fl_status fl_model_program(fl_model *m, fl_program p, const fl_graph **out, fl_diag *dg);
+/* The unoptimised predict program (model.onnx). */
+FL_MUST_USE fl_status fl_model_source(fl_model *m, const fl_graph **out, fl_diag *dg);
+/* Stored variables by index: name, type, and bytes in the mapping (dense). */
+uint32_t fl_model_n_variables(const fl_model *m);
+const fl_tensor *fl_model_variable(const fl_model *m, uint32_t i, const char **name);
+const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name); /* NULL if absent */
+/* Check the blocks of bytes [offset, offset + n) of variable `name`'s data that were not checked yet. */
+FL_MUST_USE fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg);
+/* A further entry's bytes in the mapping; NULL if absent. */
+const void *fl_model_entry(const fl_model *m, const char *name, size_t *n);
+/* Size of the file in bytes, and its path. */
+uint64_t fl_model_bytes(const fl_model *m);
+const char *fl_model_path(const fl_model *m);
+
+/* ------------------------------------------------------------------------------------------------------ writing */
+
+/* A variable to store: row i (dimension 0) starts at bytes + i * stride * element size; dense if stride is the row's size. */
+typedef struct fl_model_variable_source {
+    const char *name;
+    fl_type type; /* static */
+    const void *bytes; /* NULL: the variable has no values yet and is left out */
+    int64_t stride;    /* in elements */
+} fl_model_variable_source;
+
+typedef struct fl_model_entry_source {
+    const char *name;
+    const void *bytes;
+    size_t n;
+} fl_model_entry_source;
+
+typedef struct fl_model_content {
+    const fl_manifest *manifest;
+    const fl_graph *source;                  /* model.onnx; NULL: none */
+    const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: absent */
+    const fl_model_variable_source *variables;
+    uint32_t n_variables;
+    const fl_model_entry_source *entries;
+    uint32_t n_entries;
+} fl_model_content;
+
+/*
+ * Write aside (PATH.tmp.PID in the same folder), fsync, rename, fsync the folder: after a crash at any moment PATH is the
+ * old file or the new one. Memory: a few MiB. Failures remove the temporary file and are reported with the system's reason.
+ */
+FL_MUST_USE fl_status fl_model_save(const char *path, const fl_model_content *content, fl_diag *dg);
+
+/* -------------------------------------------------------------------------------------------- ONNX files (onnx.c) */
+
+typedef struct fl_onnx_options {
+    int64_t opset;              /* of domain ""; 0: 20 */
+    const char *external_location; /* variables' data go by reference to this name ... */
+    const uint64_t *external_offsets; /* ... at these offsets, by g->variables index; UINT64_MAX: inline */
+} fl_onnx_options;
+
+/* A ModelProto in malloc'ed memory. Fused nodes become calls of model-local functions with their bodies (ir/bodies.h). */
+FL_MUST_USE fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg);
+/*
+ * Read a ModelProto. `folder` is where external data may lie (NULL: none may); our own functions become fused nodes again.
+ * The bytes may be freed afterwards. Bounded: an iterative scan of depth and counts comes before protobuf-c.
+ */
+FL_MUST_USE fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);
+
+#endif

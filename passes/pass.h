@@ -1,0 +1,63 @@
+/*
+ * pass.h -- one signature for all passes, and the pipeline that runs them.
+ */
+#ifndef FL_PASSES_PASS_H
+#define FL_PASSES_PASS_H
+
+#include "ir/graph.h"
+
+#include <stdio.h>
+
+/* Facts that a pass may need and keep. The pipeline recomputes what is missing before a pass that needs it. */
+enum {
+    FL_FACT_ORDER = 1 << 0,  /* a node reads only earlier nodes (fl_graph_sort) */
+    FL_FACT_SHAPES = 1 << 1, /* every value has its type (fl_shape_infer) */
+};
+
+typedef struct fl_pass_ctx {
+    fl_arena scratch; /* emptied after each pass */
+    fl_diag *diag;
+    const char *arguments; /* text between the parentheses of `name(arguments)`; "" if none */
+    uint32_t n_changed;    /* the pass counts what it changed */
+} fl_pass_ctx;
+
+typedef fl_status fl_pass_fn(fl_graph *g, fl_pass_ctx *cx);
+
+typedef struct fl_pass {
+    const char *name;
+    fl_pass_fn *run;
+    uint32_t needs, keeps; /* facts */
+    const char *what;      /* one line for --list-passes */
+} fl_pass;
+
+/* All passes, in the order of passes.def. */
+const fl_pass *fl_pass_list(uint32_t *n);
+
+/* Default pipelines as text. `train` starts from a forward graph and ends scheduled; `predict` likewise. */
+extern const char *const fl_pipeline_train;
+extern const char *const fl_pipeline_predict;
+/* The same up to before `segment`: what `--stage=optimised` shows; and up to `differentiate`: `--stage=train`. */
+
+typedef struct fl_pipeline_options {
+    const char *passes;        /* "a,b(c=1),d" */
+    const char *disable;       /* names, comma-separated; NULL: none */
+    const char *stop_after;    /* a name; NULL: none */
+    const char *print_before, *print_after; /* a name or "all"; NULL: none */
+    bool print_after_change, verify_each, time_passes, stats;
+    const char *reproducer;    /* file for the graph before a failing pass; NULL: none */
+    FILE *log;                 /* where prints, times and statistics go */
+} fl_pipeline_options;
+
+/* Runs the passes on g. On failure g is whatever the failing pass left; the reproducer holds what it started from. */
+FL_MUST_USE fl_status fl_pipeline_run(fl_graph *g, const fl_pipeline_options *options, fl_diag *dg);
+
+/* From a forward graph with loss and parameters: fresh graphs of the other programs. */
+FL_MUST_USE fl_status fl_build_init_program(const fl_graph *forward, fl_graph **out, fl_diag *dg);
+/* Moves what depends on variables alone out of `predict` into a program of its own; see passes/hoist_prologue.c. */
+FL_MUST_USE fl_status fl_build_prologue(fl_graph *predict, fl_graph **prologue, fl_diag *dg);
+
+#define FL_PASS(name, fn, needs, keeps, what) fl_pass_fn fl_pass_##fn;
+#include "passes/passes.def"
+#undef FL_PASS
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * abi.h -- all that generated code knows of the process it runs in.
+ *
+ * Offsets into these structures are baked into cached code: a change here must change FL_ABI_VERSION.
+ */
+#ifndef FL_RUNTIME_ABI_H
+#define FL_RUNTIME_ABI_H
+
+#include <stdint.h>
+
+#define FL_ABI_VERSION 1
+
+typedef struct fl_ctx {
+    void *const *buffer;   /* one per fl_buffer of the program's schedule */
+    const int64_t *stride; /* elements between rows, one per buffer */
+    const int64_t *dim;    /* extents, one per symbol of the program's graph */
+} fl_ctx;
+
+/*
+ * A segment. `scratch` is private to the calling worker, 64-byte aligned. [begin, end): rows, slots, or (0, 1).
+ * Reads and writes only what the schedule says; keeps no state; cannot fail.
+ */
+typedef void fl_segment_fn(const fl_ctx *ctx, void *scratch, int64_t begin, int64_t end);
+
+#endif
