@@ -165,13 +165,14 @@ typedef struct fl_graph {
     const char **meta_keys, **meta_values;
     uint32_t n_meta, meta_keys_capacity, meta_values_capacity;
 
-    const fl_schedule *schedule; /* after `schedule`; NULL before */
+    struct fl_name_table *name_table; /* names to values; private to graph.c */
+    const fl_schedule *schedule;      /* after `plan-memory`; NULL before */
 } fl_graph;
 
 /* NULL if out of memory. */
 fl_graph *fl_graph_new(const char *name);
 void fl_graph_free(fl_graph *g); /* NULL is fine */
-/* A deep copy (tensor bytes are shared with the original's owner only if not in its arena: they are copied). */
+/* A deep copy without the schedule; stored data of variables (often mapped) is shared, constants are copied. */
 fl_graph *fl_graph_clone(const fl_graph *g);
 /* FL_NO_MEMORY (reported) if any builder failed, else FL_OK. */
 FL_MUST_USE fl_status fl_graph_ok(const fl_graph *g, fl_diag *dg);
