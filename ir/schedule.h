@@ -15,6 +15,10 @@
 /* At most so many rows in one call of a FL_DOMAIN_ROWS segment; scratch is sized for it. */
 #define FL_TILE_ROWS 64
 
+/* What UniqueRows and MergeRows need at the start of the scratch of their segment. */
+#define FL_HASH_BYTES     64
+#define FL_HASH_ROW_BYTES 32
+
 typedef enum fl_domain {
     FL_DOMAIN_ONE,  /* one call, (0, 1): scalars, small vectors, sums over the batch, serial work */
     FL_DOMAIN_ROWS, /* rows [begin, end) of dimension 0, whose extent is `dim`; end - begin <= FL_TILE_ROWS */
@@ -29,7 +33,10 @@ typedef struct fl_segment {
     uint32_t phase;
     fl_id *nodes; /* in order */
     uint32_t n_nodes;
-    /* Scratch of one worker: bytes + row_bytes * extent of dimension 0 of the UniqueRows index (hash tables). */
+    /*
+     * Scratch of one worker: bytes + row_bytes * extent of dimension 0 of the UniqueRows index, or of D' for MergeRows
+     * (hash tables: the segment of such a node has it to itself, row_bytes = FL_HASH_ROW_BYTES, bytes = FL_HASH_BYTES more).
+     */
     int64_t scratch_bytes, scratch_row_bytes;
     fl_dim scratch_dim; /* the dimension that scratch_row_bytes counts; 0 if none */
 } fl_segment;
@@ -45,7 +52,15 @@ typedef enum fl_storage_kind {
  *     base + (offset + i * row_stride + j) * size of its dtype
  * with base = ctx->buffer[buffer] or the scratch. Values of rank 0 and of FL_DOMAIN_ONE vectors [n] are one row:
  * element j lies at base + (offset + j) * size. Views (Reshape, Split, Concat's operands, ...) share their owner's buffer.
- * FL_STRIDE_OF_BUFFER: the stride is ctx->stride[buffer] at run time (variables lie in records).
+ * FL_STRIDE_OF_BUFFER: the stride is ctx->stride[buffer] at run time (variables lie in records). Generated code takes
+ * it for any variable; it is meant for tables, their optimiser state and whatever else Gather or ScatterND address by
+ * row. A variable of rank 1 with that stride is read element by element: small ones (biases) are better given
+ * row_stride 1 and kept dense by the runtime. Rank 1 values that are no variables: element i lies at offset + i *
+ * row_stride if their dimension is a symbol, at offset + i if it is static.
+ *
+ * A view (Reshape, Split, Slice, Concat's operands, Identity, ...) costs nothing where its storage says the same bytes as its
+ * input's: same buffer, fitting offset and stride; elsewhere it is emitted as a copy. The output of ScatterND has the storage
+ * of its first operand. A variable's next value has the variable's storage.
  */
 typedef struct fl_storage {
     fl_storage_kind kind;
