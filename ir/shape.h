@@ -12,12 +12,21 @@
  * must be compatible: the more exact one wins.
  */
 FL_MUST_USE fl_status fl_shape_infer_node(fl_graph *g, fl_id node, fl_diag *dg);
-/* All nodes, in order. */
+/* All nodes, in order; every failure is reported, the first one's status returned. */
 FL_MUST_USE fl_status fl_shape_infer(fl_graph *g, fl_diag *dg);
 
 /* numpy's broadcast of two shapes into *out; false if they do not fit. Equal symbols fit; a symbol fits 1. */
 bool fl_shape_broadcast(const fl_type *a, const fl_type *b, fl_type *out);
-/* "float[batch,32]" into `text`; cut to `size`. */
+/*
+ * The text of a type as ONNX writes it, cut to `size`: "float[batch,32]", "float" for a scalar, "float[]" if the shape is
+ * unknown, "undefined" if nothing is known.
+ */
 void fl_type_print(const fl_graph *g, const fl_type *t, char *text, size_t size);
+
+/*
+ * Some symbols stand for products, such as the B*S elements of UniqueRows' order: the factors of `dim` into out
+ * (numbers and symbols that are no products); returns how many. A dimension that is no product has one factor, itself.
+ */
+uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]);
 
 #endif
