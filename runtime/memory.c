@@ -1,0 +1,84 @@
+#include "runtime/memory.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+bool fl_pages_alloc(fl_pages *p, size_t size)
+{
+    memset(p, 0, sizeof *p);
+    if (size == 0)
+        return true;
+    /* Below two huge pages small ones serve; above, one more leaves room to align. */
+    size_t slack = size >= HUGE_PAGE ? (size_t)HUGE_PAGE : 0;
+    if (size > SIZE_MAX - slack - 4096)
+        return false;
+    size_t mapped = (size + slack + 4095) & ~(size_t)4095;
+    void *m = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED)
+        return false;
+    uintptr_t at = (uintptr_t)m;
+    if (slack) {
+        at = (at + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+        (void)madvise((void *)at, size, MADV_HUGEPAGE); /* a wish: small pages work as well */
+    }
+    *p = (fl_pages){(void *)at, size, m, mapped};
+    return true;
+}
+
+void fl_pages_free(fl_pages *p)
+{
+    if (p->mapping)
+        munmap(p->mapping, p->mapped);
+    memset(p, 0, sizeof *p);
+}
+
+/* The number after `key` in a file of "key number" lines, or the file's first number if key is NULL; 0 if there is none. */
+static uint64_t number_in_file(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "re");
+    char line[256];
+    uint64_t found = 0;
+
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof line, f)) {
+        size_t n = key ? strlen(key) : 0;
+        if (key && strncmp(line, key, n) != 0)
+            continue;
+        found = strtoull(line + n, NULL, 10);
+        break;
+    }
+    fclose(f);
+    return found;
+}
+
+size_t fl_memory_available(void)
+{
+    uint64_t available = number_in_file("/proc/meminfo", "MemAvailable:") * 1024;
+    static const char *const limits[][2] = {
+        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+        {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
+    };
+
+    for (size_t i = 0; i < FL_COUNT(limits); i++) {
+        uint64_t limit = number_in_file(limits[i][0], NULL), used = number_in_file(limits[i][1], NULL);
+        if (limit == 0 || limit >= UINT64_MAX / 4) /* "max", or version 1's way of saying so */
+            continue;
+        uint64_t left = limit > used ? limit - used : 0;
+        if (available == 0 || left < available)
+            available = left;
+    }
+    return (size_t)available;
+}
+
+size_t fl_memory_peak(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (size_t)u.ru_maxrss * 1024 : 0;
+}

@@ -1,0 +1,597 @@
+/*
+ * native.c -- how a schedule runs.
+ *
+ * Every phase is a list of tasks: for each of its segments as many as its domain is cut into. Workers draw task numbers
+ * from the phase's counter until none is left, and meet at a barrier. Which worker gets which task depends on
+ * timing; what a task computes does not, so neither do results. One worker draws nothing and meets nobody: it calls
+ * the segments one after the other.
+ */
+#include "runtime/native.h"
+
+#include "runtime/memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below so many rows a step is over before a second worker is awake. */
+#define SERIAL_ROWS 128
+
+typedef struct input_symbol {
+    uint32_t symbol;
+    int64_t max, was; /* extent that memory was taken for, and before it grew */
+} input_symbol;
+
+/* Where an output's elements are when the phases are over. */
+typedef struct output_copy {
+    const uint8_t *bytes; /* of storage NONE: dense constant; else NULL */
+    uint32_t buffer;
+    int64_t offset, row_stride; /* in elements; row_stride FL_STRIDE_OF_BUFFER as in the schedule */
+    bool one_row;               /* elements lie side by side whatever the shape says */
+} output_copy;
+
+/* A counter in a cache line of its own. */
+typedef struct phase_counter {
+    _Alignas(64) _Atomic int64_t next;
+} phase_counter;
+
+typedef struct native_engine {
+    fl_engine base; /* first: the engine's address is this struct's */
+    const fl_graph *g;
+    const fl_schedule *schedule;
+    fl_image *code;
+    fl_segment_fn **functions; /* [n_segments] */
+    fl_pool *pool;
+    uint32_t n_workers;
+    fl_arena memory; /* everything below that is not pages */
+    void **buffer;
+    int64_t *stride, *dim;
+    fl_ctx ctx;
+    input_symbol *symbols; /* those that a run binds */
+    uint32_t n_symbols;
+    uint32_t *phase_first;  /* [n_phases + 1]: segments of a phase */
+    int64_t *tasks;         /* [n_segments] of this run */
+    int64_t *phase_tasks;   /* [n_phases] */
+    phase_counter *counter; /* [n_phases] */
+    output_copy *outputs;   /* [n_outputs] */
+    size_t *offset;         /* [n_buffers] of arena buffers */
+    fl_pages pages;         /* arena, then scratch of each worker */
+    size_t arena_bytes, scratch_bytes;
+} native_engine;
+
+static native_engine *native_of(fl_engine *e)
+{
+    return (native_engine *)e;
+}
+
+/* ------------------------------------------------------------------------------------------------ extents */
+
+static int64_t extent(const native_engine *n, fl_dim d)
+{
+    return FL_DIM_IS_SYM(d) ? n->dim[FL_SYM_OF_DIM(d)] : d;
+}
+
+/* Capacities follow from the extents of inputs; symbols may count others' capacities, declared earlier or later. */
+static void bind_capacities(native_engine *n)
+{
+    const fl_schedule *s = n->schedule;
+
+    for (uint32_t i = 0; i < s->n_capacity; i++)
+        if (s->capacity[i].n_dims > 0)
+            n->dim[i] = -1;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < s->n_capacity; i++) {
+            if (s->capacity[i].n_dims == 0 || n->dim[i] >= 0)
+                continue;
+            int64_t product = 1;
+            for (uint32_t k = 0; k < s->capacity[i].n_dims && product >= 0; k++) {
+                int64_t d = extent(n, s->capacity[i].dims[k]);
+                if (d < 0 || __builtin_mul_overflow(product, d, &product))
+                    product = -1;
+            }
+            n->dim[i] = product;
+            changed |= product >= 0;
+        }
+    }
+}
+
+/* Set n->dim to a variable's symbols, so that `auto` tables have their extent. */
+static fl_status bind_variable(native_engine *n, const fl_value *v, const fl_var *var, fl_diag *dg)
+{
+    bool fits = var && var->type.dtype == v->type.dtype && var->type.rank == v->type.rank;
+
+    for (int d = 0; fits && d < v->type.rank; d++) {
+        if (FL_DIM_IS_SYM(v->type.dims[d]))
+            n->dim[FL_SYM_OF_DIM(v->type.dims[d])] = var->type.dims[d];
+        else
+            fits = v->type.dims[d] == var->type.dims[d];
+    }
+    return fits ? FL_OK
+                : fl_error(dg, FL_E_STORE, FL_NOWHERE, "variable \"%s\" of program \"%s\" %s", v->name, n->g->name,
+                           var ? "has another type in the session" : "is not in the session");
+}
+
+/* ------------------------------------------------------------------------------------------------- memory */
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* Bytes of an arena buffer at the extents in n->dim; SIZE_MAX if they are beyond any memory. */
+static size_t buffer_bytes(const native_engine *n, const fl_buffer *b)
+{
+    int64_t rows = extent(n, b->rows), bytes = 0;
+
+    if (rows < 0 || __builtin_mul_overflow(rows, b->row_elements, &bytes) ||
+        __builtin_mul_overflow(bytes, (int64_t)fl_dtype_size(b->dtype), &bytes) || bytes > INT64_MAX / 4)
+        return SIZE_MAX;
+    return round_up((size_t)bytes, 64);
+}
+
+typedef struct placed {
+    size_t begin, bytes;
+    uint32_t buffer;
+} placed;
+
+static int larger_first(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->buffer < y->buffer ? -1 : 1;
+}
+
+static int lower_first(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+/*
+ * Offsets of the arena's buffers: largest first, each at the lowest place that nothing alive at the same time
+ * covers. Sizes are known only here, because extents are.
+ */
+static fl_status place_buffers(native_engine *n, size_t *total, fl_diag *dg)
+{
+    const fl_schedule *s = n->schedule;
+    placed *list = calloc((size_t)s->n_buffers + 1, sizeof *list);
+    placed *near = calloc((size_t)s->n_buffers + 1, sizeof *near);
+    uint32_t n_list = 0;
+    fl_status status = list && near ? FL_OK : fl_out_of_memory(dg);
+
+    *total = 0;
+    for (uint32_t i = 0; status == FL_OK && i < s->n_buffers; i++) {
+        if (s->buffers[i].kind != FL_BUFFER_ARENA)
+            continue;
+        list[n_list] = (placed){0, buffer_bytes(n, &s->buffers[i]), i};
+        if (list[n_list++].bytes == SIZE_MAX)
+            status = fl_error(dg, FL_E_NO_MEMORY, FL_NOWHERE, "value \"%s\" is larger than any memory",
+                              n->g->values[s->buffers[i].value].name);
+    }
+    if (status == FL_OK)
+        qsort(list, n_list, sizeof *list, larger_first);
+    for (uint32_t i = 0; status == FL_OK && i < n_list; i++) {
+        const fl_buffer *b = &s->buffers[list[i].buffer];
+        uint32_t n_near = 0;
+        for (uint32_t k = 0; k < i; k++) {
+            const fl_buffer *c = &s->buffers[list[k].buffer];
+            if (c->first_phase <= b->last_phase && b->first_phase <= c->last_phase)
+                near[n_near++] = list[k];
+        }
+        qsort(near, n_near, sizeof *near, lower_first);
+        size_t at = 0;
+        for (uint32_t k = 0; k < n_near && near[k].begin < at + list[i].bytes; k++)
+            if (near[k].begin + near[k].bytes > at)
+                at = near[k].begin + near[k].bytes;
+        list[i].begin = at;
+        n->offset[list[i].buffer] = at;
+        if (at + list[i].bytes > *total)
+            *total = at + list[i].bytes;
+    }
+    free(list);
+    free(near);
+    return status;
+}
+
+/* (Re)allocate for the extents in n->symbols[].max. */
+static fl_status take_memory(native_engine *n, fl_diag *dg)
+{
+    const fl_schedule *s = n->schedule;
+    size_t arena = 0, scratch = 64;
+    fl_pages pages;
+
+    for (uint32_t i = 0; i < n->n_symbols; i++)
+        n->dim[n->symbols[i].symbol] = n->symbols[i].max;
+    bind_capacities(n);
+    FL_TRY(place_buffers(n, &arena, dg));
+    for (uint32_t i = 0; i < s->n_segments; i++) {
+        const fl_segment *seg = &s->segments[i];
+        int64_t rows = seg->scratch_dim == 0 ? 0 : extent(n, seg->scratch_dim);
+        int64_t bytes;
+        if (__builtin_mul_overflow(seg->scratch_row_bytes, rows > 0 ? rows : 0, &bytes) ||
+            bytes > INT64_MAX / 4 - seg->scratch_bytes)
+            return fl_out_of_memory(dg);
+        if ((size_t)(bytes + seg->scratch_bytes) > scratch)
+            scratch = (size_t)(bytes + seg->scratch_bytes);
+    }
+    scratch = round_up(scratch, 4096);
+    arena = round_up(arena, 4096);
+    if (!fl_pages_alloc(&pages, arena + scratch * n->n_workers))
+        return fl_out_of_memory(dg);
+    fl_pages_free(&n->pages);
+    n->pages = pages;
+    n->arena_bytes = arena;
+    n->scratch_bytes = scratch;
+    for (uint32_t i = 0; i < s->n_buffers; i++)
+        if (s->buffers[i].kind == FL_BUFFER_ARENA)
+            n->buffer[i] = (uint8_t *)pages.bytes + n->offset[i];
+    return FL_OK;
+}
+
+static void *scratch_of(const native_engine *n, uint32_t worker)
+{
+    return (uint8_t *)n->pages.bytes + n->arena_bytes + n->scratch_bytes * worker;
+}
+
+/* ---------------------------------------------------------------------------------------------------- run */
+
+static int64_t tasks_of(const native_engine *n, const fl_segment *s)
+{
+    switch (s->domain) {
+    case FL_DOMAIN_ONE:
+        return 1;
+    case FL_DOMAIN_ROWS:
+        return (extent(n, s->dim) + FL_TILE_ROWS - 1) / FL_TILE_ROWS;
+    case FL_DOMAIN_SLOTS:
+        return extent(n, s->dim);
+    }
+    return 0;
+}
+
+static void run_task(const native_engine *n, uint32_t segment, int64_t task, void *scratch)
+{
+    const fl_segment *s = &n->schedule->segments[segment];
+    int64_t begin = task, end = task + 1;
+
+    if (s->domain == FL_DOMAIN_ROWS) {
+        int64_t rows = extent(n, s->dim);
+        begin = task * FL_TILE_ROWS;
+        end = begin + FL_TILE_ROWS < rows ? begin + FL_TILE_ROWS : rows;
+    }
+    n->functions[segment](&n->ctx, scratch, begin, end);
+}
+
+static void run_alone(const native_engine *n)
+{
+    void *scratch = scratch_of(n, 0);
+
+    for (uint32_t i = 0; i < n->schedule->n_segments; i++)
+        for (int64_t t = 0; t < n->tasks[i]; t++)
+            run_task(n, i, t, scratch);
+}
+
+static void run_as_worker(void *arg, uint32_t worker)
+{
+    native_engine *n = arg;
+    void *scratch = scratch_of(n, worker);
+
+    for (uint32_t p = 0; p < n->schedule->n_phases; p++) {
+        int64_t total = n->phase_tasks[p], base = 0;
+        uint32_t segment = n->phase_first[p];
+        for (;;) {
+            int64_t t = atomic_fetch_add_explicit(&n->counter[p].next, 1, memory_order_relaxed);
+            if (t >= total)
+                break;
+            /* Task numbers only grow, so the segment is found by going on from the last one. */
+            while (t - base >= n->tasks[segment])
+                base += n->tasks[segment++];
+            run_task(n, segment, t - base, scratch);
+        }
+        if (p + 1 < n->schedule->n_phases)
+            fl_pool_barrier(n->pool);
+    }
+}
+
+/* Extents of this run; larger ones than memory was taken for take more, with room for growth. */
+static fl_status bind_run(native_engine *n, const fl_run *run, fl_diag *dg)
+{
+    bool grows = false;
+
+    for (uint32_t i = 0; i < n->n_symbols; i++) {
+        input_symbol *s = &n->symbols[i];
+        int64_t d = run->dims[s->symbol];
+        if (d < 0)
+            return fl_error(dg, FL_E_RUN_ARGUMENTS, FL_NOWHERE, "dimension \"%s\" of program \"%s\" cannot be %lld",
+                            n->g->symbols[s->symbol], n->g->name, (long long)d);
+        s->was = s->max;
+        if (d > s->max) {
+            s->max = s->max > 0 && d < s->max + s->max / 2 ? s->max + s->max / 2 : d;
+            grows = true;
+        }
+    }
+    if (grows) {
+        fl_status status = take_memory(n, dg);
+        if (status != FL_OK) {
+            for (uint32_t i = 0; i < n->n_symbols; i++)
+                n->symbols[i].max = n->symbols[i].was;
+            return status;
+        }
+    }
+    for (uint32_t i = 0; i < n->n_symbols; i++)
+        n->dim[n->symbols[i].symbol] = run->dims[n->symbols[i].symbol];
+    bind_capacities(n);
+    return FL_OK;
+}
+
+static void copy_output(const native_engine *n, const output_copy *c, fl_id value, uint8_t *to)
+{
+    const fl_type *t = &n->g->values[value].type;
+    size_t size = fl_dtype_size(t->dtype), row = size;
+    int64_t rows = t->rank > 0 ? extent(n, t->dims[0]) : 1;
+
+    for (int d = 1; d < t->rank; d++)
+        row *= (size_t)extent(n, t->dims[d]);
+    if (c->bytes) {
+        memcpy(to, c->bytes, row * (size_t)rows);
+        return;
+    }
+    const uint8_t *from = (const uint8_t *)n->buffer[c->buffer] + c->offset * (int64_t)size;
+    int64_t stride = c->row_stride == FL_STRIDE_OF_BUFFER ? n->stride[c->buffer] : c->row_stride;
+    if (c->one_row || (size_t)stride * size == row) {
+        memcpy(to, from, row * (size_t)rows);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(to + (size_t)i * row, from + i * stride * (int64_t)size, row);
+}
+
+static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
+{
+    native_engine *n = native_of(e);
+    const fl_schedule *s = n->schedule;
+    int64_t most = 0;
+
+    FL_TRY(bind_run(n, run, dg));
+    for (uint32_t i = 0; i < s->n_buffers; i++)
+        if (s->buffers[i].kind == FL_BUFFER_INPUT)
+            for (uint32_t k = 0; k < n->g->n_inputs; k++)
+                if (n->g->inputs[k] == s->buffers[i].value)
+                    n->buffer[i] = (void *)(uintptr_t)run->inputs[k]; /* code does not write there */
+    for (uint32_t p = 0; p < s->n_phases; p++) {
+        n->phase_tasks[p] = 0;
+        atomic_store_explicit(&n->counter[p].next, 0, memory_order_relaxed);
+        for (uint32_t i = n->phase_first[p]; i < n->phase_first[p + 1]; i++) {
+            n->tasks[i] = tasks_of(n, &s->segments[i]);
+            n->phase_tasks[p] += n->tasks[i];
+            if (s->segments[i].domain == FL_DOMAIN_ROWS && extent(n, s->segments[i].dim) > most)
+                most = extent(n, s->segments[i].dim);
+        }
+    }
+    if (n->n_workers == 1 || most < SERIAL_ROWS)
+        run_alone(n);
+    else
+        fl_pool_run(n->pool, run_as_worker, n);
+    if (run->outputs)
+        for (uint32_t i = 0; i < n->g->n_outputs; i++)
+            if (run->outputs[i])
+                copy_output(n, &n->outputs[i], n->g->outputs[i], run->outputs[i]);
+    return FL_OK;
+}
+
+static fl_status native_nothing(fl_engine *e, fl_diag *dg)
+{
+    (void)e; /* variables are used where they lie */
+    (void)dg;
+    return FL_OK;
+}
+
+static void native_free(fl_engine *e)
+{
+    if (!e)
+        return;
+    native_engine *n = native_of(e);
+    fl_pages_free(&n->pages);
+    fl_image_free(n->code);
+    fl_arena_deinit(&n->memory);
+    free(n);
+}
+
+size_t fl_native_engine_bytes(const fl_engine *e)
+{
+    return ((const native_engine *)e)->pages.size;
+}
+
+/* -------------------------------------------------------------------------------------------------- setup */
+
+static int64_t row_elements_of(const native_engine *n, const fl_type *t)
+{
+    int64_t elements = 1;
+    for (int d = 1; d < t->rank; d++)
+        elements *= extent(n, t->dims[d]);
+    return elements;
+}
+
+static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag *dg)
+{
+    const fl_schedule *s = n->schedule;
+
+    for (uint32_t i = 0; i < n->g->n_variables; i++) {
+        const fl_value *v = &n->g->values[n->g->variables[i]];
+        if (v->name && v->kind == FL_VALUE_VARIABLE)
+            FL_TRY(bind_variable(n, v, fl_store_find(store, v->name), dg));
+    }
+    for (uint32_t i = 0; i < s->n_buffers; i++) {
+        const fl_buffer *b = &s->buffers[i];
+        const fl_value *v = &n->g->values[b->value];
+        switch (b->kind) {
+        case FL_BUFFER_INPUT:
+            n->stride[i] = row_elements_of(n, &v->type);
+            break;
+        case FL_BUFFER_VARIABLE: {
+            const fl_var *var = fl_store_find(store, v->name);
+            n->buffer[i] = var->data;
+            n->stride[i] = var->stride;
+            break;
+        }
+        case FL_BUFFER_CONSTANT: {
+            const fl_tensor *t = fl_value_tensor(n->g, b->value);
+            FL_ASSERT(t && t->bytes);
+            n->buffer[i] = (void *)(uintptr_t)t->bytes; /* code does not write there */
+            n->stride[i] = row_elements_of(n, &v->type);
+            break;
+        }
+        case FL_BUFFER_ARENA:
+            n->stride[i] = b->row_elements;
+            break;
+        }
+    }
+    return FL_OK;
+}
+
+/* A constant that is an output: its elements, dense; NULL if it is none (or memory is out). */
+static const uint8_t *constant_bytes(native_engine *n, fl_id value)
+{
+    const fl_type *t = &n->g->values[value].type;
+    const fl_tensor *tensor = fl_value_tensor(n->g, value);
+    double scalar;
+
+    if (tensor)
+        return tensor->bytes;
+    if (!fl_value_scalar(n->g, value, &scalar))
+        return NULL;
+    uint8_t *bytes = fl_arena_calloc(&n->memory, 1, 16);
+    float narrow = (float)scalar;
+    int64_t whole = (int64_t)scalar;
+    if (!bytes)
+        return NULL;
+    if (t->dtype == FL_FLOAT)
+        memcpy(bytes, &narrow, sizeof narrow);
+    else if (t->dtype == FL_DOUBLE)
+        memcpy(bytes, &scalar, sizeof scalar);
+    else
+        memcpy(bytes, &whole, sizeof whole); /* little-endian: the low bytes are a smaller type's */
+    return bytes;
+}
+
+static fl_status setup_outputs(native_engine *n, fl_diag *dg)
+{
+    const fl_schedule *s = n->schedule;
+
+    for (uint32_t i = 0; i < n->g->n_outputs; i++) {
+        const fl_storage *at = &s->storage[n->g->outputs[i]];
+        const fl_value *v = &n->g->values[n->g->outputs[i]];
+        output_copy *c = &n->outputs[i];
+        if (at->kind == FL_STORAGE_BUFFER) {
+            const fl_buffer *b = &s->buffers[at->buffer];
+            bool vector = v->type.rank == 1 && !FL_DIM_IS_SYM(v->type.dims[0]) && b->kind != FL_BUFFER_VARIABLE;
+            *c = (output_copy){NULL, at->buffer, at->offset, at->row_stride, v->type.rank == 0 || vector};
+            continue;
+        }
+        c->bytes = at->kind == FL_STORAGE_NONE ? constant_bytes(n, n->g->outputs[i]) : NULL;
+        if (!c->bytes)
+            return fl_error(dg, FL_E_STORE, FL_NOWHERE, "output \"%s\" of program \"%s\" has no place in memory", v->name,
+                            n->g->name);
+    }
+    return FL_OK;
+}
+
+/* Symbols of inputs are what a run binds. */
+static fl_status setup_symbols(native_engine *n, const int64_t *max_dims)
+{
+    const fl_graph *g = n->g;
+    bool *seen = fl_arena_calloc(&n->memory, g->n_symbols + 1, sizeof *seen);
+
+    n->symbols = fl_arena_new(&n->memory, input_symbol, g->n_symbols + 1);
+    if (!seen || !n->symbols)
+        return FL_NO_MEMORY;
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        const fl_type *t = &g->values[g->inputs[i]].type;
+        for (int d = 0; d < t->rank; d++) {
+            if (!FL_DIM_IS_SYM(t->dims[d]) || seen[FL_SYM_OF_DIM(t->dims[d])])
+                continue;
+            uint32_t symbol = FL_SYM_OF_DIM(t->dims[d]);
+            seen[symbol] = true;
+            n->symbols[n->n_symbols++] = (input_symbol){symbol, max_dims && max_dims[symbol] > 0 ? max_dims[symbol] : 0, 0};
+        }
+    }
+    return FL_OK;
+}
+
+static fl_status setup(native_engine *n, const fl_store *store, const fl_native_options *options, fl_diag *dg)
+{
+    const fl_schedule *s = n->schedule;
+    fl_arena *a = &n->memory;
+
+    n->buffer = fl_arena_new(a, void *, s->n_buffers + 1);
+    n->stride = fl_arena_new(a, int64_t, s->n_buffers + 1);
+    n->dim = fl_arena_new(a, int64_t, n->g->n_symbols + 1);
+    n->phase_first = fl_arena_new(a, uint32_t, s->n_phases + 1);
+    n->tasks = fl_arena_new(a, int64_t, s->n_segments + 1);
+    n->phase_tasks = fl_arena_new(a, int64_t, s->n_phases + 1);
+    n->outputs = fl_arena_new(a, output_copy, n->g->n_outputs + 1);
+    n->offset = fl_arena_new(a, size_t, s->n_buffers + 1);
+    uint8_t *counters = fl_arena_calloc(a, s->n_phases + 2, sizeof(phase_counter));
+    if (a->failed || setup_symbols(n, options ? options->max_dims : NULL) != FL_OK)
+        return fl_out_of_memory(dg);
+    n->counter = (phase_counter *)(((uintptr_t)counters + 63) & ~(uintptr_t)63);
+    for (uint32_t p = 0, i = 0; p < s->n_phases; p++) {
+        while (i < s->n_segments && s->segments[i].phase <= p)
+            i++;
+        n->phase_first[p + 1] = i;
+    }
+    n->pool = options ? options->pool : NULL;
+    n->n_workers = n->pool ? fl_pool_size(n->pool) : 1;
+    n->ctx = (fl_ctx){n->buffer, n->stride, n->dim};
+    FL_TRY(setup_buffers(n, store, dg));
+    FL_TRY(setup_outputs(n, dg));
+    return take_memory(n, dg);
+}
+
+fl_status fl_native_engine_from(const fl_graph *g, const fl_store *store, fl_segment_fn *const *functions,
+                                const fl_native_options *options, fl_engine **out, fl_diag *dg)
+{
+    native_engine *n = calloc(1, sizeof *n);
+
+    if (!n)
+        return fl_out_of_memory(dg);
+    FL_ASSERT(g->schedule);
+    fl_arena_init(&n->memory);
+    n->base = (fl_engine){native_run, native_nothing, native_nothing, native_free};
+    n->g = g;
+    n->schedule = g->schedule;
+    n->functions = fl_arena_new(&n->memory, fl_segment_fn *, g->schedule->n_segments + 1);
+    if (n->functions && functions)
+        memcpy(n->functions, functions, g->schedule->n_segments * sizeof *functions);
+    fl_status status = n->functions ? setup(n, store, options, dg) : fl_out_of_memory(dg);
+    if (status != FL_OK) {
+        native_free(&n->base);
+        return status;
+    }
+    *out = &n->base;
+    return FL_OK;
+}
+
+fl_status fl_native_engine_new(const fl_graph *g, const fl_store *store, fl_image *code, const fl_native_options *options,
+                               fl_engine **out, fl_diag *dg)
+{
+    const fl_schedule *s = g->schedule;
+    fl_segment_fn **functions = calloc((size_t)s->n_segments + 1, sizeof *functions);
+    fl_status status = functions ? FL_OK : fl_out_of_memory(dg);
+
+    for (uint32_t i = 0; status == FL_OK && i < s->n_segments; i++) {
+        functions[i] = fl_image_find(code, s->segments[i].symbol);
+        if (!functions[i])
+            status = fl_error(dg, FL_E_CODE_IMAGE, FL_NOWHERE, "the code of program \"%s\" has no function \"%s\"", g->name,
+                              s->segments[i].symbol);
+    }
+    if (status == FL_OK)
+        status = fl_native_engine_from(g, store, functions, options, out, dg);
+    free(functions);
+    if (status == FL_OK)
+        native_of(*out)->code = code;
+    else
+        fl_image_free(code);
+    return status;
+}
