@@ -1,0 +1,184 @@
+#include "passes/rewrite.h"
+
+#include <string.h>
+
+bool fl_value_is_output(const fl_graph *g, fl_id value)
+{
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (g->outputs[i] == value)
+            return true;
+    return false;
+}
+
+bool fl_value_is_next(const fl_graph *g, fl_id value)
+{
+    for (uint32_t i = 0; i < g->n_updates; i++)
+        if (g->updates[i].next == value)
+            return true;
+    return false;
+}
+
+/* `old`, an output, gives its name to `with`, a node's result, and takes another. */
+static void hand_name(fl_graph *g, fl_id old, fl_id with)
+{
+    const char *name = g->values[old].name, *spare = g->values[with].name;
+    g->values[old].name = NULL;
+    g->values[with].name = NULL;
+    fl_value_rename(g, with, name);
+    fl_value_rename(g, old, fl_graph_fresh_name(g, spare));
+}
+
+bool fl_rewrite_value(fl_graph *g, fl_id old, fl_id with)
+{
+    if (old == with)
+        return false;
+    if (fl_value_is_output(g, old)) {
+        if (g->values[with].kind != FL_VALUE_NODE || fl_value_is_output(g, with))
+            return false;
+        hand_name(g, old, with);
+    }
+    fl_graph_replace(g, old, with);
+    return true;
+}
+
+bool fl_rewriter_init(fl_rewriter *r, fl_graph *g, fl_arena *scratch)
+{
+    r->g = g;
+    r->n_map = g->n_values;
+    r->map = fl_arena_new(scratch, fl_id, g->n_values);
+    r->output = fl_arena_new(scratch, bool, g->n_values);
+    if (!r->map || !r->output)
+        return false;
+    for (fl_id v = 0; v < g->n_values; v++)
+        r->map[v] = v;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        r->output[g->outputs[i]] = true;
+    return true;
+}
+
+fl_id fl_rewriter_get(const fl_rewriter *r, fl_id v)
+{
+    while (v != FL_NONE && v < r->n_map && r->map[v] != v)
+        v = r->map[v];
+    return v;
+}
+
+bool fl_rewriter_put(fl_rewriter *r, fl_id old, fl_id with)
+{
+    fl_graph *g = r->g;
+    with = fl_rewriter_get(r, with);
+    if (old == with || old >= r->n_map || with == FL_NONE)
+        return false;
+    if (r->output[old]) {
+        if (g->values[with].kind != FL_VALUE_NODE || (with < r->n_map && r->output[with]))
+            return false;
+        if (with >= r->n_map) /* made by this sweep: another output may ask for its name as well */
+            return false;
+        hand_name(g, old, with);
+        r->output[old] = false;
+        r->output[with] = true;
+    }
+    r->map[old] = with;
+    return true;
+}
+
+void fl_rewriter_apply(fl_rewriter *r)
+{
+    fl_graph *g = r->g;
+    for (uint32_t i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            g->nodes[i].in[k] = fl_rewriter_get(r, g->nodes[i].in[k]);
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        g->outputs[i] = fl_rewriter_get(r, g->outputs[i]);
+    for (uint32_t i = 0; i < g->n_updates; i++)
+        g->updates[i].next = fl_rewriter_get(r, g->updates[i].next);
+}
+
+/* ------------------------------------------------------------------------------------------------- dead code */
+
+/* Outputs of our own operators beyond the fewest may be left out one by one (FieldPool's fields). */
+static bool may_drop_outputs(const fl_node *n)
+{
+    const fl_op_info *op = fl_op_get(n->op);
+    return op->domain[0] != '\0' && op->max_out > op->min_out;
+}
+
+bool fl_erase_dead(fl_graph *g, fl_arena *scratch, uint32_t *n_erased)
+{
+    uint32_t *uses = fl_graph_count_uses(g, scratch);
+    if (!uses)
+        return false;
+    /* Backwards, so that a dead chain falls in one sweep. */
+    for (uint32_t i = g->n_nodes; i-- > 0;) {
+        fl_node *n = &g->nodes[i];
+        bool used = n->op == FL_OP_NOP || !fl_op_has(n->op, FL_PURE);
+        for (uint32_t k = 0; k < n->n_out; k++)
+            used = used || (n->out[k] != FL_NONE && uses[n->out[k]] > 0);
+        for (uint32_t k = 0; used && may_drop_outputs(n) && k < n->n_out; k++) {
+            if (n->out[k] == FL_NONE || uses[n->out[k]] > 0)
+                continue;
+            g->values[n->out[k]].name = NULL;
+            n->out[k] = FL_NONE;
+            ++*n_erased;
+        }
+        if (used)
+            continue;
+        for (uint32_t k = 0; k < n->n_in; k++)
+            if (n->in[k] != FL_NONE)
+                uses[n->in[k]]--;
+        fl_node_erase(g, i);
+        ++*n_erased;
+    }
+    return true;
+}
+
+bool fl_drop_unused(fl_graph *g, fl_arena *scratch, bool variables)
+{
+    uint32_t *uses = fl_graph_count_uses(g, scratch), n = 0, n_params = 0;
+    if (!uses)
+        return false;
+    for (uint32_t i = 0; i < g->n_updates; i++)
+        uses[g->updates[i].variable]++;
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        fl_id v = g->variables[i];
+        bool constant = g->values[v].kind == FL_VALUE_CONSTANT;
+        if (uses[v] > 0 || !(constant || variables))
+            g->variables[n++] = v;
+        else
+            g->values[v].name = NULL;
+    }
+    g->n_variables = n;
+    for (uint32_t i = 0; i < g->n_params; i++)
+        if (g->values[g->params[i].variable].name)
+            g->params[n_params++] = g->params[i];
+    g->n_params = n_params;
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- small nodes */
+
+fl_id fl_build_double(fl_graph *g, const char *base, double f)
+{
+    fl_tensor t = {.type = fl_type_make(FL_DOUBLE, 0, NULL), .bytes = &f, .length = sizeof f};
+    fl_id node = fl_node_new(g, FL_OP_CONSTANT, base, NULL, 0, 1);
+    fl_node_set_tensor(g, node, "value", &t);
+    fl_build_infer(g, node);
+    return fl_node_out(g, node, 0);
+}
+
+fl_id fl_build_extent(fl_graph *g, const char *base, fl_id x, int64_t axis)
+{
+    fl_id node = fl_node_new(g, FL_OP_SHAPE, base, &x, 1, 1);
+    fl_node_set_int(g, node, "start", axis);
+    fl_node_set_int(g, node, "end", axis + 1);
+    fl_build_infer(g, node);
+    return fl_node_out(g, node, 0);
+}
+
+fl_id fl_build_cast(fl_graph *g, const char *base, fl_id x, fl_dtype to)
+{
+    fl_id node = fl_node_new(g, FL_OP_CAST, base, &x, 1, 1);
+    fl_node_set_int(g, node, "to", to);
+    fl_build_infer(g, node);
+    return fl_node_out(g, node, 0);
+}
