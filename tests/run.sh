@@ -1,0 +1,54 @@
+#!/bin/sh
+# sh tests/run.sh [--all] [ctest arguments] -- installs what is missing, builds, runs the tests.
+#
+# --all: the slow tier too (address and undefined-behaviour sanitizers over every test). The last line is `N passed, N failed`,
+# with `, N skipped` behind it if some were; the exit status is 1 if any failed. Data is looked for in $FLEN_TEST_DATA
+# (default ../shared): tests that lack it are skipped and say so.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/support/setup.sh
+
+all=no
+if [ "${1:-}" = --all ]; then
+    all=yes
+    shift
+fi
+FLEN_TEST_DATA=${FLEN_TEST_DATA:-../shared}
+export FLEN_TEST_DATA
+
+flen_setup || { echo "0 passed, 1 failed"; exit 1; }
+
+passed=0 failed=0 skipped=0
+
+# run_preset PRESET [ctest arguments]: builds and tests one preset, adds to the counts.
+run_preset() {
+    preset=$1
+    shift
+    log=build/test-$preset.log
+    mkdir -p build
+    if ! { cmake --preset "$preset" && cmake --build --preset "$preset"; } >"$log" 2>&1; then
+        grep -E 'error|warning|Error' "$log" | head -20
+        tail -5 "$log"
+        failed=$((failed + 1))
+        return
+    fi
+    echo "$preset: built" >&2
+    ctest --preset "$preset" "$@" >"$log" 2>&1
+    cat "$log"
+    p=$(grep -cE '^ *[0-9]+/[0-9]+ Test.* Passed ' "$log")
+    s=$(grep -cE '^ *[0-9]+/[0-9]+ Test.*\*\*\*Skipped' "$log")
+    f=$(grep -cE '^ *[0-9]+/[0-9]+ Test.*(\*\*\*(Failed|Timeout|Exception|Not Run))' "$log")
+    if [ $((p + s + f)) = 0 ]; then
+        echo "$preset: no test ran"
+        f=1
+    fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+run_preset dev "$@"
+[ $all = yes ] && run_preset asan "$@"
+
+line="$passed passed, $failed failed"
+[ $skipped -gt 0 ] && line="$line, $skipped skipped"
+echo "$line"
+[ $failed = 0 ]
