@@ -185,7 +185,8 @@ static rows layer(build *b, const char *prefix, rows x, int64_t out, bool bias, 
             y = fl_build_1(b->g, FL_OP_RELU, join(b, prefix, "relu"), y);
             break;
         case FL_STEP_BATCH_NORM:
-            y = batch_norm(b, join(b, prefix, "bn"), y, out);
+            if (b->s->batch_norm)
+                y = batch_norm(b, join(b, prefix, "bn"), y, out);
             break;
         case FL_STEP_DROPOUT: {
             char word[] = {'d', 'r', 'o', 'p', '_', (char)('a' + drop++), 0};

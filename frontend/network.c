@@ -69,7 +69,7 @@ static void flen(fl_network_spec *s)
     s->groups = FL_GROUPS_FIELDS;
     s->mf = s->fm = FL_TERM_SCALAR;
     s->hidden = true;
-    s->hidden_steps = s->mlp_steps = (fl_steps){{FL_STEP_RELU}, 1};
+    s->hidden_steps = s->mlp_steps = (fl_steps){{FL_STEP_RELU, FL_STEP_BATCH_NORM, FL_STEP_DROPOUT}, 3};
     widths(s, FL_MLP_FIELDS);
 }
 
@@ -83,6 +83,7 @@ static void flen_official(fl_network_spec *s)
     widths(s, FL_MLP_FIELDS);
     s->k = s->hidden_units = 32;
     s->mlp_first = s->out_bias = true;
+    s->batch_norm = true;
     s->dropout = 0.2;
     fill(s, FL_CLASS_TABLE, FL_FILL_GLOROT_UNIFORM, 0);
     fill(s, FL_CLASS_MF, FL_FILL_GLOROT_UNIFORM, 0);
@@ -117,6 +118,7 @@ static void flen_paddlerec2(fl_network_spec *s)
     widths(s, FL_MLP_SLOTS);
     s->k = 32;
     s->out_bias = true;
+    s->batch_norm = true;
     s->dropout = 0.2;
     s->bn_epsilon = 1e-5;
     s->bn_single_row = "pass";

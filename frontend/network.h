@@ -106,6 +106,7 @@ typedef struct fl_network_spec {
     bool mlp_first; /* in the output's concat; otherwise the interaction comes first */
     bool out_bias;
 
+    bool batch_norm;           /* off: FL_STEP_BATCH_NORM is passed over */
     double dropout;            /* rate of all dropouts; 0: none */
     const char *dropout_style; /* "upscale_in_train", "downscale_in_infer" */
     double bn_epsilon, bn_momentum;
