@@ -1,0 +1,47 @@
+/*
+ * cache_file.h -- rows as `flenrt prepare` leaves them: encoded, in blocks, mapped and read at the speed of memory.
+ *
+ * Layout (little-endian; everything at multiples of 8 bytes):
+ *   header, 4096 bytes: magic "FLENROWS", u32 version, u32 bytes of an id (4), u64 schema hash, u32 single-valued slots, u32
+ *     multi-valued slots, u64 rows, u64 blocks, u64 file bytes, u64 offset of the index, u32 CRC-32 of the index, ..., u32 CRC-32 of what precedes
+ *   blocks: ids u32 [rows, slots] (rows of the packed table, row-major as batches are), labels float [rows], for each
+ *     multi-valued slot offsets u32 [rows + 1] and values u32
+ *   index: for each block u64 offset, u64 bytes, u32 rows, u32 CRC-32
+ */
+#ifndef FL_RUNTIME_CACHE_FILE_H
+#define FL_RUNTIME_CACHE_FILE_H
+
+#include "runtime/batch.h"
+#include "runtime/vocabulary.h"
+
+typedef struct fl_cache fl_cache;
+
+/* What the encoded rows depend on: slots, transforms, places in the table, vocabulary (NULL: none). */
+uint64_t fl_schema_hash(const fl_schema *schema, const fl_vocabulary *vocabulary);
+
+/* Whether the file begins like a cache. Errors: it cannot be opened or read. */
+FL_MUST_USE fl_status fl_cache_recognise(const char *path, bool *is_cache, fl_diag *dg);
+/* Map it and check header and index; blocks are checked when they are read. Any bytes end in success or a diagnostic. */
+FL_MUST_USE fl_status fl_cache_open(const char *path, const fl_schema *schema, const fl_vocabulary *vocabulary, fl_cache **out, fl_diag *dg);
+void fl_cache_close(fl_cache *c); /* NULL is fine */
+uint64_t fl_cache_n_blocks(const fl_cache *c);
+int64_t fl_cache_n_rows(const fl_cache *c);
+/* Bytes of the file before block `block`. */
+int64_t fl_cache_position(const fl_cache *c, uint64_t block);
+/*
+ * Block `block` into the batch (emptied first; row numbers count from 0). Checks its CRC and that every row lies in its slot's part of the
+ * table. Several threads may read different blocks at once.
+ */
+FL_MUST_USE fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, fl_diag *dg);
+
+typedef struct fl_cache_writer fl_cache_writer;
+
+/* Write aside to PATH.tmp.PID. The schema must be bound. */
+FL_MUST_USE fl_status fl_cache_create(const char *path, const fl_schema *schema, const fl_vocabulary *vocabulary, fl_cache_writer **out, fl_diag *dg);
+FL_MUST_USE fl_status fl_cache_write(fl_cache_writer *w, const fl_batch *rows, int64_t from, int64_t n, fl_diag *dg);
+/* Write index and header, rename to PATH. The writer is freed in any case; on failure nothing is left. */
+FL_MUST_USE fl_status fl_cache_finish(fl_cache_writer *w, fl_diag *dg);
+/* Give up: the temporary file is removed. NULL is fine. */
+void fl_cache_abandon(fl_cache_writer *w);
+
+#endif
