@@ -264,6 +264,14 @@ void fl_config_fields(fl_reader *r, const fl_yaml *root, const char *const *name
         fields_by_size(r, (const char *const[]){"all"}, (uint32_t[]){0}, 1, &p);
     else
         (void)fl_error(r->dg, FL_E_KEY_MISSING, root->loc, "network \"%s\" needs the key \"fields\"", r->config->network.name);
+    bool known = true, shares = false;
+    for (uint32_t i = 0; i < s->n_slots; i++) {
+        known = known && s->slots[i].rows > 0;
+        shares = shares || s->slots[i].first_row <= -2;
+    }
+    if (shares && !known) /* places of shared rows are numbers, and there are none before all sizes are known */
+        (void)fl_error(r->dg, FL_E_SIZES, fl_place(fl_yaml_get(root, "inputs"), "slots"),
+                       "slots can share rows only if every slot has a number of \"rows\"");
     if (r->dg->n_errors == 0) {
         sort_slots(r, &p);
         place_slots(s, shared);

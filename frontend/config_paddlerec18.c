@@ -204,7 +204,7 @@ static void check_runner(fl_reader *r, const fl_yaml *map, fl_runner *runner)
     int class = 0, device = 0;
     if (fl_require(r, map, "a runner", "class") && FL_READ_WORD(r, map, "class", classes, &class) && class >= 2)
         refuse(r, map, "class", runner->name, "clusters are not available here, only training on one machine");
-    runner->train = class == 0;
+    runner->train = class != 1;
     if (FL_READ_WORD(r, map, "device", devices, &device) && device == 1)
         refuse(r, map, "device", runner->name, "GPUs are not available here; choose a runner with \"device: cpu\"");
     if (fl_read_text(r, map, "selected_gpus", &gpus) && strchr(gpus, ','))
@@ -388,8 +388,8 @@ void fl_config_read_paddlerec18(fl_reader *r, const fl_yaml *root)
     if (s->n_slots <= 15 && s->n_slots && fl_is_null(fl_yaml_get(root, "fields")) && r->config->network.groups == FL_GROUPS_FIELDS)
         (void)fl_error(r->dg, FL_E_SIZES, fl_place(datasets->items[0], "sparse_slots"),
                        "%u slots besides the label; this model takes 12 for the user, 3 for the item and at least 1 for the context", s->n_slots);
-    bool few = s->n_slots <= 15;
-    fl_config_fields(r, root, field_names, field_sizes, few ? 0 : FL_COUNT(field_names), true);
+    else
+        fl_config_fields(r, root, field_names, field_sizes, s->n_slots <= 15 ? 0 : FL_COUNT(field_names), true);
     fl_warning(r->dg, FL_E_DIFFERENT, FL_FILE(r->config->manifest.source_name),
                "all %u slots share one table of %lld rows, as in PaddleRec: equal ids of different slots are one row", s->n_slots, (long long)rows);
 }

@@ -1,0 +1,118 @@
+/*
+ * compile.c -- reading what is to be compiled.
+ *
+ * The programs (train, predict, init, prologue) are made from it by pipelines of passes, which the frontend does not know: the
+ * command line runs them (verb_compile.c).
+ */
+#include "frontend/compile.h"
+
+#include "frontend/config.h"
+#include "ir/model.h"
+#include "ir/print.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t max_file = (size_t)4 << 30; /* ONNX files with their weights inside end at 2 GB */
+
+static fl_status read_stream(FILE *f, const char *path, size_t limit, char **text, size_t *n, fl_diag *dg)
+{
+    size_t capacity = 1 << 16, used = 0;
+    char *bytes = malloc(capacity + 1);
+    while (bytes) {
+        used += fread(bytes + used, 1, capacity - used, f);
+        if (used < capacity)
+            break;
+        if (used >= limit) {
+            free(bytes);
+            return fl_error(dg, FL_E_READ, FL_FILE(path), "the file is larger than %zu bytes", limit);
+        }
+        capacity *= 2;
+        char *larger = realloc(bytes, capacity + 1);
+        if (!larger)
+            free(bytes);
+        bytes = larger;
+    }
+    if (!bytes)
+        return fl_out_of_memory(dg);
+    if (ferror(f)) {
+        free(bytes);
+        return fl_error(dg, FL_E_READ, FL_FILE(path), "cannot be read: %s", strerror(errno));
+    }
+    bytes[used] = 0;
+    *text = bytes;
+    *n = used;
+    return FL_OK;
+}
+
+fl_status fl_file_read(const char *path, size_t limit, char **text, size_t *n, fl_diag *dg)
+{
+    if (strcmp(path, "-") == 0)
+        return read_stream(stdin, "-", limit, text, n, dg);
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return fl_error(dg, FL_E_OPEN, FL_FILE(path), "cannot be opened: %s", strerror(errno));
+    fl_status status = read_stream(f, path, limit, text, n, dg);
+    fclose(f);
+    return status;
+}
+
+static bool ends_with(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && strcmp(path + n - m, ending) == 0;
+}
+
+static fl_status read_configuration(const char *path, const char *const *sets, uint32_t n_sets, fl_source *out, fl_diag *dg)
+{
+    fl_config c;
+    FL_TRY(fl_config_load(path, sets, n_sets, &c, dg));
+    fl_status status = fl_network_build(&c.network, &out->graph, dg);
+    if (status != FL_OK) {
+        fl_config_deinit(&c);
+        return status;
+    }
+    out->manifest = c.manifest; /* the arena moves along */
+    out->manifest.parameters = fl_network_parameters(out->graph);
+    out->configured = true;
+    return FL_OK;
+}
+
+static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
+{
+    char *text = NULL;
+    size_t n = 0;
+    fl_manifest *m = &out->manifest;
+    FL_TRY(fl_file_read(path, max_file, &text, &n, dg));
+    fl_manifest_init(m);
+    m->source_name = fl_arena_strndup(&m->arena, path, strlen(path));
+    m->network = "imported";
+    m->version = "0.1.0";
+    m->log = "plain";
+    const char *slash = strrchr(path, '/');
+    const char *folder = slash ? fl_arena_strndup(&m->arena, path, (size_t)(slash - path) + 1) : ".";
+    fl_status status = m->arena.failed ? fl_out_of_memory(dg)
+                       : ends_with(path, ".onnx") ? fl_onnx_decode(text, n, path, folder, &out->graph, dg)
+                                                  : fl_graph_parse(text, n, path, &out->graph, dg);
+    free(text);
+    if (status != FL_OK)
+        fl_manifest_deinit(m);
+    return status;
+}
+
+fl_status fl_source_read(const char *path, const char *const *sets, uint32_t n_sets, fl_source *out, fl_diag *dg)
+{
+    *out = (fl_source){.graph = NULL};
+    if (ends_with(path, ".yaml") || ends_with(path, ".yml"))
+        return read_configuration(path, sets, n_sets, out, dg);
+    if (n_sets)
+        return fl_error(dg, FL_E_SET, FL_FILE(path), "--set changes configurations; this is none");
+    return read_graph(path, out, dg);
+}
+
+void fl_source_deinit(fl_source *s)
+{
+    fl_graph_free(s->graph);
+    fl_manifest_deinit(&s->manifest);
+}
