@@ -90,6 +90,7 @@ typedef struct fl_onnx_options {
     int64_t opset;              /* of domain ""; 0: 20 */
     const char *external_location; /* variables' data go by reference to this name ... */
     const uint64_t *external_offsets; /* ... at these offsets, by g->variables index; UINT64_MAX: inline */
+    const fl_type *external_types;    /* ... with these static types; NULL: the variables' own */
 } fl_onnx_options;
 
 /* A ModelProto in malloc'ed memory. Fused nodes become calls of model-local functions with their bodies (ir/bodies.h). */

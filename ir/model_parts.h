@@ -1,0 +1,22 @@
+/*
+ * model_parts.h -- what model_save.c and model_open.c share: the form of index.json's members, sizes.
+ */
+#ifndef FL_IR_MODEL_PARTS_H
+#define FL_IR_MODEL_PARTS_H
+
+#include "ir/model.h"
+
+enum {
+    FL_MODEL_BLOCK = 1 << 20,        /* bytes under one CRC-32C */
+    FL_MODEL_ALIGN = 64,             /* of variables in weights.bin */
+    FL_MODEL_SMALL = 64 << 20,       /* files up to this are checked whole when opened */
+    FL_MODEL_SMALL_VARIABLE = 1 << 20, /* variables up to this always are */
+    FL_MODEL_MAX_NAME = 255,
+    FL_MODEL_INDEX_FORMAT = 1
+};
+
+#define FL_MODEL_WEIGHTS "weights.bin"
+#define FL_MODEL_INDEX   "index.json"
+#define FL_MODEL_SOURCE  "model.onnx"
+
+#endif

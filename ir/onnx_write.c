@@ -1,0 +1,370 @@
+/*
+ * onnx_write.c -- a graph as a ModelProto. The messages are built in one arena, then packed at once.
+ */
+#include "ir/graph_meta.h"
+#include "ir/onnx_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct writer {
+    fl_arena arena;
+    const fl_graph *g;
+    const fl_onnx_options *options;
+    int64_t opset;
+    fl_diag *dg;
+} writer;
+
+/* protobuf-c's structures have no const; nothing writes through them. */
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static void *zeroed(writer *w, size_t size, void (*init)(void *))
+{
+    void *m = fl_arena_calloc(&w->arena, 1, size);
+    if (m)
+        init(m);
+    return m;
+}
+
+/* NEW(w, TensorProto, tensor_proto): an initialised message in the arena; NULL (and arena.failed) if out of memory. */
+#define NEW(w, Type, type) ((Onnx__##Type *)zeroed((w), sizeof(Onnx__##Type), init_##type))
+#define INIT(Type, type)                                                                                     \
+    static void init_##type(void *m)                                                                         \
+    {                                                                                                        \
+        onnx__##type##__init((Onnx__##Type *)m);                                                             \
+    }
+INIT(ModelProto, model_proto)
+INIT(GraphProto, graph_proto)
+INIT(NodeProto, node_proto)
+INIT(AttributeProto, attribute_proto)
+INIT(TensorProto, tensor_proto)
+INIT(ValueInfoProto, value_info_proto)
+INIT(StringStringEntryProto, string_string_entry_proto)
+INIT(OperatorSetIdProto, operator_set_id_proto)
+INIT(TypeProto, type_proto)
+INIT(TypeProto__Tensor, type_proto__tensor)
+INIT(TensorShapeProto, tensor_shape_proto)
+INIT(TensorShapeProto__Dimension, tensor_shape_proto__dimension)
+
+static Onnx__StringStringEntryProto *entry(writer *w, const char *key, const char *value)
+{
+    Onnx__StringStringEntryProto *e = NEW(w, StringStringEntryProto, string_string_entry_proto);
+    if (e) {
+        e->key = text(key);
+        e->value = text(value);
+    }
+    return e;
+}
+
+static Onnx__TensorProto *tensor(writer *w, const char *name, const fl_type *type)
+{
+    Onnx__TensorProto *t = NEW(w, TensorProto, tensor_proto);
+    int64_t *dims = fl_arena_new(&w->arena, int64_t, (size_t)type->rank);
+    if (!t || !dims)
+        return NULL;
+    t->name = text(name);
+    t->has_data_type = 1;
+    t->data_type = type->dtype;
+    t->n_dims = (size_t)type->rank;
+    for (int i = 0; i < type->rank; i++)
+        dims[i] = type->dims[i];
+    t->dims = dims;
+    return t;
+}
+
+static bool refer(writer *w, Onnx__TensorProto *t, const char *location, uint64_t offset, uint64_t length)
+{
+    t->external_data = fl_arena_new(&w->arena, Onnx__StringStringEntryProto *, 3);
+    const char *at = fl_arena_printf(&w->arena, "%llu", (unsigned long long)offset);
+    const char *n = fl_arena_printf(&w->arena, "%llu", (unsigned long long)length);
+    if (!t->external_data || !at || !n)
+        return false;
+    t->has_data_location = 1;
+    t->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    t->external_data[t->n_external_data++] = entry(w, "location", location);
+    t->external_data[t->n_external_data++] = entry(w, "offset", at);
+    t->external_data[t->n_external_data++] = entry(w, "length", n);
+    return !w->arena.failed;
+}
+
+static Onnx__TensorProto *inline_tensor(writer *w, const char *name, const fl_tensor *data)
+{
+    Onnx__TensorProto *t = tensor(w, name, &data->type);
+    if (!t)
+        return NULL;
+    if (!data->bytes)
+        return refer(w, t, data->location, data->offset, data->length) ? t : NULL;
+    t->has_raw_data = 1;
+    t->raw_data.len = (size_t)fl_type_elements(&data->type) * fl_dtype_size(data->type.dtype);
+    t->raw_data.data = (uint8_t *)(uintptr_t)data->bytes;
+    return t;
+}
+
+/* ------------------------------------------------------------------------------------------------- types, nodes */
+
+static Onnx__ValueInfoProto *value_info(writer *w, fl_id id)
+{
+    const fl_value *v = &w->g->values[id];
+    Onnx__ValueInfoProto *info = NEW(w, ValueInfoProto, value_info_proto);
+    Onnx__TypeProto *type = NEW(w, TypeProto, type_proto);
+    Onnx__TypeProto__Tensor *t = NEW(w, TypeProto__Tensor, type_proto__tensor);
+    Onnx__TensorShapeProto *shape = NEW(w, TensorShapeProto, tensor_shape_proto);
+    if (!info || !type || !t || !shape)
+        return NULL;
+    info->name = text(v->name);
+    if (v->origin.from)
+        info->doc_string = fl_arena_printf(&w->arena, "%s from %s", v->origin.pass ? v->origin.pass : "made", v->origin.from);
+    info->type = type;
+    type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    type->tensor_type = t;
+    t->has_elem_type = 1;
+    t->elem_type = v->type.dtype;
+    if (v->type.rank < 0)
+        return info;
+    t->shape = shape;
+    shape->dim = fl_arena_new(&w->arena, Onnx__TensorShapeProto__Dimension *, (size_t)v->type.rank);
+    for (int i = 0; shape->dim && i < v->type.rank; i++) {
+        Onnx__TensorShapeProto__Dimension *d = NEW(w, TensorShapeProto__Dimension, tensor_shape_proto__dimension);
+        if (!d)
+            return NULL;
+        fl_dim dim = v->type.dims[i];
+        if (FL_DIM_IS_SYM(dim)) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            d->dim_param = text(w->g->symbols[FL_SYM_OF_DIM(dim)]);
+        } else {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+            d->dim_value = dim;
+        }
+        shape->dim[shape->n_dim++] = d;
+    }
+    return info;
+}
+
+static ProtobufCBinaryData bytes_of(const char *s)
+{
+    return (ProtobufCBinaryData){strlen(s), (uint8_t *)(uintptr_t)s};
+}
+
+static Onnx__AttributeProto *attribute(writer *w, const fl_attr *a)
+{
+    Onnx__AttributeProto *p = NEW(w, AttributeProto, attribute_proto);
+    if (!p)
+        return NULL;
+    p->name = text(a->name);
+    p->has_type = 1;
+    p->type = (Onnx__AttributeProto__AttributeType)a->kind;
+    switch (a->kind) {
+    case FL_ATTR_INT:
+        p->has_i = 1;
+        p->i = a->as.i;
+        break;
+    case FL_ATTR_FLOAT:
+        p->has_f = 1;
+        p->f = (float)a->as.f;
+        break;
+    case FL_ATTR_STRING:
+        p->has_s = 1;
+        p->s = bytes_of(a->as.s);
+        break;
+    case FL_ATTR_TENSOR:
+        p->t = inline_tensor(w, NULL, a->as.tensor);
+        break;
+    case FL_ATTR_INTS:
+        p->n_ints = a->n;
+        p->ints = (int64_t *)(uintptr_t)a->as.ints;
+        break;
+    case FL_ATTR_FLOATS:
+        p->n_floats = a->n;
+        p->floats = fl_arena_new(&w->arena, float, a->n);
+        for (uint32_t i = 0; p->floats && i < a->n; i++)
+            p->floats[i] = (float)a->as.floats[i];
+        break;
+    case FL_ATTR_STRINGS:
+        p->n_strings = a->n;
+        p->strings = fl_arena_new(&w->arena, ProtobufCBinaryData, a->n);
+        for (uint32_t i = 0; p->strings && i < a->n; i++)
+            p->strings[i] = bytes_of(a->as.strings[i]);
+        break;
+    }
+    return p;
+}
+
+/* Trailing operands that are left out are not written. */
+static size_t put_names(writer *w, char ***names, const fl_id *ids, uint32_t n)
+{
+    while (n > 0 && ids[n - 1] == FL_NONE)
+        n--;
+    *names = fl_arena_new(&w->arena, char *, n);
+    for (uint32_t i = 0; *names && i < n; i++)
+        (*names)[i] = text(ids[i] == FL_NONE ? "" : w->g->values[ids[i]].name);
+    return n;
+}
+
+/* Before opset 18 ReduceMean had its axes as an attribute, and Split no num_outputs. */
+static fl_status fit_opset(writer *w, fl_id id, Onnx__NodeProto *p)
+{
+    const fl_node *n = &w->g->nodes[id];
+    if (w->opset >= 18)
+        return FL_OK;
+    if (n->op == FL_OP_SPLIT && n->n_in < 2) {
+        size_t kept = 0;
+        for (size_t i = 0; i < p->n_attribute; i++)
+            if (strcmp(p->attribute[i]->name, "num_outputs") != 0)
+                p->attribute[kept++] = p->attribute[i];
+        p->n_attribute = kept;
+    }
+    if (n->op != FL_OP_REDUCE_MEAN || n->n_in < 2 || n->in[1] == FL_NONE)
+        return FL_OK;
+    int64_t axes[FL_MAX_RANK];
+    uint32_t n_axes;
+    if (!fl_value_ints(w->g, n->in[1], axes, FL_MAX_RANK, &n_axes))
+        return fl_error(w->dg, FL_E_ONNX_OPSET, n->origin.loc, "\"%s\" (ReduceMean) has axes that are not constant, which needs opset 18",
+                        p->output[0]);
+    fl_attr a = {.name = "axes", .kind = FL_ATTR_INTS, .n = n_axes};
+    int64_t *copy = fl_arena_new(&w->arena, int64_t, n_axes);
+    if (copy)
+        memcpy(copy, axes, n_axes * sizeof *copy);
+    a.as.ints = copy;
+    p->n_input = 1;
+    p->attribute[p->n_attribute++] = attribute(w, &a);
+    return FL_OK;
+}
+
+static fl_status node(writer *w, fl_id id, Onnx__NodeProto **out)
+{
+    const fl_node *n = &w->g->nodes[id];
+    const fl_op_info *op = fl_op_get(n->op);
+    Onnx__NodeProto *p = NEW(w, NodeProto, node_proto);
+    Onnx__AttributeProto **attributes = fl_arena_new(&w->arena, Onnx__AttributeProto *, n->n_attr + 1u);
+    if (!p || !attributes)
+        return fl_out_of_memory(w->dg);
+    p->op_type = text(op->name);
+    if (*op->domain)
+        p->domain = text(op->domain);
+    p->name = text(n->name);
+    if (n->origin.pass)
+        p->doc_string = text(n->origin.pass);
+    p->n_input = put_names(w, &p->input, n->in, n->n_in);
+    p->n_output = put_names(w, &p->output, n->out, n->n_out);
+    p->attribute = attributes;
+    for (uint32_t i = 0; i < n->n_attr; i++)
+        attributes[p->n_attribute++] = attribute(w, &n->attr[i]);
+    *out = p;
+    return fit_opset(w, id, p);
+}
+
+/* --------------------------------------------------------------------------------------------- graph and model */
+
+/* A variable or constant: by reference, inline, or (without data) an input. */
+static bool put_variable(writer *w, uint32_t i, Onnx__GraphProto *p)
+{
+    const fl_value *v = &w->g->values[w->g->variables[i]];
+    const fl_onnx_options *o = w->options;
+    if (!v->name)
+        return true;
+    if (o && o->external_offsets && o->external_offsets[i] != UINT64_MAX) {
+        const fl_type *type = o->external_types ? &o->external_types[i] : &v->type;
+        Onnx__TensorProto *t = tensor(w, v->name, type);
+        p->initializer[p->n_initializer++] = t;
+        return t && refer(w, t, o->external_location, o->external_offsets[i],
+                          (uint64_t)fl_type_elements(type) * fl_dtype_size(type->dtype));
+    }
+    if (v->data)
+        return (p->initializer[p->n_initializer++] = inline_tensor(w, v->name, v->data)) != NULL;
+    return (p->input[p->n_input++] = value_info(w, w->g->variables[i])) != NULL;
+}
+
+static fl_status fill_graph(writer *w, Onnx__GraphProto *p)
+{
+    const fl_graph *g = w->g;
+    uint32_t n_outputs;
+    fl_id *outputs = fl_meta_file_outputs(g, &w->arena, &n_outputs);
+    bool *is_output = fl_arena_new(&w->arena, bool, g->n_values);
+    p->name = text(g->name);
+    p->node = fl_arena_new(&w->arena, Onnx__NodeProto *, g->n_nodes);
+    p->initializer = fl_arena_new(&w->arena, Onnx__TensorProto *, g->n_variables);
+    p->input = fl_arena_new(&w->arena, Onnx__ValueInfoProto *, (size_t)g->n_inputs + g->n_variables);
+    p->output = fl_arena_new(&w->arena, Onnx__ValueInfoProto *, n_outputs);
+    p->value_info = fl_arena_new(&w->arena, Onnx__ValueInfoProto *, g->n_values);
+    if (w->arena.failed)
+        return fl_out_of_memory(w->dg);
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        p->input[p->n_input++] = value_info(w, g->inputs[i]);
+    for (uint32_t i = 0; i < g->n_variables; i++)
+        if (!put_variable(w, i, p))
+            return fl_out_of_memory(w->dg);
+    for (uint32_t i = 0; i < n_outputs; i++) {
+        is_output[outputs[i]] = true;
+        p->output[p->n_output++] = value_info(w, outputs[i]);
+    }
+    for (fl_id v = 0; v < g->n_values; v++)
+        if (g->values[v].name && g->values[v].kind == FL_VALUE_NODE && g->values[v].type.rank >= 0 && !is_output[v])
+            p->value_info[p->n_value_info++] = value_info(w, v);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op != FL_OP_NOP)
+            FL_TRY(node(w, i, &p->node[p->n_node++]));
+    return FL_OK;
+}
+
+static fl_status fill_model(writer *w, Onnx__ModelProto *m)
+{
+    Onnx__GraphProto *graph = NEW(w, GraphProto, graph_proto);
+    m->opset_import = fl_arena_new(&w->arena, Onnx__OperatorSetIdProto *, 2);
+    if (!graph || !m->opset_import)
+        return fl_out_of_memory(w->dg);
+    for (int i = 0; i < 2; i++) {
+        Onnx__OperatorSetIdProto *set = NEW(w, OperatorSetIdProto, operator_set_id_proto);
+        if (!set)
+            return fl_out_of_memory(w->dg);
+        set->domain = text(i ? "ai.flen" : "");
+        set->has_version = 1;
+        set->version = i ? 1 : w->opset;
+        m->opset_import[m->n_opset_import++] = set;
+    }
+    m->has_ir_version = 1;
+    m->ir_version = 8;
+    m->producer_name = text("flen");
+    m->graph = graph;
+    FL_TRY(fill_graph(w, graph));
+    fl_meta_entry *entries;
+    uint32_t n;
+    FL_TRY(fl_meta_collect(w->g, &w->arena, &entries, &n, w->dg));
+    m->metadata_props = fl_arena_new(&w->arena, Onnx__StringStringEntryProto *, n);
+    for (uint32_t i = 0; m->metadata_props && i < n; i++)
+        m->metadata_props[m->n_metadata_props++] = entry(w, entries[i].key, entries[i].value);
+    return w->arena.failed ? fl_out_of_memory(w->dg) : FL_OK;
+}
+
+static fl_status pack(writer *w, const Onnx__ModelProto *m, void **bytes, size_t *n)
+{
+    size_t size = onnx__model_proto__get_packed_size(m);
+    if (size > INT32_MAX)
+        return fl_error(w->dg, FL_E_ONNX_WRITE, FL_NOWHERE, "the graph \"%s\" takes %zu bytes, but ONNX files end at 2 GB: store tensors outside",
+                        w->g->name, size);
+    uint8_t *out = malloc(size ? size : 1);
+    if (!out)
+        return fl_out_of_memory(w->dg);
+    onnx__model_proto__pack(m, out);
+    *bytes = out;
+    *n = size;
+    return FL_OK;
+}
+
+fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg)
+{
+    writer w = {.g = g, .options = options, .dg = dg, .opset = options && options->opset ? options->opset : FL_ONNX_OUR_OPSET};
+    FL_TRY(fl_graph_ok(g, dg));
+    if (w.opset < FL_ONNX_MIN_WRITE || w.opset > FL_ONNX_OUR_OPSET)
+        return fl_error(dg, FL_E_ONNX_OPSET, FL_NOWHERE, "cannot write opset %lld: files are written at %d to %d", (long long)w.opset,
+                        FL_ONNX_MIN_WRITE, FL_ONNX_OUR_OPSET);
+    fl_arena_init(&w.arena);
+    Onnx__ModelProto *m = NEW(&w, ModelProto, model_proto);
+    fl_status status = m ? fill_model(&w, m) : fl_out_of_memory(dg);
+    if (status == FL_OK)
+        status = pack(&w, m, bytes, n);
+    fl_arena_deinit(&w.arena);
+    return status;
+}
