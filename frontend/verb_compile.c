@@ -1,0 +1,163 @@
+/*
+ * verb_compile.c -- `flenc compile`: configuration, ONNX file or graph text to model.bin.
+ *
+ * A configuration gives a forward graph with parameters, from which all four programs are made. An imported graph is a predict
+ * program, and a training program too if it has parameters (metadata `ai.flen.params`) and a loss.
+ */
+#include "frontend/verbs.h"
+
+#include "frontend/compile.h"
+#include "ir/model.h"
+#include "passes/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct arguments {
+    const char *input, *output;
+    const char **sets;
+    uint32_t n_sets;
+    bool quiet, json, help;
+} arguments;
+
+static const char usage[] =
+    "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--quiet] [--json]\n"
+    "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input.\n"
+    "  -o FILE                where the model goes (model.bin)\n"
+    "  --set KEY.PATH=VALUE   overrides a key of the configuration: --set dataset.0.data_path=DIR\n"
+    "  --quiet                no warnings, no summary\n"
+    "  --json                 the summary as one line of JSON\n";
+
+static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *dg)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        bool set = strncmp(word, "--set=", 6) == 0;
+        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0) && i + 1 == argc)
+            return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "%s needs a value", word);
+        if (strcmp(word, "-o") == 0)
+            a->output = argv[++i];
+        else if (strcmp(word, "--set") == 0 || set)
+            a->sets[a->n_sets++] = set ? word + 6 : argv[++i];
+        else if (strcmp(word, "--quiet") == 0)
+            a->quiet = true;
+        else if (strcmp(word, "--json") == 0)
+            a->json = true;
+        else if (strcmp(word, "--help") == 0)
+            a->help = true;
+        else if (word[0] == '-' && word[1])
+            return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "unknown option %s", word);
+        else if (a->input)
+            return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "one input, not two: %s, %s", a->input, word);
+        else
+            a->input = word;
+    }
+    if (!a->input && !a->help)
+        return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "what is to be compiled?");
+    return FL_OK;
+}
+
+/* A copy of `from` after `passes`. */
+static fl_status derive(const fl_graph *from, const char *passes, fl_graph **out, fl_diag *dg)
+{
+    fl_graph *g = fl_graph_clone(from);
+    if (!g)
+        return fl_out_of_memory(dg);
+    fl_status status = fl_graph_ok(g, dg);
+    if (status == FL_OK)
+        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = passes}, dg);
+    if (status != FL_OK)
+        fl_graph_free(g);
+    else
+        *out = g;
+    return status;
+}
+
+typedef struct programs {
+    fl_graph *source;
+    fl_graph *program[FL_N_PROGRAMS];
+} programs;
+
+static fl_status build_programs(const fl_graph *forward, programs *p, fl_diag *dg)
+{
+    bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
+    FL_TRY(derive(forward, "infer-types,set-mode(predict)", &p->source, dg));
+    FL_TRY(derive(forward, fl_pipeline_predict, &p->program[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(fl_build_prologue(p->program[FL_PROGRAM_PREDICT], &p->program[FL_PROGRAM_PROLOGUE], dg));
+    if (!trained)
+        return FL_OK;
+    FL_TRY(derive(forward, fl_pipeline_train, &p->program[FL_PROGRAM_TRAIN], dg));
+    return fl_build_init_program(p->program[FL_PROGRAM_TRAIN], &p->program[FL_PROGRAM_INIT], dg);
+}
+
+/* Variables that come with values: those of imported graphs. */
+static fl_status save(const arguments *a, const fl_source *source, const programs *p, fl_diag *dg)
+{
+    const fl_graph *g = source->graph;
+    fl_model_content content = {.manifest = &source->manifest, .source = p->source};
+    fl_model_variable_source *v = calloc(g->n_variables + 1, sizeof *v);
+    if (!v)
+        return fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_value *value = &g->values[g->variables[i]];
+        if (value->kind != FL_VALUE_VARIABLE || !value->data)
+            continue;
+        int64_t elements = fl_type_elements(&value->type), rows = value->type.rank ? value->type.dims[0] : 1;
+        v[content.n_variables++] = (fl_model_variable_source){value->name, value->type, value->data->bytes, rows ? elements / rows : 0};
+    }
+    content.variables = v;
+    for (int i = 0; i < FL_N_PROGRAMS; i++)
+        content.programs[i] = p->program[i];
+    fl_status status = fl_model_save(a->output, &content, dg);
+    free(v);
+    return status;
+}
+
+static void summarise(const arguments *a, const fl_source *source)
+{
+    const fl_manifest *m = &source->manifest;
+    if (a->quiet)
+        return;
+    if (a->json)
+        printf("{\"event\":\"compiled\",\"network\":\"%s\",\"slots\":%u,\"fields\":%u,\"parameters\":%lld}\n", m->network,
+               m->schema.n_slots, m->schema.n_fields, (long long)m->parameters);
+    else if (m->parameters)
+        fprintf(stderr, "%s: network %s, %u slots in %u fields, %lld parameters\n", a->output, m->network, m->schema.n_slots,
+                m->schema.n_fields, (long long)m->parameters);
+    else
+        fprintf(stderr, "%s: network %s, %u slots in %u fields\n", a->output, m->network, m->schema.n_slots, m->schema.n_fields);
+}
+
+static fl_status compile(const arguments *a, fl_diag *dg)
+{
+    fl_source source;
+    programs p = {NULL};
+    FL_TRY(fl_source_read(a->input, a->sets, a->n_sets, &source, dg));
+    fl_status status = build_programs(source.graph, &p, dg);
+    if (status == FL_OK)
+        status = save(a, &source, &p, dg);
+    if (status == FL_OK)
+        summarise(a, &source);
+    fl_graph_free(p.source);
+    for (int i = 0; i < FL_N_PROGRAMS; i++)
+        fl_graph_free(p.program[i]);
+    fl_source_deinit(&source);
+    return status;
+}
+
+int fl_verb_compile(int argc, char **argv)
+{
+    fl_diag dg;
+    arguments a = {.output = "model.bin", .sets = calloc((size_t)argc + 1, sizeof(char *))};
+    fl_diag_init(&dg);
+    fl_status status = a.sets ? parse_arguments(argc, argv, &a, &dg) : fl_out_of_memory(&dg);
+    if (status == FL_OK && a.help)
+        fputs(usage, stdout);
+    else if (status == FL_OK)
+        status = compile(&a, &dg);
+    if (status != FL_OK || !a.quiet)
+        fl_diag_print(&dg, stderr, "flenc", NULL, NULL);
+    fl_diag_deinit(&dg);
+    free(a.sets);
+    return fl_status_exit(status);
+}

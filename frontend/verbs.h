@@ -1,0 +1,11 @@
+/*
+ * verbs.h -- the verbs of `flenc`, each in a file verb_<name>.c. They belong to the command line, not to the frontend's library:
+ * they alone may run passes and print. argv[0] is the verb; the result is the program's exit status.
+ */
+#ifndef FL_FRONTEND_VERBS_H
+#define FL_FRONTEND_VERBS_H
+
+/* flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--quiet] [--json] */
+int fl_verb_compile(int argc, char **argv);
+
+#endif
