@@ -35,6 +35,7 @@ void fl_batch_deinit(fl_batch *b)
     free(b->label);
     free(b->row);
     free(b->bad);
+    free(b->part);
     *b = (fl_batch){0};
 }
 
@@ -57,7 +58,7 @@ fl_status fl_batch_reserve(fl_batch *b, int64_t capacity)
     if (capacity <= b->capacity)
         return FL_OK;
     if (!resize(&b->label, capacity, sizeof *b->label) || !resize(&b->row, capacity, sizeof *b->row) ||
-        !resize(&b->bad, capacity, 1))
+        !resize(&b->bad, capacity, 1) || !resize(&b->part, capacity, 1))
         return FL_NO_MEMORY;
     if (b->n_columns && !resize(&b->ids, capacity, b->n_columns * sizeof *b->ids))
         return FL_NO_MEMORY;
@@ -95,6 +96,7 @@ fl_status fl_batch_append(fl_batch *b, const fl_batch *src, int64_t from, int64_
         memcpy(b->ids + (size_t)b->n * wide, src->ids + (size_t)from * wide, count * wide * sizeof *b->ids);
     memcpy(b->label + b->n, src->label + from, count * sizeof *b->label);
     memcpy(b->bad + b->n, src->bad + from, count);
+    memcpy(b->part + b->n, src->part + from, count);
     for (int64_t i = 0; i < n; i++)
         b->row[b->n + i] = src->row[from + i] + row_base;
     for (uint32_t k = 0; k < b->n_bags; k++) {
@@ -122,7 +124,7 @@ void fl_batch_clear(fl_batch *b)
 size_t fl_batch_bytes(const fl_batch *b)
 {
     size_t rows = (size_t)b->capacity;
-    size_t bytes = rows * (b->n_columns * sizeof *b->ids + sizeof *b->label + sizeof *b->row + 1);
+    size_t bytes = rows * (b->n_columns * sizeof *b->ids + sizeof *b->label + sizeof *b->row + 2);
     for (uint32_t k = 0; k < b->n_bags; k++)
         bytes += (rows + 1) * sizeof *b->bags[k].offsets + (size_t)b->bags[k].capacity * sizeof *b->bags[k].values;
     return bytes;

@@ -27,6 +27,7 @@ typedef struct fl_batch {
     float *label;          /* [n]; 0 where the input has none */
     int64_t *row;          /* [n] number of the row in the whole input, from 0; bad rows count */
     uint8_t *bad;          /* [n] 1: the row could not be read (only if the reader keeps such rows); its ids are harmless */
+    uint8_t *part;         /* [n] 1: the row's text in the reader's split column is at or behind the split (prepare) */
 } fl_batch;
 
 /* An empty batch with the schema's columns and bags; no rows fit yet. */

@@ -289,7 +289,7 @@ fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, 
         FL_TRY(read_bag(c, &from, &left, n, k, out, dg));
     for (int64_t i = 0; i < n; i++) {
         out->row[i] = i;
-        out->bad[i] = 0;
+        out->bad[i] = out->part[i] = 0;
     }
     out->n = n;
     return FL_OK;

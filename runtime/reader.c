@@ -548,6 +548,8 @@ static fl_status set_up(fl_reader *r, const char *path, const fl_vocabulary *voc
     r->decoder.need_label = r->options.need_label;
     r->decoder.keep_bad_rows = r->options.keep_bad_rows;
     r->decoder.quirks = r->options.quirks;
+    r->decoder.split_column = r->options.split_column;
+    r->decoder.split_from = r->options.split_from;
     FL_TRY(fl_file_list_init(&r->files, path, dg));
     if (r->options.shuffle_files)
         fl_file_list_shuffle(&r->files, r->options.seed);

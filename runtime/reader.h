@@ -29,6 +29,8 @@ typedef struct fl_reader_options {
     bool drop_last;         /* a last batch that is not full is left out */
     bool shuffle_files;     /* the order of a folder's files follows from `seed` */
     uint64_t seed;
+    const char *split_column; /* CSV: batch->part says whether this column's first bytes are at or behind split_from; NULL: no split */
+    const char *split_from;
     uint32_t quirks;        /* FL_QUIRK_MISSING_LABEL_IS_0, FL_QUIRK_SKIP_SHORT_ROWS */
 } fl_reader_options;
 

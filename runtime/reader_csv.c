@@ -215,6 +215,9 @@ static fl_status map_columns(const fl_decoder *d, const char *path, const fl_row
     if (n_missing)
         return fl_error(dg, FL_E_MISSING_COLUMN, (fl_loc){path, 1, 0}, "the header lacks column \"%s\" of slot \"%s\"%s",
                         column_of(missing), missing->name, n_missing > 1 ? " and further ones" : "");
+    if (d->split_column && (out->split_cell = find_cell(cells, n, d->split_column)) < 0)
+        return fl_error(dg, FL_E_MISSING_COLUMN, (fl_loc){path, 1, 0}, "the header lacks column \"%s\", by which rows are to be split",
+                        d->split_column);
     if (out->label_cell < 0 && d->need_label && !(d->quirks & FL_QUIRK_MISSING_LABEL_IS_0))
         return fl_error(dg, FL_E_MISSING_COLUMN, (fl_loc){path, 1, 0}, "the header lacks the label's column \"%s\"", label);
     return FL_OK;
@@ -353,6 +356,11 @@ static void put_row(csv_state *s, uint32_t count)
     }
     if (!put_label(s))
         return;
+    if (s->l->split_cell >= 0) {
+        size_t wide = strlen(s->d->split_from), have = b->cell_bytes[s->l->split_cell];
+        int order = memcmp(b->cells[s->l->split_cell], s->d->split_from, have < wide ? have : wide);
+        b->rows.part[b->rows.n] = order > 0 || (order == 0 && have >= wide);
+    }
     int64_t *ids = b->rows.ids + b->rows.n * (int64_t)s->d->n_singles;
     for (uint32_t k = 0; k < schema->n_slots; k++) {
         int32_t c = s->l->cell_of_slot[k];

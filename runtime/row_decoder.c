@@ -115,6 +115,7 @@ bool fl_row_begin(fl_row_block *b)
         }
     }
     b->rows.label[b->rows.n] = 0;
+    b->rows.part[b->rows.n] = 0;
     return true;
 }
 
@@ -208,7 +209,7 @@ fl_status fl_layout_recognise(const fl_decoder *d, const char *path, const char 
 {
     const char *line = text, *end = text + n, *stop = text;
 
-    *out = (fl_layout){.label_cell = -1};
+    *out = (fl_layout){.label_cell = -1, .split_cell = -1};
     *used = 0;
     *known = false;
     for (; line < end; line = stop + 1) { /* to the first line that is not blank */

@@ -27,6 +27,7 @@ typedef struct fl_decoder {
     const fl_schema *schema;
     bool need_label, keep_bad_rows;
     uint32_t quirks;
+    const char *split_column, *split_from; /* CSV: rows are marked by this column's prefix; NULL: none */
     uint32_t n_singles;
     uint32_t *place;      /* [n_slots] column of ids, or index of the bag */
     int64_t *padding;     /* [n_slots] row of a single-valued slot that slot text leaves out; -1: that is an error */
@@ -67,6 +68,7 @@ typedef struct fl_layout {
     int32_t *target;       /* comma text: [n_cells] slot or FL_TARGET_ */
     int32_t *cell_of_slot; /* CSV: [n_slots], -1: the column is missing */
     int32_t label_cell;    /* CSV and comma text; -1: none */
+    int32_t split_cell;    /* CSV; -1: none */
 } fl_layout;
 
 FL_MUST_USE fl_status fl_decoder_init(fl_decoder *d, const fl_schema *schema, fl_diag *dg);

@@ -65,7 +65,7 @@ FL_MUST_USE fl_status fl_vocabulary_builder_merge(fl_vocabulary_builder *b, cons
 /* The finished vocabulary, which owns its bytes. The builder may be freed. */
 FL_MUST_USE fl_status fl_vocabulary_builder_finish(const fl_vocabulary_builder *b, fl_vocabulary **out, fl_diag *dg);
 
-/* Count all rows of the paths (files or folders) with `threads` threads and finish; *rows (may be NULL) is their number. */
+/* Count all rows of the paths (files or folders) with `threads` threads and finish; *rows (may be NULL) is their number, bad ones included. */
 FL_MUST_USE fl_status fl_vocabulary_build(const char *const *paths, size_t n_paths, const fl_schema *schema, uint32_t quirks,
                                           uint32_t threads, bool strict, fl_vocabulary **out, int64_t *rows, fl_diag *dg);
 

@@ -244,8 +244,10 @@ static fl_status count_path(const char *path, const fl_schema *schema, fl_vocabu
     if (status == FL_OK) {
         do {
             status = fl_reader_next(reader, &batch, dg);
-            *rows += batch.n;
         } while (status == FL_OK && batch.n);
+        fl_reader_stats stats;
+        fl_reader_stats_get(reader, &stats);
+        *rows += stats.rows + stats.bad_rows;
         fl_reader_close(reader);
     }
     fl_batch_deinit(&batch);

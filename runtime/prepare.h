@@ -1,0 +1,34 @@
+/*
+ * prepare.h -- raw rows to a vocabulary and binary caches, in two passes: count, then encode.
+ */
+#ifndef FL_RUNTIME_PREPARE_H
+#define FL_RUNTIME_PREPARE_H
+
+#include "runtime/vocabulary.h"
+
+typedef enum fl_split { FL_SPLIT_NONE, FL_SPLIT_FROM, FL_SPLIT_SHARE, FL_SPLIT_TAIL } fl_split;
+
+typedef struct fl_prepare_options {
+    const char *const *paths; /* raw files or folders, in order */
+    size_t n_paths;
+    const char *folder;       /* made if it is not there; receives train, valid (with a split) and vocabulary */
+    fl_split split;           /* which rows go to valid */
+    const char *column, *from; /* FROM: those whose column's first bytes are `from` or come behind it in byte order */
+    double share;             /* SHARE: each row with this probability, by seed and row number */
+    int64_t tail;             /* TAIL: the last so many rows */
+    uint64_t seed;
+    uint32_t threads, quirks;
+    bool strict;
+    void (*progress)(void *arg, const char *pass, int64_t rows); /* every 2^18 rows or so; NULL: none */
+    void *progress_arg;
+} fl_prepare_options;
+
+typedef struct fl_prepare_result {
+    int64_t train_rows, valid_rows, bad_rows;
+    fl_vocabulary *vocabulary; /* owned by the caller; NULL if no slot needs one */
+} fl_prepare_result;
+
+/* Binds the schema. The files are written aside and renamed, the vocabulary first. */
+FL_MUST_USE fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_result *out, fl_diag *dg);
+
+#endif
