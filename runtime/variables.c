@@ -1,0 +1,283 @@
+#include "runtime/variables.h"
+
+#include "ir/base/rng.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Rows that one worker takes at a time. */
+enum { CHUNK_ROWS = 4096, LINE_BYTES = 64 };
+
+/* ------------------------------------------------------------------------------------------------ filling */
+
+typedef struct fill_job {
+    const fl_var *var;
+    const uint8_t *source; /* dense; NULL: first weights */
+    const fl_graph *init;
+    fl_id node; /* of init */
+    uint64_t seed, stream;
+    int64_t rows, row_elements;
+    _Atomic int64_t next;
+} fill_job;
+
+static void store_double(void *to, fl_dtype t, double x)
+{
+    float f = (float)x;
+    int64_t i = (int64_t)x;
+    if (t == FL_FLOAT)
+        memcpy(to, &f, sizeof f);
+    else if (t == FL_DOUBLE)
+        memcpy(to, &x, sizeof x);
+    else
+        memcpy(to, &i, fl_dtype_size(t)); /* little-endian */
+}
+
+static double first_weight(const fill_job *j, int64_t i)
+{
+    const fl_graph *g = j->init;
+
+    if (g->nodes[j->node].op == FL_OP_RANDOM_NORMAL)
+        return fl_node_float(g, j->node, "mean", 0) +
+               fl_node_float(g, j->node, "scale", 1) * fl_random_normal(j->seed, j->stream, (uint64_t)i);
+    if (g->nodes[j->node].op == FL_OP_RANDOM_UNIFORM) {
+        double low = fl_node_float(g, j->node, "low", 0), high = fl_node_float(g, j->node, "high", 1);
+        return low + (high - low) * fl_random_uniform(j->seed, j->stream, (uint64_t)i);
+    }
+    return fl_node_float(g, j->node, "value", 0);
+}
+
+static void fill_rows(const fill_job *j, int64_t begin, int64_t end)
+{
+    size_t size = fl_dtype_size(j->var->type.dtype), row = (size_t)j->row_elements * size;
+
+    for (int64_t i = begin; i < end; i++) {
+        uint8_t *to = (uint8_t *)j->var->data + (size_t)(i * j->var->stride) * size;
+        if (j->source)
+            memcpy(to, j->source + (size_t)i * row, row);
+        else
+            for (int64_t k = 0; k < j->row_elements; k++)
+                store_double(to + (size_t)k * size, j->var->type.dtype, first_weight(j, i * j->row_elements + k));
+    }
+    if (j->source && row * (size_t)(end - begin) >= (1u << 16)) {
+        /* Pages of the file that were copied need not stay in memory beside their copy. */
+        uintptr_t from = ((uintptr_t)(j->source + (size_t)begin * row) + 4095) & ~(uintptr_t)4095;
+        uintptr_t to = (uintptr_t)(j->source + (size_t)end * row) & ~(uintptr_t)4095;
+        if (to > from)
+            (void)madvise((void *)from, to - from, MADV_PAGEOUT);
+    }
+}
+
+static void fill_as_worker(void *arg, uint32_t worker)
+{
+    fill_job *j = arg;
+    (void)worker;
+
+    for (;;) {
+        int64_t begin = atomic_fetch_add(&j->next, CHUNK_ROWS);
+        if (begin >= j->rows)
+            return;
+        fill_rows(j, begin, begin + CHUNK_ROWS < j->rows ? begin + CHUNK_ROWS : j->rows);
+    }
+}
+
+static void fill(fill_job *j, fl_pool *pool)
+{
+    const fl_type *t = &j->var->type;
+
+    j->rows = t->rank > 0 ? t->dims[0] : 1;
+    j->row_elements = 1;
+    for (int d = 1; d < t->rank; d++)
+        j->row_elements *= t->dims[d];
+    atomic_init(&j->next, 0);
+    if (pool && j->rows > CHUNK_ROWS)
+        fl_pool_run(pool, fill_as_worker, j);
+    else
+        fill_as_worker(j, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------- layout */
+
+typedef struct place {
+    const fl_tensor *data; /* NULL: none stored */
+    bool in_record;
+    int64_t row_bytes, rows;
+    size_t offset; /* in the pages */
+} place;
+
+static int64_t row_elements_of(const fl_type *t)
+{
+    int64_t n = 1;
+    for (int d = 1; d < t->rank; d++)
+        n *= t->dims[d];
+    return n;
+}
+
+/* A table of train is touched by rows if its next value is scattered into it. */
+static bool is_touched_by_rows(const fl_graph *train, const char *name)
+{
+    fl_id v = train ? fl_graph_find(train, name) : FL_NONE;
+
+    for (uint32_t i = 0; v != FL_NONE && i < train->n_updates; i++) {
+        if (train->updates[i].variable != v)
+            continue;
+        fl_id node = fl_value_is(train, train->updates[i].next, FL_OP_SCATTER_ND);
+        return node != FL_NONE && train->nodes[node].in[0] == v;
+    }
+    return false;
+}
+
+static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g, const fl_value *value, const fl_graph *train,
+                              int64_t table_rows, fl_diag *dg)
+{
+    fl_type t = value->type;
+    fl_var *known = fl_store_find(&v->store, value->name);
+
+    for (int d = 0; d < t.rank; d++) {
+        if (!FL_DIM_IS_SYM(t.dims[d]))
+            continue;
+        if (table_rows <= 0)
+            return fl_error(dg, FL_E_TABLE_UNBOUND, FL_NOWHERE, "variable \"%s\" has no size yet: dimension \"%s\" comes from a vocabulary",
+                            value->name, g->symbols[FL_SYM_OF_DIM(t.dims[d])]);
+        t.dims[d] = table_rows;
+    }
+    if (known) {
+        if (!fl_type_equal(&known->type, &t))
+            return fl_error(dg, FL_E_STORE, FL_NOWHERE, "variable \"%s\" has two types in two programs", value->name);
+        place *p = &places[known - v->store.vars];
+        p->data = p->data ? p->data : value->data;
+        return FL_OK;
+    }
+    int64_t elements = fl_type_elements(&t);
+    if (elements < 0 || elements > INT64_MAX / 64 || fl_dtype_size(t.dtype) == 0)
+        return fl_error(dg, FL_E_STORE, FL_NOWHERE, "variable \"%s\" is larger than any memory, or no number", value->name);
+    uint32_t i = v->store.n_vars++;
+    v->store.vars[i] = (fl_var){value->name, t, NULL, t.rank >= 2 ? row_elements_of(&t) : 1};
+    places[i] = (place){value->data, t.rank >= 1 && fl_dtype_size(t.dtype) == 4 && is_touched_by_rows(train, value->name),
+                        row_elements_of(&t) * (int64_t)fl_dtype_size(t.dtype), t.rank > 0 ? t.dims[0] : 1, 0};
+    v->parameter_bytes += elements * (int64_t)fl_dtype_size(t.dtype);
+    return FL_OK;
+}
+
+/* One record for all tables of as many rows as variable `first`: widest first, so that wide rows start at cache lines. */
+static size_t lay_record(fl_variables *v, place *places, uint32_t first, size_t at, bool *done)
+{
+    int64_t rows = places[first].rows, bytes = 0;
+    uint32_t members[256], n = 0;
+
+    for (uint32_t i = first; i < v->store.n_vars && n < FL_COUNT(members); i++)
+        if (places[i].in_record && !done[i] && places[i].rows == rows) {
+            uint32_t k = n++;
+            for (; k > 0 && places[members[k - 1]].row_bytes < places[i].row_bytes; k--)
+                members[k] = members[k - 1];
+            members[k] = i;
+            done[i] = true;
+        }
+    for (uint32_t k = 0; k < n; k++) {
+        places[members[k]].offset = at + (size_t)bytes;
+        bytes += places[members[k]].row_bytes;
+    }
+    if (bytes >= LINE_BYTES)
+        bytes = (bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    for (uint32_t k = 0; k < n; k++)
+        v->store.vars[members[k]].stride = bytes / 4;
+    return at + (size_t)(bytes * rows);
+}
+
+/* Offsets of everything that gets memory of its own; returns its size. `done` is zeroed, [n_vars]. */
+static size_t lay_out(fl_variables *v, place *places, const fl_graph *train, bool *done)
+{
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < v->store.n_vars; i++) {
+        if (done[i] || (!train && places[i].data))
+            continue;
+        at = (at + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+        if (places[i].in_record) {
+            at = lay_record(v, places, i, at, done);
+        } else {
+            places[i].offset = at;
+            at += (size_t)(places[i].row_bytes * places[i].rows);
+        }
+    }
+    return at;
+}
+
+fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, uint32_t n_programs, const fl_graph *train,
+                            int64_t table_rows, fl_pool *pool, fl_diag *dg)
+{
+    uint32_t most = 0;
+    fl_status status = FL_OK;
+
+    memset(v, 0, sizeof *v);
+    fl_arena_init(&v->arena);
+    for (uint32_t p = 0; p < n_programs; p++)
+        most += programs[p] ? programs[p]->n_variables : 0;
+    v->store.vars = fl_arena_new(&v->arena, fl_var, most + 1);
+    v->has_values = fl_arena_new(&v->arena, bool, most + 1);
+    place *places = fl_arena_new(&v->arena, place, most + 1);
+    bool *done = fl_arena_new(&v->arena, bool, most + 1);
+    if (v->arena.failed)
+        status = fl_out_of_memory(dg);
+    for (uint32_t p = 0; p < n_programs; p++)
+        for (uint32_t i = 0; status == FL_OK && programs[p] && i < programs[p]->n_variables; i++) {
+            const fl_value *value = &programs[p]->values[programs[p]->variables[i]];
+            if (value->kind == FL_VALUE_VARIABLE && value->name)
+                status = add_variable(v, places, programs[p], value, train, table_rows, dg);
+        }
+    if (status == FL_OK && !fl_pages_alloc(&v->pages, lay_out(v, places, train, done)))
+        status = fl_out_of_memory(dg);
+    if (status != FL_OK) {
+        fl_variables_close(v);
+        return status;
+    }
+    for (uint32_t i = 0; i < v->store.n_vars; i++) {
+        fl_var *var = &v->store.vars[i];
+        const void *stored = places[i].data ? places[i].data->bytes : NULL;
+        v->has_values[i] = stored != NULL;
+        if (stored && !train) {
+            var->data = (void *)(uintptr_t)stored; /* predict does not write variables */
+            continue;
+        }
+        var->data = (uint8_t *)v->pages.bytes + places[i].offset;
+        if (stored)
+            fill(&(fill_job){.var = var, .source = stored}, pool);
+    }
+    return FL_OK;
+}
+
+void fl_variables_close(fl_variables *v)
+{
+    fl_pages_free(&v->pages);
+    fl_arena_deinit(&v->arena);
+    memset(v, 0, sizeof *v);
+}
+
+fl_status fl_variables_first(fl_variables *v, const fl_graph *init, uint64_t seed, bool all, fl_pool *pool, fl_diag *dg)
+{
+    for (uint32_t i = 0; i < init->n_outputs; i++) {
+        const fl_value *out = &init->values[init->outputs[i]];
+        fl_var *var = fl_store_find(&v->store, out->name);
+        if (!var || (v->has_values[var - v->store.vars] && !all))
+            continue;
+        fl_op op = out->kind == FL_VALUE_NODE ? init->nodes[out->node].op : FL_OP_NOP;
+        if (op != FL_OP_RANDOM_NORMAL && op != FL_OP_RANDOM_UNIFORM && op != FL_OP_INIT_CONSTANT)
+            return fl_error(dg, FL_E_STORE, FL_NOWHERE, "the init program makes \"%s\" by operator %s, not by a first-weight operator",
+                            out->name, fl_op_get(op)->name);
+        fill(&(fill_job){.var = var, .init = init, .node = out->node, .seed = seed,
+                         .stream = fl_hash_bytes(out->name, strlen(out->name), 0)}, pool);
+        v->has_values[var - v->store.vars] = true;
+    }
+    return FL_OK;
+}
+
+fl_status fl_variables_check(const fl_variables *v, const fl_graph *g, fl_diag *dg)
+{
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_value *value = &g->values[g->variables[i]];
+        const fl_var *var = value->kind == FL_VALUE_VARIABLE && value->name ? fl_store_find(&v->store, value->name) : NULL;
+        if (var && !v->has_values[var - v->store.vars])
+            return fl_error(dg, FL_E_NO_WEIGHTS, FL_NOWHERE, "the model has no values for \"%s\": it has not been trained", var->name);
+    }
+    return FL_OK;
+}
