@@ -195,6 +195,110 @@ static void test_overrides(void **state)
     fl_config_deinit(&c);
 }
 
+/* What a configuration means, as text: the manifest without the configuration itself, and the network's numbers. */
+static char *meaning(const char *text, const char *set)
+{
+    fl_config c;
+    fl_diag_clear(&dg);
+    if (fl_config_parse(text, strlen(text), "dir/c.yaml", &set, set ? 1 : 0, &c, &dg) != FL_OK)
+        fail_msg("%s: %s", set, dg.n_entries ? dg.entries[0].text : "");
+    c.manifest.source_text = NULL;
+    char *json = fl_manifest_print(&c.manifest);
+    fl_network_spec *s = &c.network;
+    size_t size = strlen(json) + 4096, n = strlen(json);
+    json = realloc(json, size);
+    n += (size_t)snprintf(json + n, size - n, "%s %d %d %d %d %d %d %d %d %g %d %s %g %g %g %s %s %g %d %d", s->name, (int)s->k,
+                          (int)s->linear, s->field_bias, (int)s->groups, (int)s->mf, (int)s->fm, s->interaction_to_logit, s->hidden,
+                          s->dicefactor, (int)s->mlp, s->dropout_style, s->dropout, s->bn_epsilon, s->bn_momentum, s->bn_single_row,
+                          s->loss, s->loss_epsilon, s->batch_norm, s->out_bias * 2 + s->mlp_first);
+    n += (size_t)snprintf(json + n, size - n, " %d %d", (int)s->hidden_units, s->hidden_bias);
+    for (uint32_t i = 0; i < s->n_widths; i++)
+        n += (size_t)snprintf(json + n, size - n, " %d", (int)s->widths[i]);
+    for (uint32_t i = 0; i < s->mlp_steps.n + s->hidden_steps.n; i++)
+        n += (size_t)snprintf(json + n, size - n, " %d",
+                              (int)(i < s->mlp_steps.n ? s->mlp_steps.step[i] : s->hidden_steps.step[i - s->mlp_steps.n]));
+    for (int i = 0; i < FL_N_CLASSES; i++) {
+        const fl_class_spec *p = &s->classes[i];
+        n += (size_t)snprintf(json + n, size - n, "\n%d %g %g %g %g %g %g %d %g %g %g %g %g %d %d %g", (int)p->rule.kind, p->rule.lr,
+                              p->rule.momentum, p->rule.epsilon, p->rule.initial_accumulator, p->rule.beta1, p->rule.beta2,
+                              p->rule.bias_corrected, p->rule.beta, p->rule.l1, p->rule.l2, p->lr_scale, p->l2, p->row_sparse,
+                              (int)p->fill, p->a);
+    }
+    fl_config_deinit(&c);
+    return json;
+}
+
+/* Each override changes what the configuration means: no key is ignored. */
+static void assert_all_matter(const char *text, const char *const *sets, size_t n)
+{
+    char *plain = meaning(text, NULL), *again = meaning(text, NULL);
+    assert_string_equal(plain, again);
+    free(again);
+    for (size_t i = 0; i < n; i++) {
+        char *changed = meaning(text, sets[i]);
+        if (strcmp(plain, changed) == 0)
+            fail_msg("%s is ignored", sets[i]);
+        free(changed);
+    }
+    free(plain);
+}
+
+static void test_no_key_of_ours_is_ignored(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "network: flen\n"
+        "loss: {kind: paddle_log_loss}\n"
+        "optimizer: {class: adagrad}\n"
+        "inputs: {label: y, slots: [{name: a, vocabulary: range, rows: 5}, {name: b, vocabulary: hash, rows: 7}, c]}\n"
+        "fields: {two: [b], one: [c, a]}\n"
+        "interaction: {}\nmlp: {}\nhidden_layer: {}\nbatch_norm: {}\noutput: {}\ninit: {}\n"
+        "train: {data: \"{workspace}/t\", valid: v, plateau: {}, save: {}}\ninfer: {data: i}\n";
+    static const char *const sets[] = {
+        "network=flen-official", "workspace=w", "seed=9", "log=paddlerec", "quirks=[drop_last]", "mode=infer", "embedding_size=3",
+        "linear=logit", "interaction.groups=all", "interaction.mf=matrix", "interaction.fm=none", "interaction.to=logit",
+        "interaction.dicefactor=0.7", "interaction.field_bias=true", "hidden_layer=false", "hidden_layer.units=3", "hidden_layer.bias=true",
+        "hidden_layer.order=[relu]", "mlp.input=slots", "mlp.widths=[3]", "mlp.order=[dropout, relu]", "dropout=0.3",
+        "dropout_style=downscale_in_infer", "batch_norm=false", "batch_norm.epsilon=0.1", "batch_norm.momentum=0.5",
+        "batch_norm.single_row=pass", "output.bias=true", "output.mlp_first=true", "loss.kind=bce", "loss.epsilon=0.01",
+        "init.table=glorot_uniform", "optimizer.class=sgd", "optimizer.learning_rate=0.5", "optimizer.epsilon=0.1",
+        "optimizer.initial_accumulator=0.1", "optimizer.lazy=false", "optimizer.l2=0.1", "inputs.label=z", "inputs.csv_columns=[a, b]",
+        "inputs.delimiter=;", "inputs.slots.0.column=q", "inputs.slots.0.optional=true", "inputs.slots.0.transform=day",
+        "inputs.slots.1.vocabulary=range", "inputs.slots.0.rows=6", "inputs.slots.0.first_id=2", "inputs.slots.0.min_count=3",
+        "inputs.slots.0.pooling=mean", "inputs.slots.0.padding=1", "inputs.defaults.min_count=4",
+        "fields.one=[a, c]", "train.data=x", "train.valid=x", "train.batch_size=3", "train.epochs=3", "train.print_interval=3",
+        "train.shuffle_files=true", "train.patience=3", "train.keep_best=true", "train.plateau.factor=0.3", "train.plateau.min=0.3",
+        "train.save.path=x", "train.save.every=3", "train.save.step_path=x", "train.save.every_steps=3", "train.init_model=x",
+        "infer.data=x", "infer.batch_size=3", "infer.print_interval=3", "infer.init_model=x"};
+    assert_all_matter(text, sets, FL_COUNT(sets));
+}
+
+static const char paddlerec[] =
+    "workspace: w\n"
+    "dataset:\n- {name: d, batch_size: 2, data_path: \"{workspace}/t\", sparse_slots: \"click a b c\"}\n"
+    "- {name: e, batch_size: 2, data_path: x, sparse_slots: \"click a b c\"}\n"
+    "hyper_parameters:\n  optimizer: {class: Adam}\n  sparse_feature_number: 10\n  sparse_feature_dim: 4\n"
+    "mode: [t, i]\n"
+    "runner:\n- {name: t, class: train, device: cpu, epochs: 1}\n- {name: i, class: infer, device: cpu, init_model_path: m}\n"
+    "phase:\n- {name: p1, model: m, dataset_name: d}\n- {name: p2, model: m, dataset_name: d}\n"
+    "fields: {x: [a], y: [b, c]}\n";
+
+static void test_no_key_of_paddlerec_18_is_ignored(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {
+        "workspace=v", "mode=t", "mode=[i, t]", "network=fm", "seed=3", "log=plain", "quirks=[missing_label_is_0]",
+        "dataset.0.batch_size=3", "dataset.0.type=QueueDataset", "dataset.0.data_path=y", "dataset.0.padding=1",
+        "hyper_parameters.optimizer.class=SGD", "hyper_parameters.optimizer.learning_rate=\"0.5\"", "hyper_parameters.dropout_rate=0.1",
+        "hyper_parameters.sparse_feature_number=11", "hyper_parameters.sparse_feature_dim=5",
+        "runner.0.epochs=2", "runner.0.phases=[p2]", "runner.0.phases=p1", "runner.0.init_model_path=x", "runner.0.print_interval=3",
+        "runner.0.save_checkpoint_interval=2", "runner.0.save_checkpoint_path=x", "runner.0.save_inference_interval=2",
+        "runner.0.save_inference_path=x", "runner.0.save_inference_feed_varnames=[a]", "runner.0.save_inference_fetch_varnames=[logit]",
+        "runner.0.save_step_interval=2", "runner.0.save_step_path=x", "runner.0.runner_result_dump_path=x", "phase.0.dataset_name=e",
+        "phase.0.thread_num=2", "phase.0.shuffle_filelist=true", "phase.0.gradient_scale_strategy=1", "phase.0.name=q"};
+    assert_all_matter(paddlerec, sets, FL_COUNT(sets));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +308,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shipped_models, start, end),
         cmocka_unit_test_setup_teardown(test_fields_and_rows, start, end),
         cmocka_unit_test_setup_teardown(test_overrides, start, end),
+        cmocka_unit_test_setup_teardown(test_no_key_of_ours_is_ignored, start, end),
+        cmocka_unit_test_setup_teardown(test_no_key_of_paddlerec_18_is_ignored, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
