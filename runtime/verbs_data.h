@@ -5,5 +5,6 @@
 #define FL_RUNTIME_VERBS_DATA_H
 
 int fl_verb_generate(int argc, char **argv);
+int fl_verb_prepare(int argc, char **argv);
 
 #endif
