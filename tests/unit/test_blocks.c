@@ -1,5 +1,6 @@
 /* test_blocks.c -- presets compose the tensors, inputs and operators that their definitions name. */
 #include "frontend/network.h"
+#include "ir/shape.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -291,6 +292,42 @@ static void test_auto_rows(void **state)
     fl_graph_free(g);
 }
 
+/* Every node of every preset fits its operands: shapes are inferred throughout, with and without bags and given masks. */
+static void test_shapes(void **state)
+{
+    (void)state;
+    uint32_t n = 0;
+    const char *const *names = fl_network_names(&n);
+    for (uint32_t i = 0; i < 4 * n; i++) {
+        layout l;
+        fl_network_spec s;
+        fl_diag dg;
+        fl_diag_init(&dg);
+        lay_out(&l, (uint32_t[]){2, 1, 3}, 3, 5, false);
+        if (i / n & 1)
+            l.slots[0].pooling = l.slots[2].pooling = FL_POOL_SUM;
+        assert_true(fl_network_preset(&s, names[i % n]));
+        s.schema = &l.schema;
+        s.given_masks = i / n >= 2;
+        if (s.fm != FL_TERM_NONE)
+            s.dicefactor = 0.7;
+        s.dropout = 0.2;
+        fl_graph *g = build(&s);
+        if (fl_shape_infer(g, &dg) != FL_OK)
+            fail_msg("%s: %s", names[i % n], dg.entries[0].text);
+        for (fl_id v = 0; v < g->n_values; v++)
+            if (g->values[v].name && g->values[v].type.rank < 0)
+                fail_msg("%s: %s has no shape", names[i % n], g->values[v].name);
+        char text[64];
+        fl_type_print(g, fl_value_type(g, g->outputs[0]), text, sizeof text);
+        assert_string_equal(text, "float[batch,1]");
+        fl_type_print(g, fl_value_type(g, g->outputs[2]), text, sizeof text);
+        assert_string_equal(text, "float");
+        fl_graph_free(g);
+        fl_diag_deinit(&dg);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -328,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_blocks_by_key),
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_auto_rows),
+        cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
