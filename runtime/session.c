@@ -1,0 +1,190 @@
+#include "runtime/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_ENTRIES = 8 };
+
+static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
+{
+    fl_schema *schema = &s->manifest->schema;
+    size_t n = 0;
+    const void *bytes = fl_model_entry(s->model, FL_VOCABULARY_ENTRY, &n);
+
+    if (bytes && !s->vocabulary)
+        FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(s->model), &s->vocabulary, dg));
+    return s->vocabulary && !fl_schema_is_bound(schema) ? fl_vocabulary_bind(s->vocabulary, schema, dg) : FL_OK;
+}
+
+/* Damage in large tables is looked for when they are copied; fl_model_open has checked small files whole. */
+static fl_status verify_tables(fl_session *s, fl_diag *dg)
+{
+    for (uint32_t i = 0; i < fl_model_n_variables(s->model); i++) {
+        const char *name;
+        (void)fl_model_variable(s->model, i, &name);
+        FL_TRY(fl_model_verify(s->model, name, dg));
+    }
+    return FL_OK;
+}
+
+static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
+{
+    FL_TRY(fl_model_open(path, 0, &s->model, dg));
+    s->manifest = fl_model_manifest(s->model);
+    FL_TRY(open_vocabulary(s, dg));
+    uint32_t threads = s->options.threads ? s->options.threads : fl_cpu_count();
+    if (threads > 1)
+        FL_TRY(fl_pool_new(threads, &s->pool, dg));
+    for (int p = 0; p < FL_N_PROGRAMS; p++)
+        FL_TRY(fl_model_program(s->model, (fl_program)p, &s->programs[p], dg));
+    const fl_graph *train = s->options.train ? s->programs[FL_PROGRAM_TRAIN] : NULL;
+    if (s->options.train && !train)
+        return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(path), "the model has no train program");
+    if (train)
+        FL_TRY(verify_tables(s, dg));
+    /* init has no variables of its own; predict and prologue may have derived ones that train lacks. */
+    const fl_graph *programs[] = {s->programs[FL_PROGRAM_TRAIN], s->programs[FL_PROGRAM_PREDICT], s->programs[FL_PROGRAM_PROLOGUE]};
+    if (!train)
+        programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
+    FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->pool, dg));
+    if (train && s->programs[FL_PROGRAM_INIT])
+        FL_TRY(fl_variables_first(&s->variables, s->programs[FL_PROGRAM_INIT], s->options.seed, false, s->pool, dg));
+    return FL_OK;
+}
+
+fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_vocabulary *vocabulary, fl_diag *dg)
+{
+    memset(s, 0, sizeof *s);
+    s->options = *options;
+    s->vocabulary = vocabulary;
+    fl_status status = open_parts(s, path, dg);
+    if (status != FL_OK)
+        fl_session_close(s);
+    return status;
+}
+
+void fl_session_close(fl_session *s)
+{
+    for (int p = 0; p < FL_N_PROGRAMS; p++)
+        if (s->engines[p])
+            s->engines[p]->free(s->engines[p]);
+    fl_variables_close(&s->variables);
+    fl_pool_free(s->pool);
+    fl_vocabulary_free(s->vocabulary);
+    fl_model_free(s->model);
+    memset(s, 0, sizeof *s);
+}
+
+static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
+{
+    const fl_graph *g = s->programs[p];
+    char entry[64];
+    fl_image *image = NULL;
+    bool hit = false;
+
+    snprintf(entry, sizeof entry, "%s.onnx", fl_program_name(p));
+    fl_code_cache_options cache = {.cpu = s->options.cpu, .compile = s->options.compile};
+    cache.program = fl_model_entry(s->model, entry, &cache.program_bytes);
+    if (!g->schedule || !cache.program)
+        return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(fl_model_path(s->model)), "the %s program has no schedule", fl_program_name(p));
+    int64_t *dims = calloc(g->n_symbols + 1, sizeof *dims);
+    if (!dims)
+        return fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < g->n_symbols; i++)
+        if (strcmp(g->symbols[i], "batch") == 0)
+            dims[i] = batch;
+    fl_status status = fl_code_cache_get(g, &cache, &image, &hit, dg);
+    if (status == FL_OK)
+        status = fl_native_engine_new(g, &s->variables.store, image, &(fl_native_options){s->pool, dims}, &s->engines[p], dg);
+    free(dims);
+    return status;
+}
+
+static fl_status make_engine(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
+{
+    if (!s->programs[p])
+        return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(fl_model_path(s->model)), "the model has no %s program", fl_program_name(p));
+    if (s->engines[p])
+        return FL_OK;
+    if (s->options.interpret)
+        return s->options.interpret(s->programs[p], &s->variables.store, &s->engines[p], dg);
+    return native_engine(s, p, batch, dg);
+}
+
+/* Derived variables are the prologue's updates. */
+static bool is_derived(const fl_session *s, const char *name)
+{
+    const fl_graph *g = s->programs[FL_PROGRAM_PROLOGUE];
+
+    for (uint32_t i = 0; g && i < g->n_updates; i++)
+        if (strcmp(g->values[g->updates[i].variable].name, name) == 0)
+            return true;
+    return false;
+}
+
+fl_status fl_session_derive(fl_session *s, fl_diag *dg)
+{
+    const fl_graph *g = s->programs[FL_PROGRAM_PROLOGUE];
+    fl_engine *train = s->engines[FL_PROGRAM_TRAIN], *predict = s->engines[FL_PROGRAM_PREDICT];
+
+    if (train)
+        FL_TRY(train->flush(train, dg));
+    if (g) {
+        int64_t no_dims[1] = {0};
+        for (uint32_t i = 0; i < s->variables.store.n_vars; i++)
+            s->variables.has_values[i] |= is_derived(s, s->variables.store.vars[i].name);
+        FL_TRY(fl_variables_check(&s->variables, g, dg));
+        FL_TRY(make_engine(s, FL_PROGRAM_PROLOGUE, 0, dg));
+        fl_engine *e = s->engines[FL_PROGRAM_PROLOGUE];
+        FL_TRY(e->refresh(e, dg));
+        FL_TRY(e->run(e, &(fl_run){no_dims, NULL, NULL}, dg));
+        FL_TRY(e->flush(e, dg));
+    }
+    return predict ? predict->refresh(predict, dg) : FL_OK;
+}
+
+fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg)
+{
+    if (!s->engines[p]) {
+        if (p == FL_PROGRAM_PREDICT)
+            FL_TRY(fl_session_derive(s, dg));
+        if (s->programs[p])
+            FL_TRY(fl_variables_check(&s->variables, s->programs[p], dg));
+        FL_TRY(make_engine(s, p, batch, dg));
+    }
+    *out = s->engines[p];
+    return FL_OK;
+}
+
+fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, fl_diag *dg)
+{
+    const fl_store *store = &s->variables.store;
+    fl_engine *train = s->engines[FL_PROGRAM_TRAIN];
+    fl_model_entry_source all[MAX_ENTRIES];
+    fl_model_content content = {.manifest = s->manifest, .entries = all};
+
+    FL_ASSERT(n_entries < MAX_ENTRIES);
+    if (train)
+        FL_TRY(train->flush(train, dg));
+    FL_TRY(fl_model_source(s->model, &content.source, dg));
+    memcpy(content.programs, s->programs, sizeof content.programs);
+    for (uint32_t i = 0; i < n_entries; i++)
+        all[content.n_entries++] = entries[i];
+    if (s->vocabulary) {
+        fl_model_entry_source v = {FL_VOCABULARY_ENTRY, NULL, 0};
+        v.bytes = fl_vocabulary_bytes(s->vocabulary, &v.n);
+        all[content.n_entries++] = v;
+    }
+    fl_model_variable_source *list = calloc((size_t)store->n_vars + 1, sizeof *list);
+    if (!list)
+        return fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < store->n_vars; i++)
+        if (s->variables.has_values[i] && !is_derived(s, store->vars[i].name))
+            list[content.n_variables++] =
+                (fl_model_variable_source){store->vars[i].name, store->vars[i].type, store->vars[i].data, store->vars[i].stride};
+    content.variables = list;
+    fl_status status = fl_model_save(path, &content, dg);
+    free(list);
+    return status;
+}

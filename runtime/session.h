@@ -1,0 +1,52 @@
+/*
+ * session.h -- a model that is open for work: its file, its variables in memory, an engine for each program.
+ */
+#ifndef FL_RUNTIME_SESSION_H
+#define FL_RUNTIME_SESSION_H
+
+#include "ir/model.h"
+#include "runtime/code_cache.h"
+#include "runtime/variables.h"
+#include "runtime/vocabulary.h"
+
+/* backend.h's fl_interp_engine_new, handed in by the command line: this room does not see the backend. */
+typedef fl_status fl_interpret_fn(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
+
+typedef struct fl_session_options {
+    bool train;                 /* variables in records that may change; else they stay where the file is mapped */
+    uint32_t threads;           /* 0: as many as there are CPUs */
+    uint64_t seed;              /* of first weights */
+    const char *cpu;            /* NULL: the best */
+    fl_compile_fn *compile;     /* for native code; NULL: interpret */
+    fl_interpret_fn *interpret; /* NULL: native code */
+} fl_session_options;
+
+typedef struct fl_session {
+    fl_session_options options;
+    fl_model *model;
+    fl_manifest *manifest;      /* the model's */
+    fl_vocabulary *vocabulary;  /* NULL: no slot needs one, or data has not been seen */
+    fl_variables variables;
+    fl_pool *pool;              /* NULL: one thread */
+    const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: the file has none */
+    fl_engine *engines[FL_N_PROGRAMS];       /* made on first use */
+} fl_session;
+
+/*
+ * Open the model file, bind its `auto` tables, place the variables; when training, first weights fill what has no values. A
+ * model that has no vocabulary yet takes `vocabulary` (may be NULL), which the session then owns, also on failure.
+ */
+FL_MUST_USE fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_vocabulary *vocabulary,
+                                      fl_diag *dg);
+void fl_session_close(fl_session *s);
+
+/* The engine of program p, with memory for `batch` rows. Reports a missing program, and (predict) missing weights. Runs the prologue before
+ * predict is first used. Borrowed. */
+FL_MUST_USE fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg);
+/* After training: what predict derives from weights is derived anew. */
+FL_MUST_USE fl_status fl_session_derive(fl_session *s, fl_diag *dg);
+/* Write the model with its present variables, optimiser state included. entries: further ones, beside the vocabulary's. */
+FL_MUST_USE fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries,
+                                      fl_diag *dg);
+
+#endif
