@@ -4,7 +4,7 @@
  * A row's logit is bias + sum of its values' weights + sum over pairs of fields of <F_i, F_j>, where F_i is the sum
  * of its values' latent vectors in field i (user, item, context, as in PaddleRec's FLEN). Two latent dimensions,
  * centred, so that the pairs have no linear part that a linear model could learn. Effects of rare values are damped by
- * sqrt(p / (p + 1e-4)), p the value's share: what two million rows cannot teach is not planted either.
+ * p / (p + 0.01), p the value's share: what two million rows cannot teach is not planted either.
  * Both parts are scaled on a sample to standard deviations of 0.6 (linear) and 1.0 (pairs), the bias to 17 % clicks.
  *
  * Values follow Zipf's law (alias method); all randomness is counter-based on (seed, row, column).
@@ -137,7 +137,7 @@ static bool make_column(generator *g, int c)
         total += p[i] = c == 0 ? 1 : pow(i + 1.0, -g->o->skew);
     for (uint32_t i = 0; good && i < n; i++) {
         p[i] /= total;
-        double damp = sqrt(p[i] / (p[i] + 1e-4));
+        double damp = p[i] / (p[i] + 1e-2);
         uint64_t stream = 0x67656e00u + (uint64_t)c;
         v[i].weight = (float)(damp * fl_random_normal(g->o->seed, stream, 3 * (uint64_t)i));
         mean[LATENT] += p[i] * v[i].weight;
