@@ -77,7 +77,7 @@ bool fl_domain_equal(const fl_node_domain *a, const fl_node_domain *b)
 static bool along_rows(const fl_graph *g, fl_id node)
 {
     const fl_node *n = &g->nodes[node];
-    int rank = g->values[n->in[0]].type.rank;
+    int rank = n->in[0] == FL_NONE ? 0 : g->values[n->in[0]].type.rank; /* FieldInteraction may have no r_mf */
     int64_t axes[FL_MAX_RANK];
     uint32_t n_axes;
     if (n->op == FL_OP_CONCAT || n->op == FL_OP_SPLIT) {
