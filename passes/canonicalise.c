@@ -69,8 +69,8 @@ static bool absolute_shape(const fl_graph *g, fl_id shape)
 
 static bool skip_reshape(fl_graph *g, fl_node *n)
 {
-    fl_id inner = fl_value_node(g, n->in[0]);
-    if (n->op != FL_OP_RESHAPE || inner == FL_NONE || !absolute_shape(g, n->in[1]))
+    fl_id inner = n->op == FL_OP_RESHAPE ? fl_value_node(g, n->in[0]) : FL_NONE;
+    if (inner == FL_NONE || !absolute_shape(g, n->in[1]))
         return false;
     fl_op op = g->nodes[inner].op;
     if (op != FL_OP_RESHAPE && op != FL_OP_FLATTEN && op != FL_OP_SQUEEZE && op != FL_OP_UNSQUEEZE)
