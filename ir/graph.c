@@ -310,6 +310,16 @@ void fl_node_set_float(fl_graph *g, fl_id node, const char *attr, double f)
     set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_FLOAT, .as.f = f});
 }
 
+void fl_node_set_floats(fl_graph *g, fl_id node, const char *attr, const double *floats, uint32_t n)
+{
+    double *copy = fl_arena_new(&g->arena, double, n);
+    if (!copy)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        copy[i] = floats[i];
+    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_FLOATS, .n = n, .as.floats = copy});
+}
+
 void fl_node_set_string(fl_graph *g, fl_id node, const char *attr, const char *s)
 {
     set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_STRING, .as.s = intern(g, s)});

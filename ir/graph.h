@@ -212,6 +212,7 @@ fl_id fl_node_out(const fl_graph *g, fl_id node, uint32_t out); /* FL_NONE for n
 void fl_node_set_int(fl_graph *g, fl_id node, const char *attr, int64_t i);
 void fl_node_set_ints(fl_graph *g, fl_id node, const char *attr, const int64_t *ints, uint32_t n);
 void fl_node_set_float(fl_graph *g, fl_id node, const char *attr, double f);
+void fl_node_set_floats(fl_graph *g, fl_id node, const char *attr, const double *floats, uint32_t n);
 void fl_node_set_string(fl_graph *g, fl_id node, const char *attr, const char *s);
 void fl_node_set_tensor(fl_graph *g, fl_id node, const char *attr, const fl_tensor *t); /* copied */
 const fl_attr *fl_node_attr(const fl_graph *g, fl_id node, const char *attr); /* NULL if absent */

@@ -10,7 +10,6 @@
 
 typedef struct fl_print_options {
     bool types;        /* inferred types of intermediate values as a trailing comment on each node's line */
-    bool functions;    /* also print the body of each ai.flen function used (ir/bodies.h) */
     const char *location; /* file that external data of stored variables refers to; NULL: as stored */
 } fl_print_options;
 
@@ -19,7 +18,8 @@ FL_MUST_USE fl_status fl_graph_print(const fl_graph *g, const fl_print_options *
 
 /*
  * Read one model (`<ir_version: ..., opset_import: [...]>` and a graph) or a bare graph, from n bytes of text. `file` names
- * it in diagnostics; several errors are reported in one run. On success *out is a new graph, not yet type-inferred.
+ * it in diagnostics; the first error ends it. On success *out is a new graph, not yet type-inferred. Data by reference
+ * keep location, offset and length; nothing is opened.
  */
 FL_MUST_USE fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg);
 

@@ -1,0 +1,274 @@
+/*
+ * print.c -- a graph in ONNX's text syntax (docs/Syntax.md of ONNX).
+ *
+ *     <ir_version: 8, opset_import: ["" : 20, "ai.flen" : 1], metadata_props: ["ai.flen.variables": "table"]>
+ *     predict (int64[batch,22] ids, float[100,8] table) => (float[batch,1] logit) {
+ *        e = Gather (table, ids)
+ *     }
+ *
+ * Names that are no identifiers are quoted. Numbers are the shortest decimals that read back. Variables without stored
+ * data are inputs; those with data, and constants, are initialisers: small ones written out, others by reference
+ * to the file that holds them.
+ */
+#include "ir/print.h"
+
+#include "ir/graph_meta.h"
+#include "ir/shape.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INLINE = 1024 }; /* elements */
+
+typedef struct printer {
+    const fl_graph *g;
+    const fl_print_options *options;
+    FILE *out;
+} printer;
+
+static bool is_identifier(const char *s)
+{
+    if (!isalpha((unsigned char)*s) && *s != '_')
+        return false;
+    while (isalnum((unsigned char)*s) || *s == '_')
+        s++;
+    return *s == '\0';
+}
+
+static void put_quoted(const printer *p, const char *s)
+{
+    fputc('"', p->out);
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            fputc('\\', p->out);
+        fputc(*s, p->out);
+    }
+    fputc('"', p->out);
+}
+
+static void put_name(const printer *p, const char *name)
+{
+    if (is_identifier(name))
+        fputs(name, p->out);
+    else
+        put_quoted(p, name);
+}
+
+/* The shortest decimal that reads back as the same double, and is seen to be a float. */
+static void put_float(const printer *p, double f)
+{
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, f);
+        if (strtod(text, NULL) == f)
+            break;
+    }
+    fputs(text, p->out);
+    if (isfinite(f) && !strpbrk(text, ".e"))
+        fputs(".0", p->out);
+}
+
+static void put_type(const printer *p, const fl_type *t)
+{
+    char text[256];
+    fl_type_print(p->g, t, text, sizeof text);
+    fputs(text, p->out);
+}
+
+static void put_typed_name(const printer *p, fl_id v)
+{
+    put_type(p, fl_value_type(p->g, v));
+    fputc(' ', p->out);
+    put_name(p, p->g->values[v].name);
+}
+
+static void put_elements(const printer *p, const fl_tensor *t)
+{
+    int64_t n = fl_type_elements(&t->type);
+    bool real = t->type.dtype == FL_FLOAT || t->type.dtype == FL_DOUBLE || t->type.dtype == FL_FLOAT16 ||
+                t->type.dtype == FL_BFLOAT16;
+
+    fputs(" {", p->out);
+    for (int64_t i = 0; i < n; i++) {
+        if (i > 0)
+            fputs(", ", p->out);
+        if (t->type.dtype == FL_FLOAT)
+            put_float(p, fl_widen((float)fl_tensor_get_double(t, i)));
+        else if (real)
+            put_float(p, fl_tensor_get_double(t, i));
+        else
+            fprintf(p->out, "%lld", (long long)fl_tensor_get_int(t, i));
+    }
+    fputc('}', p->out);
+}
+
+/* " = {..}" or " = [external]" behind a type and a name. */
+static void put_data(const printer *p, const fl_tensor *t)
+{
+    const char *location = p->options->location ? p->options->location : t->location;
+
+    fputs(" =", p->out);
+    if (t->bytes && (fl_type_elements(&t->type) <= MAX_INLINE || !location)) {
+        put_elements(p, t);
+        return;
+    }
+    fputs(" [\"location\": ", p->out);
+    put_quoted(p, location ? location : "");
+    fprintf(p->out, ", \"offset\": \"%llu\", \"length\": \"%llu\"]", (unsigned long long)t->offset,
+            (unsigned long long)t->length);
+}
+
+static void put_attr(const printer *p, const fl_attr *a)
+{
+    put_name(p, a->name);
+    switch (a->kind) {
+    case FL_ATTR_INT:
+        fprintf(p->out, " = %lld", (long long)a->as.i);
+        break;
+    case FL_ATTR_FLOAT:
+        fputs(" = ", p->out);
+        put_float(p, a->as.f);
+        break;
+    case FL_ATTR_STRING:
+        fputs(" = ", p->out);
+        put_quoted(p, a->as.s);
+        break;
+    case FL_ATTR_TENSOR:
+        fputs(" = ", p->out);
+        put_type(p, &a->as.tensor->type);
+        put_elements(p, a->as.tensor);
+        break;
+    case FL_ATTR_INTS:
+    case FL_ATTR_FLOATS:
+    case FL_ATTR_STRINGS: /* an empty list does not tell its type */
+        if (a->n == 0)
+            fputs(a->kind == FL_ATTR_INTS ? " : ints" : a->kind == FL_ATTR_FLOATS ? " : floats" : " : strings", p->out);
+        fputs(" = [", p->out);
+        for (uint32_t i = 0; i < a->n; i++) {
+            if (i > 0)
+                fputs(", ", p->out);
+            if (a->kind == FL_ATTR_INTS)
+                fprintf(p->out, "%lld", (long long)a->as.ints[i]);
+            else if (a->kind == FL_ATTR_FLOATS)
+                put_float(p, a->as.floats[i]);
+            else
+                put_quoted(p, a->as.strings[i]);
+        }
+        fputc(']', p->out);
+        break;
+    }
+}
+
+static void put_values(const printer *p, const fl_id *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0)
+            fputs(", ", p->out);
+        if (list[i] == FL_NONE)
+            fputs("\"\"", p->out);
+        else
+            put_name(p, p->g->values[list[i]].name);
+    }
+}
+
+static void put_node(const printer *p, fl_id node)
+{
+    const fl_node *n = &p->g->nodes[node];
+    const fl_op_info *op = fl_op_get(n->op);
+
+    fputs("   ", p->out);
+    put_values(p, n->out, n->n_out);
+    fprintf(p->out, " = %s%s%s ", op->domain, *op->domain ? "." : "", op->name);
+    for (uint32_t i = 0; i < n->n_attr; i++) {
+        fputs(i == 0 ? "<" : ", ", p->out);
+        put_attr(p, &n->attr[i]);
+    }
+    fputs(n->n_attr ? "> (" : "(", p->out);
+    put_values(p, n->in, n->n_in);
+    fputc(')', p->out);
+    bool first = true;
+    for (uint32_t i = 0; p->options->types && i < n->n_out; i++) {
+        if (n->out[i] == FL_NONE || fl_value_type(p->g, n->out[i])->rank < 0)
+            continue;
+        fputs(first ? " # " : ", ", p->out);
+        put_type(p, fl_value_type(p->g, n->out[i]));
+        first = false;
+    }
+    fputc('\n', p->out);
+}
+
+static void put_header(const printer *p, const fl_meta_entry *meta, uint32_t n)
+{
+    fputs("<ir_version: 8, opset_import: [\"\" : 20, \"ai.flen\" : 1]", p->out);
+    for (uint32_t i = 0; i < n; i++) {
+        fputs(i == 0 ? ",\n metadata_props: [" : ",\n  ", p->out);
+        put_quoted(p, meta[i].key);
+        fputs(": ", p->out);
+        put_quoted(p, meta[i].value);
+    }
+    fputs(n > 0 ? "]>\n" : ">\n", p->out);
+}
+
+static void put_signature(const printer *p, const fl_id *outputs, uint32_t n_outputs)
+{
+    const fl_graph *g = p->g;
+    uint32_t n = 0;
+
+    put_name(p, g->name);
+    fputs(" (", p->out);
+    for (uint32_t i = 0; i < g->n_inputs; i++, n++) {
+        fputs(n > 0 ? ", " : "", p->out);
+        put_typed_name(p, g->inputs[i]);
+    }
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        if (g->values[g->variables[i]].data)
+            continue;
+        fputs(n++ > 0 ? ", " : "", p->out);
+        put_typed_name(p, g->variables[i]);
+    }
+    fputs(") => (", p->out);
+    for (uint32_t i = 0; i < n_outputs; i++) {
+        fputs(i > 0 ? ", " : "", p->out);
+        put_typed_name(p, outputs[i]);
+    }
+    fputc(')', p->out);
+    n = 0;
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_tensor *data = g->values[g->variables[i]].data;
+        if (!data)
+            continue;
+        fputs(n++ > 0 ? ",\n   " : "\n<  ", p->out);
+        put_typed_name(p, g->variables[i]);
+        put_data(p, data);
+    }
+    fputs(n > 0 ? ">\n{\n" : " {\n", p->out);
+}
+
+fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FILE *out, fl_diag *dg)
+{
+    static const fl_print_options plain = {0};
+    printer p = {g, options ? options : &plain, out};
+    fl_arena scratch;
+    fl_meta_entry *meta;
+    uint32_t n_meta, n_outputs;
+
+    fl_arena_init(&scratch);
+    fl_status status = fl_meta_collect(g, &scratch, &meta, &n_meta, dg);
+    fl_id *outputs = status == FL_OK ? fl_meta_file_outputs(g, &scratch, &n_outputs) : NULL;
+    if (status == FL_OK && !outputs)
+        status = fl_out_of_memory(dg);
+    if (status == FL_OK) {
+        put_header(&p, meta, n_meta);
+        put_signature(&p, outputs, n_outputs);
+        for (fl_id i = 0; i < g->n_nodes; i++)
+            if (g->nodes[i].op != FL_OP_NOP)
+                put_node(&p, i);
+        fputs("}\n", out);
+        if (ferror(out))
+            status = fl_error(dg, FL_E_WRITE, FL_NOWHERE, "the text of graph \"%s\" could not be written", g->name);
+    }
+    fl_arena_deinit(&scratch);
+    return status;
+}
