@@ -1,8 +1,54 @@
-/* flenc.c -- the compiler's command line. */
-#include <stdio.h>
+/*
+ * flenc.c -- the compiler's command line: which verb, and what all verbs share.
+ */
+#include "frontend/verbs.h"
+#include "ir/base/diag.h"
 
-int main(void)
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: flenc VERB ...\n"
+    "\n"
+    "  dump X          print the graph of a configuration, an ONNX file, a graph text or a model.bin\n"
+    "  opt X           run passes on a graph and print the result\n"
+    "  explain E0123   what a diagnostic means, and what to do\n"
+    "\n"
+    "`flenc VERB --help` explains a verb. Results go to standard output, everything else to standard error.\n"
+    "Exit status: 0 done, 1 bad input or a failed operation, 2 wrong usage.\n";
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} verbs[] = {
+    {"dump", fl_verb_dump},
+    {"opt", fl_verb_opt},
+    {"explain", fl_verb_explain},
+};
+
+int main(int argc, char **argv)
 {
-    fputs("flenc: no command yet\n", stderr);
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("flenc " FLEN_VERSION);
+        return 0;
+    }
+    const char *names[FL_COUNT(verbs)];
+    for (size_t i = 0; i < FL_COUNT(verbs); i++) {
+        names[i] = verbs[i].name;
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    }
+    const char *near = fl_nearest(argv[1], names, FL_COUNT(names));
+    fprintf(stderr, "flenc: error: there is no verb \"%s\" [E0002]\n", argv[1]);
+    if (near)
+        fprintf(stderr, "    hint: did you mean \"%s\"?\n", near);
     return 2;
 }

@@ -7,5 +7,10 @@
 
 /* flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--quiet] [--json] */
 int fl_verb_compile(int argc, char **argv);
+/* flenc dump X, flenc opt X: graphs as text, after passes. */
+int fl_verb_dump(int argc, char **argv);
+int fl_verb_opt(int argc, char **argv);
+/* flenc explain E0123 */
+int fl_verb_explain(int argc, char **argv);
 
 #endif

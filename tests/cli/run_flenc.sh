@@ -1,0 +1,45 @@
+#!/bin/sh
+# flenc as a person meets it: help, wrong words, dump and opt; what is printed reads back as the same text.
+bin=$1
+dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+failed=0
+
+# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$@" >"$dir/out" 2>&1
+    got=$?
+    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
+        echo "FAILED: $* (status $got, expected $status and \"$words\")"
+        cat "$dir/out"
+        failed=1
+    fi
+}
+
+expect 0 "usage: flenc VERB" "$bin/flenc" --help
+expect 2 'there is no verb "dmup"' "$bin/flenc" dmup
+expect 2 'did you mean "dump"?' "$bin/flenc" dmup
+expect 2 "dump needs an input" "$bin/flenc" dump
+expect 2 'dump has no option "--nonsense"' "$bin/flenc" dump --nonsense x
+expect 1 "nowhere.yaml: error: " "$bin/flenc" dump nowhere.yaml
+expect 0 "a graph breaks a rule of the IR" "$bin/flenc" explain E0200
+expect 2 'there is no diagnostic "E9999"' "$bin/flenc" explain E9999
+expect 0 "fuse-field-pool" "$bin/flenc" opt --list-passes
+expect 2 'names a pass "cze" that does not exist' "$bin/flenc" opt --passes=cze models/lr/config.yaml
+
+for config in models/*/config.yaml models/*/flen.yaml; do
+    expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$config" -o -
+    cp "$dir/out" "$dir/first.onnxtxt"
+    expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$dir/first.onnxtxt"
+    cmp -s "$dir/first.onnxtxt" "$dir/out" || { echo "FAILED: $config does not read back as it was printed"; failed=1; }
+done
+
+# The optimised FLEN pools the fields in one function and lets them interact in another.
+"$bin/flenc" opt '--passes=set-mode(predict),infer-types,cse,dce,fuse-field-pool,fuse-interaction,dce,segment,plan-memory' \
+    --plain models/flen/config.yaml >"$dir/scheduled.onnxtxt" 2>"$dir/err" || { cat "$dir/err"; failed=1; }
+[ "$(grep -c 'ai.flen.FieldInteraction' "$dir/scheduled.onnxtxt")" = 1 ] || { echo "FAILED: no interaction was fused"; failed=1; }
+grep -q ' Gather ' "$dir/scheduled.onnxtxt" && { echo "FAILED: a gather is left"; failed=1; }
+expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$dir/scheduled.onnxtxt"
+
+exit $failed
