@@ -79,6 +79,8 @@ static bool name_add(fl_graph *g, fl_id id)
     }
     if (2 * (t->n_used + 1) > t->n_slots) {
         uint32_t want = t->n_slots ? 2 * t->n_slots : 128;
+        while (want < 2 * g->n_values)
+            want *= 2;
         fl_id *slots = fl_arena_new(&g->arena, fl_id, want);
         if (!slots)
             return false;
@@ -89,6 +91,18 @@ static bool name_add(fl_graph *g, fl_id id)
     }
     name_insert(t, g->values[id].name, id);
     return true;
+}
+
+/* A fresh table of all names: the first one that is added brings the others. */
+static void index_names(fl_graph *g)
+{
+    g->name_table = NULL;
+    for (fl_id v = 0; v < g->n_values; v++) {
+        if (g->values[v].name) {
+            g->arena.failed |= !name_add(g, v);
+            return;
+        }
+    }
 }
 
 fl_id fl_graph_find(const fl_graph *g, const char *name)
@@ -671,10 +685,7 @@ void fl_graph_compact(fl_graph *g)
     g->values = values;
     g->n_values = g->values_capacity = n_values;
     reorder(g, nodes, n_nodes);
-    g->name_table = NULL;
-    for (fl_id v = 0; v < n_values; v++)
-        if (!name_add(g, v))
-            return;
+    index_names(g);
 }
 
 /* ----------------------------------------------------------------------------------------------------- clone */
@@ -773,8 +784,6 @@ fl_graph *fl_graph_clone(const fl_graph *g)
         fl_graph_param(to, g->params[i]);
     for (uint32_t i = 0; i < g->n_meta; i++)
         fl_graph_set_meta(to, g->meta_keys[i], g->meta_values[i]);
-    for (fl_id v = 0; v < to->n_values; v++)
-        if (to->values[v].name && !name_add(to, v))
-            break;
+    index_names(to);
     return to;
 }
