@@ -1,634 +1,768 @@
 /*
- * parse.c -- ONNX's text syntax, read by recursive descent; the only nesting is a type in an attribute, so that depth is bounded.
- *
- *     model  = [ "<" key ":" ... ">" ] graph
- *     graph  = name "(" typed, ... ")" "=>" "(" typed, ... ")" [ "<" typed [ "=" data ], ... ">" ] "{" node ... "}"
- *     node   = name, ... "=" [ domain "." ] operator [ "<" attribute, ... ">" ] "(" name, ... ")" [ "<" attribute, ... ">" ]
- *
- * A name is an identifier or quoted. Comments run from # to the end of the line.
+ * parse.c -- ONNX text to a graph. One pass over the bytes, no recursion: graphs as attributes are refused. After a mistake
+ * inside the node list the reader goes on with the next line, so that several come out in one run.
  */
 #include "ir/print.h"
 
 #include "ir/graph_meta.h"
 #include "ir/schedule.h"
 
-#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LIST = 65535 };
-
-typedef struct text_reader {
-    const char *at, *end, *line_start;
-    uint32_t line;
-    const char *file;
-    fl_diag *dg;
+typedef struct parser {
+    const char *text, *at, *end, *file;
     fl_graph *g;
     fl_arena scratch;
-    const char *updates, *outputs, *params, *shapes, *variables, *schedule; /* metadata of ours */
-} text_reader;
+    fl_diag *dg;
+    fl_status status; /* of the first mistake */
+    fl_meta_entry *meta;
+    uint32_t n_meta, meta_capacity;
+    const char **variables; /* names in ai.flen.variables */
+    uint32_t n_variables;
+    fl_type *late_types; /* declared in the signature, of outputs that nodes make */
+    const char **late_names;
+    fl_loc *late_locs;
+    uint32_t n_late, types_capacity, names_capacity, locs_capacity, n_outputs;
+} parser;
 
-/* ---------------------------------------------------------------------------------------------------- tokens */
-
-static fl_loc here(const text_reader *r)
+static fl_loc place(const parser *p, const char *at)
 {
-    return (fl_loc){r->file, r->line, (uint32_t)(r->at - r->line_start) + 1};
-}
-
-static void skip_blanks(text_reader *r)
-{
-    while (r->at < r->end) {
-        if (*r->at == '\n') {
-            r->line++;
-            r->line_start = ++r->at;
-        } else if (*r->at == '#') {
-            while (r->at < r->end && *r->at != '\n')
-                r->at++;
-        } else if (isspace((unsigned char)*r->at)) {
-            r->at++;
-        } else {
-            return;
-        }
+    fl_loc l = {p->file, 1, 1};
+    for (const char *c = p->text; c < at; c++) {
+        l.line += *c == '\n';
+        l.column = *c == '\n' ? 1 : l.column + 1;
     }
+    return l;
 }
 
-static bool peek(text_reader *r, char c)
+static bool fail(parser *p, const char *at, const char *what)
 {
-    skip_blanks(r);
-    return r->at < r->end && *r->at == c;
+    fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, at), "%s", what);
+    p->status = p->status == FL_OK ? s : p->status;
+    return false;
 }
 
-static bool take(text_reader *r, char c)
+static bool no_memory(parser *p)
 {
-    if (!peek(r, c))
+    p->status = fl_out_of_memory(p->dg);
+    return false;
+}
+
+/* ------------------------------------------------------------------------------------------------------- words */
+
+static char peek(parser *p)
+{
+    while (p->at < p->end) {
+        if (*p->at == '#')
+            while (p->at < p->end && *p->at != '\n')
+                p->at++;
+        else if (*p->at == ' ' || *p->at == '\t' || *p->at == '\r' || *p->at == '\n')
+            p->at++;
+        else
+            return *p->at;
+    }
+    return '\0';
+}
+
+static bool accept(parser *p, char c)
+{
+    if (peek(p) != c || p->at == p->end)
         return false;
-    r->at++;
+    p->at++;
     return true;
 }
 
-static fl_status expected(text_reader *r, const char *what)
+static bool need(parser *p, char c)
 {
-    skip_blanks(r);
-    if (r->at == r->end)
-        return fl_error(r->dg, FL_E_SYNTAX, here(r), "the text ends where %s was expected", what);
-    int n = 0;
-    while (n < 24 && r->at + n < r->end && !isspace((unsigned char)r->at[n]))
-        n++;
-    return fl_error(r->dg, FL_E_SYNTAX, here(r), "found \"%.*s\" where %s was expected", n, r->at, what);
+    if (accept(p, c))
+        return true;
+    char text[64];
+    if (p->at == p->end)
+        snprintf(text, sizeof text, "expected '%c', but the text ends", c);
+    else
+        snprintf(text, sizeof text, "expected '%c', but found '%c'", c, *p->at);
+    return fail(p, p->at, text);
 }
 
-static fl_status need(text_reader *r, char c)
+static bool is_letter(char c)
 {
-    char what[4] = {'"', c, '"', '\0'};
-    return take(r, c) ? FL_OK : expected(r, what);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-static bool is_name_start(char c)
+static bool is_digit(char c)
 {
-    return isalpha((unsigned char)c) || c == '_';
+    return c >= '0' && c <= '9';
 }
 
-/* A quoted text, without its quotes, in scratch. */
-static fl_status read_quoted(text_reader *r, const char **out)
+/* A quoted text into the scratch arena. */
+static bool string(parser *p, const char **out)
 {
-    if (!take(r, '"'))
-        return expected(r, "a quoted text");
-    const char *from = r->at;
-    while (r->at < r->end && *r->at != '"' && *r->at != '\n')
-        r->at += *r->at == '\\' && r->at + 1 < r->end ? 2 : 1;
-    if (r->at >= r->end || *r->at != '"')
-        return expected(r, "the quote that ends a text");
-    char *copy = fl_arena_strndup(&r->scratch, from, (size_t)(r->at - from));
+    if (peek(p) != '"')
+        return fail(p, p->at, "expected a quoted text");
+    const char *start = p->at++;
+    char *copy = fl_arena_alloc(&p->scratch, (size_t)(p->end - start));
+    size_t n = 0;
     if (!copy)
-        return fl_out_of_memory(r->dg);
-    char *to = copy;
-    for (const char *c = copy; *c; c++) {
-        if (*c == '\\' && c[1])
-            c++;
-        *to++ = *c;
+        return no_memory(p);
+    for (; p->at < p->end && *p->at != '"'; p->at++) {
+        if (*p->at == '\\' && ++p->at == p->end)
+            break;
+        if (*p->at == '\0')
+            return fail(p, p->at, "a zero byte stands in a quoted text");
+        copy[n++] = *p->at;
     }
-    *to = '\0';
-    r->at++;
-    *out = copy;
-    return strlen(copy) == (size_t)(to - copy) ? FL_OK : expected(r, "a text without a NUL");
+    if (p->at == p->end)
+        return fail(p, start, "the quoted text does not end");
+    p->at++;
+    copy[n] = '\0';
+    /* give back what the text did not need: many short names in a long file */
+    *out = fl_strpool_put(&p->g->names, copy, n);
+    return *out ? true : no_memory(p);
 }
 
-/* An identifier, with dots inside if `dots`, or a quoted name. */
-static fl_status read_name(text_reader *r, bool dots, const char *what, const char **out)
+static bool name(parser *p, const char **out, const char *what)
 {
-    skip_blanks(r);
-    if (r->at < r->end && *r->at == '"')
-        return read_quoted(r, out);
-    const char *from = r->at;
-    if (r->at >= r->end || !is_name_start(*r->at))
-        return expected(r, what);
-    while (r->at < r->end && (isalnum((unsigned char)*r->at) || *r->at == '_' || (dots && *r->at == '.')))
-        r->at++;
-    *out = fl_arena_strndup(&r->scratch, from, (size_t)(r->at - from));
-    return *out ? FL_OK : fl_out_of_memory(r->dg);
+    char c = peek(p);
+    if (c == '"')
+        return string(p, out);
+    const char *start = p->at;
+    if (p->at == p->end || !is_letter(c)) {
+        char text[96];
+        snprintf(text, sizeof text, "expected %s%s", what, p->at == p->end ? ", but the text ends" : "");
+        return fail(p, p->at, text);
+    }
+    while (p->at < p->end && (is_letter(*p->at) || is_digit(*p->at)))
+        p->at++;
+    *out = fl_strpool_put(&p->g->names, start, (size_t)(p->at - start));
+    return *out ? true : no_memory(p);
 }
 
-/* A number; *real says whether it is written as a float. */
-static fl_status read_number(text_reader *r, int64_t *i, double *f, bool *real)
+typedef struct number {
+    bool is_int;
+    int64_t i;
+    double f;
+} number;
+
+static bool read_number(parser *p, number *out)
 {
     char text[64];
     size_t n = 0;
-    skip_blanks(r);
-    while (r->at + n < r->end && n + 1 < sizeof text && (isalnum((unsigned char)r->at[n]) || strchr("+-.", r->at[n])))
-        n++;
-    memcpy(text, r->at, n);
+    (void)peek(p);
+    const char *start = p->at;
+    while (p->at < p->end && n + 1 < sizeof text &&
+           (is_digit(*p->at) || is_letter(*p->at) || *p->at == '.' || ((*p->at == '-' || *p->at == '+') && (n == 0 || strchr("eE", text[n - 1])))))
+        text[n++] = *p->at++;
     text[n] = '\0';
-    char *stop;
+    char *rest;
     errno = 0;
-    *i = strtoll(text, &stop, 10);
-    *real = n == 0 || *stop != '\0' || errno != 0;
-    *f = (double)*i;
-    if (*real) {
-        *f = strtod(text, &stop);
-        if (n == 0 || *stop != '\0')
-            return expected(r, "a number");
-    }
-    r->at += n;
-    return FL_OK;
+    out->i = strtoll(text, &rest, 10);
+    out->is_int = n > 0 && *rest == '\0' && errno == 0;
+    bool hexadecimal = strpbrk(text, "xX") != NULL;
+    out->f = strtod(text, &rest);
+    if (n == 0 || *rest != '\0' || hexadecimal)
+        return fail(p, start, "expected a number");
+    return true;
 }
 
-/* ----------------------------------------------------------------------------------------------------- types */
-
-static fl_status read_dims(text_reader *r, fl_type *t)
+static bool read_int(parser *p, int64_t *out)
 {
-    t->rank = 0;
-    if (!take(r, '['))
-        return FL_OK;
-    while (!take(r, ']')) {
-        if (t->rank > 0)
-            FL_TRY(need(r, ','));
-        if (t->rank == FL_MAX_RANK)
-            return expected(r, "at most eight dimensions");
-        skip_blanks(r);
-        if (r->at < r->end && isdigit((unsigned char)*r->at)) {
-            int64_t extent;
-            double f;
-            bool real;
-            FL_TRY(read_number(r, &extent, &f, &real));
-            if (real || extent < 0)
-                return expected(r, "an extent");
-            t->dims[t->rank++] = extent;
+    number x;
+    (void)peek(p);
+    const char *start = p->at;
+    if (!read_number(p, &x))
+        return false;
+    *out = x.i;
+    return x.is_int ? true : fail(p, start, "expected a whole number");
+}
+
+/* The word at the reader is the name of an element type. */
+static fl_dtype type_ahead(parser *p)
+{
+    char word[16];
+    size_t n = 0;
+    (void)peek(p);
+    while (p->at + n < p->end && n + 1 < sizeof word && (is_letter(p->at[n]) || is_digit(p->at[n]))) {
+        word[n] = p->at[n];
+        n++;
+    }
+    word[n] = '\0';
+    return n ? fl_dtype_find(word) : FL_DTYPE_NONE;
+}
+
+static bool type(parser *p, fl_type *out)
+{
+    *out = (fl_type){.dtype = type_ahead(p)};
+    if (out->dtype == FL_DTYPE_NONE)
+        return fail(p, p->at, "expected a type such as float[batch,4]");
+    p->at += strlen(fl_dtype_name(out->dtype));
+    if (!accept(p, '['))
+        return true;
+    if (accept(p, ']')) {
+        out->rank = -1;
+        return true;
+    }
+    do {
+        (void)peek(p);
+        const char *start = p->at, *symbol;
+        if (out->rank == FL_MAX_RANK)
+            return fail(p, start, "a type has at most 8 dimensions");
+        if (p->at < p->end && (is_letter(*p->at) || *p->at == '"')) {
+            if (!name(p, &symbol, "a dimension"))
+                return false;
+            out->dims[out->rank++] = fl_graph_symbol(p->g, symbol);
             continue;
         }
-        const char *symbol;
-        FL_TRY(read_name(r, false, "a dimension", &symbol));
-        t->dims[t->rank++] = fl_graph_symbol(r->g, symbol);
+        int64_t extent;
+        if (!read_int(p, &extent))
+            return false;
+        if (extent < 0)
+            return fail(p, start, "a dimension is negative");
+        out->dims[out->rank++] = extent;
+    } while (accept(p, ','));
+    return need(p, ']');
+}
+
+/* ------------------------------------------------------------------------------------------------------ tensors */
+
+static void store(fl_dtype t, char *to, const number *x)
+{
+    switch (t) {
+    case FL_FLOAT: {
+        float f = (float)x->f;
+        memcpy(to, &f, sizeof f);
+        break;
     }
-    return FL_OK;
+    case FL_DOUBLE:
+        memcpy(to, &x->f, sizeof x->f);
+        break;
+    case FL_INT64:
+        memcpy(to, &x->i, sizeof x->i);
+        break;
+    case FL_INT32: {
+        int32_t i = (int32_t)x->i;
+        memcpy(to, &i, sizeof i);
+        break;
+    }
+    case FL_FLOAT16:
+    case FL_BFLOAT16: {
+        uint16_t i = (uint16_t)x->i;
+        memcpy(to, &i, sizeof i);
+        break;
+    }
+    case FL_UINT8:
+    case FL_INT8:
+    case FL_BOOL:
+        *to = (char)x->i;
+        break;
+    case FL_STRING:
+    case FL_DTYPE_NONE:
+        break;
+    }
 }
 
-static fl_status read_type(text_reader *r, fl_type *t)
+static bool elements(parser *p, const char *start, fl_tensor *t)
 {
-    const char *name;
-    *t = FL_TYPE_UNKNOWN;
-    FL_TRY(read_name(r, false, "a type", &name));
-    t->dtype = fl_dtype_find(name);
-    if (t->dtype == FL_DTYPE_NONE)
-        return fl_error(r->dg, FL_E_SYNTAX, here(r), "\"%s\" is no type of elements", name);
-    return read_dims(r, t);
-}
-
-static void store_element(fl_dtype t, void *bytes, int64_t at, int64_t i, double f)
-{
-    union { float f; double d; int32_t i32; int64_t i64; uint8_t u8; int8_t i8; } e;
-    size_t size = fl_dtype_size(t);
-    if (t == FL_FLOAT)
-        e.f = (float)f;
-    else if (t == FL_DOUBLE)
-        e.d = f;
-    else if (t == FL_INT32)
-        e.i32 = (int32_t)i;
-    else if (t == FL_INT64)
-        e.i64 = i;
-    else if (t == FL_INT8)
-        e.i8 = (int8_t)i;
-    else
-        e.u8 = (uint8_t)i;
-    memcpy((char *)bytes + (size_t)at * size, &e, size);
-}
-
-/* "{1, 2}" for a static type of numbers. */
-static fl_status read_elements(text_reader *r, const fl_type *type, fl_tensor *out)
-{
-    fl_loc loc = here(r);
-    int64_t n = fl_type_is_static(type) ? fl_type_elements(type) : -1;
-    size_t size = fl_dtype_size(type->dtype);
-    FL_TRY(need(r, '{'));
-    if (n < 0 || size == 0 || type->dtype == FL_FLOAT16 || type->dtype == FL_BFLOAT16)
-        return fl_error(r->dg, FL_E_SYNTAX, loc, "elements are written out for static shapes of float, double, bool and integers");
-    if (n > r->end - r->at) /* an element has a character at least: no memory for what is not there */
-        return fl_error(r->dg, FL_E_SYNTAX, loc, "the type has %lld elements, the text fewer", (long long)n);
-    char *bytes = fl_arena_calloc(&r->g->arena, (size_t)n, size);
+    int64_t n = fl_type_elements(&t->type);
+    size_t size = fl_dtype_size(t->type.dtype);
+    /* every element takes a byte of text at least, which bounds the memory by the text */
+    if (n < 0 || n > p->end - p->text || size == 0)
+        return fail(p, start, size ? "the type has more elements than the text" : "tensors of strings are not supported");
+    char *bytes = fl_arena_calloc(&p->g->arena, (size_t)n, size);
     if (!bytes)
-        return fl_out_of_memory(r->dg);
-    for (int64_t k = 0; k < n; k++) {
-        int64_t i;
-        double f;
-        bool real;
-        if (k > 0)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_number(r, &i, &f, &real));
-        if (real && type->dtype != FL_FLOAT && type->dtype != FL_DOUBLE)
-            return expected(r, "an integer");
-        store_element(type->dtype, bytes, k, i, f);
+        return no_memory(p);
+    for (int64_t i = 0; i < n; i++) {
+        number x;
+        if ((i && !need(p, ',')) || !read_number(p, &x))
+            return false;
+        if (!x.is_int && t->type.dtype != FL_FLOAT && t->type.dtype != FL_DOUBLE)
+            return fail(p, p->at, "expected a whole number");
+        store(t->type.dtype, bytes + (size_t)i * size, &x);
     }
-    FL_TRY(need(r, '}'));
-    *out = (fl_tensor){.type = *type, .bytes = bytes, .length = (uint64_t)n * size};
-    return FL_OK;
+    t->bytes = bytes;
+    t->length = (uint64_t)n * size;
+    return need(p, '}');
 }
 
-/* "[\"location\": \"f\", \"offset\": \"0\", \"length\": \"8\"]" */
-static fl_status read_reference(text_reader *r, const fl_type *type, fl_tensor *out)
+static bool data(parser *p, fl_type ty, const fl_tensor **out)
 {
-    *out = (fl_tensor){.type = *type};
-    FL_TRY(need(r, '['));
-    for (bool first = true; !take(r, ']'); first = false) {
+    fl_tensor *t = fl_arena_new(&p->g->arena, fl_tensor, 1);
+    if (!t)
+        return no_memory(p);
+    t->type = ty;
+    (void)peek(p);
+    const char *start = p->at;
+    if (!fl_type_is_static(&ty))
+        return fail(p, start, "data need a type without symbols");
+    *out = t;
+    if (accept(p, '{'))
+        return elements(p, start, t);
+    if (!need(p, '['))
+        return false;
+    do {
         const char *key, *value;
-        if (!first)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_quoted(r, &key));
-        FL_TRY(need(r, ':'));
-        FL_TRY(read_quoted(r, &value));
+        if (!string(p, &key) || !need(p, ':') || !string(p, &value))
+            return false;
         if (strcmp(key, "location") == 0)
-            out->location = fl_strpool_put(&r->g->names, value, strlen(value));
+            t->location = value;
         else if (strcmp(key, "offset") == 0)
-            out->offset = strtoull(value, NULL, 10);
+            t->offset = strtoull(value, NULL, 10);
         else if (strcmp(key, "length") == 0)
-            out->length = strtoull(value, NULL, 10);
+            t->length = strtoull(value, NULL, 10);
+    } while (accept(p, ','));
+    return t->location ? need(p, ']') : fail(p, start, "external data have no \"location\"");
+}
+
+/* ------------------------------------------------------------------------------------------------------- header */
+
+static bool entries(parser *p, bool keep)
+{
+    if (!need(p, '['))
+        return false;
+    if (accept(p, ']'))
+        return true;
+    do {
+        fl_meta_entry e = {0};
+        int64_t version;
+        if (!string(p, &e.key) || !need(p, ':') || !(keep ? string(p, &e.value) : read_int(p, &version)))
+            return false;
+        if (keep && !FL_PUSH(&p->scratch, p->meta, p->n_meta, p->meta_capacity, e))
+            return no_memory(p);
+    } while (accept(p, ','));
+    return need(p, ']');
+}
+
+static bool header(parser *p)
+{
+    if (!accept(p, '<'))
+        return true;
+    do {
+        const char *key;
+        (void)peek(p);
+        const char *start = p->at;
+        int64_t version;
+        if (!name(p, &key, "a key of the model's header") || !need(p, ':'))
+            return false;
+        bool ok;
+        if (strcmp(key, "opset_import") == 0 || strcmp(key, "metadata_props") == 0)
+            ok = entries(p, key[0] == 'm');
+        else if (strcmp(key, "ir_version") == 0 || strcmp(key, "model_version") == 0)
+            ok = read_int(p, &version);
+        else if (strcmp(key, "producer_name") == 0 || strcmp(key, "producer_version") == 0 || strcmp(key, "domain") == 0 ||
+                 strcmp(key, "doc_string") == 0)
+            ok = string(p, &key);
         else
-            return fl_error(r->dg, FL_E_SYNTAX, here(r), "external data has no key \"%s\"", key);
-    }
-    return out->location ? FL_OK : expected(r, "external data with a location");
+            ok = fail(p, start, "unknown key in the model's header");
+        if (!ok)
+            return false;
+    } while (accept(p, ','));
+    return need(p, '>');
 }
 
-/* ----------------------------------------------------------------------------------------------------- values */
-
-static fl_status read_typed_name(text_reader *r, fl_type *type, const char **name)
+static const char *meta(const parser *p, const char *key)
 {
-    FL_TRY(read_type(r, type));
-    return read_name(r, true, "a name", name);
+    for (uint32_t i = 0; i < p->n_meta; i++)
+        if (strcmp(p->meta[i].key, key) == 0)
+            return p->meta[i].value;
+    return NULL;
 }
 
-static fl_status must_be_free(text_reader *r, const char *name, fl_loc loc)
-{
-    return fl_graph_find(r->g, name) == FL_NONE ? FL_OK
-                                                : fl_error(r->dg, FL_E_SYNTAX, loc, "\"%s\" is assigned a second time", name);
-}
+/* ---------------------------------------------------------------------------------------------------- signature */
 
-static bool is_variable(const text_reader *r, const char *name)
+static bool is_variable(const parser *p, const char *word)
 {
-    size_t n = strlen(name);
-    for (const char *at = r->variables; at && *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") == n && memcmp(at, name, n) == 0)
+    for (uint32_t i = 0; i < p->n_variables; i++)
+        if (strcmp(p->variables[i], word) == 0)
             return true;
     return false;
 }
 
-static fl_status read_inputs(text_reader *r)
+static bool is_free(parser *p, const char *word, const char *at)
 {
-    FL_TRY(need(r, '('));
-    for (bool first = true; !take(r, ')'); first = false) {
-        fl_type type;
-        const char *name;
-        if (!first)
-            FL_TRY(need(r, ','));
-        skip_blanks(r);
-        fl_loc loc = here(r);
-        FL_TRY(read_typed_name(r, &type, &name));
-        FL_TRY(must_be_free(r, name, loc));
-        fl_id v = is_variable(r, name) ? fl_graph_variable(r->g, name, type) : fl_graph_input(r->g, name, type);
-        if (v == FL_NONE)
-            return fl_out_of_memory(r->dg);
-        r->g->values[v].origin.loc = (fl_loc){r->file, loc.line, loc.column};
+    if (fl_graph_find(p->g, word) == FL_NONE)
+        return true;
+    fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, at), "\"%s\" is defined twice", word);
+    p->status = p->status == FL_OK ? s : p->status;
+    return false;
+}
+
+static bool remember_type(parser *p, fl_type t, const char *word, const char *at)
+{
+    uint32_t n = p->n_late, k = p->n_late;
+    if (!FL_PUSH(&p->scratch, p->late_types, n, p->types_capacity, t) ||
+        !FL_PUSH(&p->scratch, p->late_names, k, p->names_capacity, word) ||
+        !FL_PUSH(&p->scratch, p->late_locs, p->n_late, p->locs_capacity, place(p, at)))
+        return no_memory(p);
+    return true;
+}
+
+typedef enum part { PART_INPUTS, PART_OUTPUTS, PART_VALUES } part;
+
+static bool item(parser *p, part where)
+{
+    fl_type t = FL_TYPE_UNKNOWN;
+    const char *word, *start;
+    const fl_tensor *tensor = NULL;
+    bool typed = type_ahead(p) != FL_DTYPE_NONE;
+    if (typed && !type(p, &t))
+        return false;
+    (void)peek(p);
+    start = p->at;
+    if (!name(p, &word, "a name"))
+        return false;
+    if (!typed && where != PART_OUTPUTS) {
+        char message[128];
+        snprintf(message, sizeof message, "expected a type such as float[batch,4], but found \"%.60s\"", word);
+        return fail(p, start, message);
     }
-    return FL_OK;
-}
-
-typedef struct promised { /* an output, or a declared intermediate: made later */
-    fl_type type;
-    const char *name;
-    fl_loc loc;
-} promised;
-
-static fl_status read_promised(text_reader *r, char close, promised **list, uint32_t *n)
-{
-    uint32_t capacity = 0;
-    for (bool first = true; !take(r, close); first = false) {
-        promised p;
-        if (!first)
-            FL_TRY(need(r, ','));
-        skip_blanks(r);
-        p.loc = here(r);
-        FL_TRY(read_typed_name(r, &p.type, &p.name));
-        if (peek(r, '=')) { /* an initialiser */
-            fl_tensor *data = fl_arena_new(&r->g->arena, fl_tensor, 1);
-            take(r, '=');
-            FL_TRY(data ? must_be_free(r, p.name, p.loc) : fl_out_of_memory(r->dg));
-            FL_TRY(peek(r, '[') ? read_reference(r, &p.type, data) : read_elements(r, &p.type, data));
-            fl_id v = fl_graph_variable(r->g, p.name, p.type);
-            if (v == FL_NONE)
-                return fl_out_of_memory(r->dg);
-            r->g->values[v].data = data;
-            r->g->values[v].kind = is_variable(r, p.name) ? FL_VALUE_VARIABLE : FL_VALUE_CONSTANT;
-            continue;
-        }
-        if (!FL_PUSH(&r->scratch, *list, *n, capacity, p))
-            return fl_out_of_memory(r->dg);
+    if (where != PART_OUTPUTS && accept(p, '=') && !data(p, t, &tensor))
+        return false;
+    if (where == PART_OUTPUTS || (where == PART_VALUES && !tensor))
+        return remember_type(p, t, word, start);
+    if (!is_free(p, word, start))
+        return false;
+    bool variable = is_variable(p, word);
+    fl_id v;
+    if (variable) {
+        v = fl_graph_variable(p->g, word, t);
+    } else if (tensor) {
+        v = fl_graph_variable(p->g, word, t);
+        if (v != FL_NONE)
+            p->g->values[v].kind = FL_VALUE_CONSTANT;
+    } else {
+        v = fl_graph_input(p->g, word, t);
     }
-    return FL_OK;
+    if (v == FL_NONE)
+        return no_memory(p);
+    p->g->values[v].data = tensor;
+    p->g->values[v].origin.loc = place(p, start);
+    p->g->values[v].origin.loc.file = p->file;
+    return true;
 }
 
-/* ------------------------------------------------------------------------------------------------------ nodes */
-
-static fl_status read_list_attr(text_reader *r, fl_id node, const char *name, const char *kind)
+static bool items(parser *p, char close, part where)
 {
-    int64_t *ints = NULL;
-    double *floats = NULL;
-    uint32_t n = 0, m = 0, ints_capacity = 0, floats_capacity = 0;
-    bool any_real = kind && strcmp(kind, "floats") == 0;
+    if (accept(p, close))
+        return true;
+    do
+        if (!item(p, where))
+            return false;
+    while (accept(p, ','));
+    return need(p, close);
+}
 
-    FL_TRY(need(r, '['));
-    for (; !take(r, ']');) {
-        int64_t i;
-        double f;
-        bool real;
-        if (n > 0)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_number(r, &i, &f, &real));
-        any_real |= real;
-        if (!FL_PUSH(&r->scratch, ints, n, ints_capacity, i) || !FL_PUSH(&r->scratch, floats, m, floats_capacity, f))
-            return fl_out_of_memory(r->dg);
+/* -------------------------------------------------------------------------------------------------------- nodes */
+
+static bool attribute_list(parser *p, fl_attr *a, const char *annotation)
+{
+    number *numbers = NULL;
+    const char **strings = NULL;
+    uint32_t n = 0, n_strings = 0, numbers_capacity = 0, strings_capacity = 0;
+    bool floats = strcmp(annotation, "floats") == 0;
+    const char *start = p->at;
+    if (!accept(p, ']')) {
+        do {
+            if (peek(p) == '"') {
+                const char *s;
+                if (!string(p, &s))
+                    return false;
+                if (!FL_PUSH(&p->g->arena, strings, n_strings, strings_capacity, s))
+                    return no_memory(p);
+                continue;
+            }
+            number x;
+            if (!read_number(p, &x))
+                return false;
+            floats = floats || !x.is_int;
+            if (!FL_PUSH(&p->scratch, numbers, n, numbers_capacity, x))
+                return no_memory(p);
+        } while (accept(p, ','));
+        if (!need(p, ']'))
+            return false;
+    } else if (!*annotation) {
+        return fail(p, start, "an empty list needs its type, such as `: ints`");
     }
-    if (any_real)
-        fl_node_set_floats(r->g, node, name, floats, n);
-    else
-        fl_node_set_ints(r->g, node, name, ints, n);
-    return FL_OK;
-}
-
-static fl_status read_attr(text_reader *r, fl_id node)
-{
-    const char *name, *kind = NULL, *text;
-
-    FL_TRY(read_name(r, false, "an attribute", &name));
-    if (take(r, ':'))
-        FL_TRY(read_name(r, false, "a kind of attribute", &kind));
-    FL_TRY(need(r, '='));
-    if (peek(r, '['))
-        return read_list_attr(r, node, name, kind);
-    if (peek(r, '"')) {
-        FL_TRY(read_quoted(r, &text));
-        fl_node_set_string(r->g, node, name, text);
-        return FL_OK;
+    if (n && n_strings)
+        return fail(p, start, "a list holds numbers or texts, not both");
+    if (n_strings || strcmp(annotation, "strings") == 0) {
+        a->kind = FL_ATTR_STRINGS;
+        a->n = n_strings;
+        a->as.strings = strings;
+        return true;
     }
-    if (r->at < r->end && is_name_start(*r->at) && strncmp(r->at, "inf", 3) != 0 && strncmp(r->at, "nan", 3) != 0) {
-        fl_type type;
-        fl_tensor t;
-        FL_TRY(read_type(r, &type));
-        FL_TRY(read_elements(r, &type, &t));
-        fl_node_set_tensor(r->g, node, name, &t);
-        return FL_OK;
-    }
-    int64_t i;
-    double f;
-    bool real;
-    FL_TRY(read_number(r, &i, &f, &real));
-    if (real)
-        fl_node_set_float(r->g, node, name, f);
-    else
-        fl_node_set_int(r->g, node, name, i);
-    return FL_OK;
-}
-
-static fl_status read_attrs(text_reader *r, fl_id node)
-{
-    if (!take(r, '<'))
-        return FL_OK;
-    for (bool first = true; !take(r, '>'); first = false) {
-        if (!first)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_attr(r, node));
-    }
-    return FL_OK;
-}
-
-static fl_status read_outputs(text_reader *r, const char ***names, uint32_t *n)
-{
-    uint32_t capacity = 0;
-    do {
-        const char *name;
-        skip_blanks(r);
-        fl_loc loc = here(r);
-        FL_TRY(read_name(r, true, "the name of a result, or \"}\"", &name));
-        FL_TRY(*name ? must_be_free(r, name, loc) : FL_OK);
-        if (*n == MAX_LIST || !FL_PUSH(&r->scratch, *names, *n, capacity, name))
-            return fl_out_of_memory(r->dg);
-    } while (take(r, ','));
-    return need(r, '=');
-}
-
-static fl_status read_operands(text_reader *r, fl_id **in, uint32_t *n)
-{
-    uint32_t capacity = 0;
-    FL_TRY(need(r, '('));
-    while (!take(r, ')')) {
-        const char *name;
-        fl_id v = FL_NONE;
-        if (*n > 0)
-            FL_TRY(need(r, ','));
-        skip_blanks(r);
-        fl_loc loc = here(r);
-        FL_TRY(read_name(r, true, "an operand", &name));
-        if (*name && (v = fl_graph_find(r->g, name)) == FL_NONE)
-            return fl_error(r->dg, FL_E_SYNTAX, loc, "\"%s\" is read here and made nowhere before", name);
-        if (*n == MAX_LIST || !FL_PUSH(&r->scratch, *in, *n, capacity, v))
-            return fl_out_of_memory(r->dg);
-    }
-    return FL_OK;
-}
-
-static fl_status read_node(text_reader *r)
-{
-    const char **names = NULL, *word;
-    fl_id *in = NULL;
-    uint32_t n_out = 0, n_in = 0;
-
-    FL_TRY(read_outputs(r, &names, &n_out));
-    skip_blanks(r);
-    fl_loc loc = here(r);
-    FL_TRY(read_name(r, true, "an operator", &word));
-    const char *dot = strrchr(word, '.');
-    const char *domain = dot ? fl_arena_strndup(&r->scratch, word, (size_t)(dot - word)) : "";
-    fl_op op = domain ? fl_op_find(domain, dot ? dot + 1 : word) : FL_N_OPS;
-    if (op == FL_N_OPS)
-        return fl_error(r->dg, FL_E_UNKNOWN_OP, loc, "there is no operator \"%s\"", word);
-    /* The node comes before its operands are known, because its attributes stand before them. */
-    fl_id node = fl_node_new(r->g, op, "result", NULL, 0, n_out);
-    if (node == FL_NONE)
-        return fl_out_of_memory(r->dg);
-    r->g->nodes[node].origin.loc = loc;
-    FL_TRY(read_attrs(r, node));
-    FL_TRY(read_operands(r, &in, &n_in));
-    FL_TRY(read_attrs(r, node));
-    fl_id *copy = fl_arena_new(&r->g->arena, fl_id, n_in);
-    if (!copy)
-        return fl_out_of_memory(r->dg);
-    for (uint32_t i = 0; i < n_in; i++)
-        copy[i] = in[i];
-    r->g->nodes[node].in = copy;
-    r->g->nodes[node].n_in = (uint16_t)n_in;
-    for (uint32_t i = 0; i < n_out; i++) {
-        fl_id v = r->g->nodes[node].out[i];
-        r->g->values[v].name = NULL;
-        if (*names[i]) {
-            FL_TRY(must_be_free(r, names[i], loc));
-            fl_value_rename(r->g, v, names[i]);
-            r->g->values[v].origin.loc = loc;
-        } else {
-            r->g->nodes[node].out[i] = FL_NONE;
-        }
-    }
-    return fl_graph_ok(r->g, r->dg);
-}
-
-/* ------------------------------------------------------------------------------------------------------ model */
-
-static const char *keep(text_reader *r, const char *text)
-{
-    return fl_strpool_put(&r->g->names, text, strlen(text));
-}
-
-/* Entries that stand for members of the graph are kept until the graph has its values; others are the graph's own. */
-static void keep_meta(text_reader *r, const char *key, const char *value)
-{
-    const char **own = strcmp(key, "ai.flen.variables") == 0  ? &r->variables
-                       : strcmp(key, "ai.flen.updates") == 0  ? &r->updates
-                       : strcmp(key, "ai.flen.outputs") == 0  ? &r->outputs
-                       : strcmp(key, "ai.flen.params") == 0   ? &r->params
-                       : strcmp(key, "ai.flen.shapes") == 0   ? &r->shapes
-                       : strcmp(key, "ai.flen.schedule") == 0 ? &r->schedule
-                                                              : NULL;
-    if (own)
-        *own = keep(r, value);
-    else
-        fl_graph_set_meta(r->g, key, value);
-}
-
-/* "[\"k\": \"v\", ...]" with numbers or texts as values; `meta`: into the graph's metadata. */
-static fl_status read_pairs(text_reader *r, bool meta)
-{
-    FL_TRY(need(r, '['));
-    for (bool first = true; !take(r, ']'); first = false) {
-        const char *key, *value;
-        if (!first)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_quoted(r, &key));
-        FL_TRY(need(r, ':'));
-        if (peek(r, '"')) {
-            FL_TRY(read_quoted(r, &value));
-            if (meta)
-                keep_meta(r, key, value);
-            continue;
-        }
-        int64_t version;
-        double f;
-        bool real;
-        FL_TRY(read_number(r, &version, &f, &real));
-        if (strcmp(key, "") == 0 && version != 20)
-            return fl_error(r->dg, FL_E_SYNTAX, here(r), "the text is of opset %lld, and must be of 20", (long long)version);
-    }
-    return FL_OK;
-}
-
-static fl_status read_header(text_reader *r)
-{
-    if (!take(r, '<'))
-        return FL_OK;
-    for (bool first = true; !take(r, '>'); first = false) {
-        const char *key, *text;
-        int64_t i;
-        double f;
-        bool real;
-        if (!first)
-            FL_TRY(need(r, ','));
-        FL_TRY(read_name(r, false, "a key of the header", &key));
-        FL_TRY(need(r, ':'));
-        if (peek(r, '['))
-            FL_TRY(read_pairs(r, strcmp(key, "metadata_props") == 0));
-        else if (peek(r, '"'))
-            FL_TRY(read_quoted(r, &text));
-        else
-            FL_TRY(read_number(r, &i, &f, &real));
-    }
-    return FL_OK;
-}
-
-/* Types that were written down for outputs and intermediates. */
-static fl_status keep_promises(text_reader *r, const promised *list, uint32_t n, bool outputs)
-{
+    int64_t *ints = fl_arena_new(&p->g->arena, int64_t, n);
+    double *reals = fl_arena_new(&p->g->arena, double, n);
+    if (!ints || !reals)
+        return no_memory(p);
     for (uint32_t i = 0; i < n; i++) {
-        fl_id v = fl_graph_find(r->g, list[i].name);
-        if (v == FL_NONE)
-            return fl_error(r->dg, FL_E_SYNTAX, list[i].loc, "\"%s\" is promised here and made nowhere", list[i].name);
-        if (r->g->values[v].kind == FL_VALUE_NODE)
-            r->g->values[v].type = list[i].type;
-        if (outputs)
-            fl_graph_output(r->g, v);
+        ints[i] = numbers[i].i;
+        reals[i] = numbers[i].f;
     }
-    return FL_OK;
+    a->kind = floats ? FL_ATTR_FLOATS : FL_ATTR_INTS;
+    a->n = n;
+    if (floats)
+        a->as.floats = reals;
+    else
+        a->as.ints = ints;
+    return true;
 }
 
-static fl_status read_graph(text_reader *r)
+static bool attribute(parser *p, fl_attr *a)
 {
-    const char *name;
-    promised *outputs = NULL, *others = NULL;
-    uint32_t n_outputs = 0, n_others = 0;
+    const char *annotation = "";
+    if (!name(p, &a->name, "an attribute's name") || (accept(p, ':') && !name(p, &annotation, "an attribute's type")) || !need(p, '='))
+        return false;
+    if (accept(p, '['))
+        return attribute_list(p, a, annotation);
+    char c = peek(p);
+    if (c == '"') {
+        a->kind = FL_ATTR_STRING;
+        return string(p, &a->as.s);
+    }
+    if (type_ahead(p) != FL_DTYPE_NONE) {
+        fl_type t;
+        const char *ignored;
+        a->kind = FL_ATTR_TENSOR;
+        if (!type(p, &t) || (is_letter(peek(p)) && !name(p, &ignored, "a name")))
+            return false;
+        (void)accept(p, '=');
+        return data(p, t, &a->as.tensor);
+    }
+    number x;
+    if (!read_number(p, &x))
+        return false;
+    a->kind = x.is_int && strcmp(annotation, "float") != 0 ? FL_ATTR_INT : FL_ATTR_FLOAT;
+    if (a->kind == FL_ATTR_INT)
+        a->as.i = x.i;
+    else
+        a->as.f = x.f;
+    return true;
+}
 
-    FL_TRY(read_header(r));
-    FL_TRY(read_name(r, false, "the name of a graph", &name));
-    r->g->name = keep(r, name);
-    FL_TRY(read_inputs(r));
-    FL_TRY(need(r, '='));
-    FL_TRY(need(r, '>'));
-    FL_TRY(need(r, '('));
-    FL_TRY(read_promised(r, ')', &outputs, &n_outputs));
-    if (take(r, '<'))
-        FL_TRY(read_promised(r, '>', &others, &n_others));
-    FL_TRY(need(r, '{'));
-    while (!take(r, '}'))
-        FL_TRY(read_node(r));
-    skip_blanks(r);
-    if (r->at < r->end)
-        return expected(r, "the end of the text");
-    FL_TRY(keep_promises(r, outputs, n_outputs, true));
-    FL_TRY(keep_promises(r, others, n_others, false));
-    FL_TRY(fl_meta_apply_shapes(r->g, r->shapes, FL_FILE(r->file), r->dg));
-    FL_TRY(fl_meta_apply_updates(r->g, r->updates, r->outputs, FL_FILE(r->file), r->dg));
-    FL_TRY(fl_meta_apply_params(r->g, r->params, FL_FILE(r->file), r->dg));
-    if (r->schedule)
-        FL_TRY(fl_schedule_parse(r->g, r->schedule, FL_FILE(r->file), r->dg));
-    return fl_graph_ok(r->g, r->dg);
+typedef struct names {
+    const char **word;
+    const char **at;
+    uint32_t n, word_capacity, at_capacity;
+} names;
+
+static bool name_list(parser *p, names *out, char close)
+{
+    if (peek(p) == close)
+        return true;
+    do {
+        const char *word;
+        (void)peek(p);
+        const char *start = p->at;
+        uint32_t n = out->n;
+        if (!name(p, &word, "a value's name"))
+            return false;
+        if (n == UINT16_MAX - 1)
+            return fail(p, start, "a node has too many operands");
+        if (!FL_PUSH(&p->scratch, out->at, n, out->at_capacity, start) ||
+            !FL_PUSH(&p->scratch, out->word, out->n, out->word_capacity, word))
+            return no_memory(p);
+    } while (accept(p, ','));
+    return true;
+}
+
+static bool operator_name(parser *p, fl_op *op)
+{
+    char domain[64] = "";
+    const char *word;
+    (void)peek(p);
+    const char *start = p->at;
+    if (!name(p, &word, "an operator"))
+        return false;
+    while (accept(p, '.')) {
+        size_t n = strlen(domain);
+        snprintf(domain + n, sizeof domain - n, "%s%s", n ? "." : "", word);
+        if (!name(p, &word, "an operator"))
+            return false;
+    }
+    *op = fl_op_find(domain, word);
+    if (*op != FL_N_OPS && *op != FL_OP_NOP)
+        return true;
+    fl_status s = fl_error(p->dg, FL_E_UNKNOWN_OP, place(p, start), "unknown operator \"%s%s%s\"", domain, *domain ? "." : "", word);
+    p->status = p->status == FL_OK ? s : p->status;
+    const char *candidates[FL_N_OPS];
+    for (int i = 0; i < FL_N_OPS; i++)
+        candidates[i] = fl_op_get((fl_op)i)->name;
+    const char *near = fl_nearest(word, candidates, FL_N_OPS);
+    if (near)
+        fl_hint(p->dg, "did you mean \"%s\"?", near);
+    return false;
+}
+
+static bool attributes(parser *p, fl_attr **list, uint32_t *n, uint32_t *capacity)
+{
+    if (!accept(p, '<'))
+        return true;
+    do {
+        fl_attr a = {0};
+        if (!attribute(p, &a))
+            return false;
+        if (*n == UINT16_MAX)
+            return fail(p, p->at, "a node has too many attributes");
+        if (!FL_PUSH(&p->g->arena, *list, *n, *capacity, a))
+            return no_memory(p);
+    } while (accept(p, ','));
+    return need(p, '>');
+}
+
+static bool define(parser *p, fl_op op, const char *label, const names *outs, const names *ins, fl_attr *attr, uint32_t n_attr)
+{
+    fl_id *in = fl_arena_new(&p->scratch, fl_id, ins->n);
+    bool ok = true;
+    if (!in)
+        return no_memory(p);
+    for (uint32_t i = 0; i < ins->n; i++) {
+        in[i] = *ins->word[i] ? fl_graph_find(p->g, ins->word[i]) : FL_NONE;
+        if (*ins->word[i] && in[i] == FL_NONE) {
+            fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, ins->at[i]), "\"%s\" is read, but not defined before", ins->word[i]);
+            p->status = p->status == FL_OK ? s : p->status;
+            ok = false;
+        }
+    }
+    for (uint32_t i = 0; i < outs->n; i++) {
+        ok = (!*outs->word[i] || is_free(p, outs->word[i], outs->at[i])) && ok;
+        for (uint32_t k = 0; k < i; k++)
+            if (*outs->word[i] && outs->word[i] == outs->word[k])
+                ok = fail(p, outs->at[i], "a node defines a name twice");
+    }
+    /* A broken node still defines its outputs, so that the nodes after it are judged for themselves. */
+    fl_id node = fl_node_new(p->g, op, "ai.flen.unnamed", in, ins->n, outs->n);
+    if (node == FL_NONE)
+        return no_memory(p);
+    fl_node *n = &p->g->nodes[node];
+    n->attr = attr;
+    n->n_attr = (uint16_t)n_attr;
+    n->name = label;
+    n->origin.loc = place(p, outs->n ? outs->at[0] : p->at);
+    for (uint32_t i = 0; i < outs->n; i++) {
+        fl_id v = n->out[i];
+        p->g->values[v].origin.loc = place(p, outs->at[i]);
+        if (!*outs->word[i]) {
+            p->g->values[v].name = NULL;
+            n->out[i] = FL_NONE;
+        } else if (fl_graph_find(p->g, outs->word[i]) == FL_NONE) {
+            fl_value_rename(p->g, v, outs->word[i]);
+        }
+    }
+    return ok;
+}
+
+static bool node(parser *p)
+{
+    const char *label = NULL;
+    names outs = {0}, ins = {0};
+    fl_attr *attr = NULL;
+    uint32_t n_attr = 0, attr_capacity = 0;
+    fl_op op;
+    if (accept(p, '[') && (!name(p, &label, "a node's name") || !need(p, ']')))
+        return false;
+    if (!name_list(p, &outs, '=') || !need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
+        !need(p, '(') || !name_list(p, &ins, ')') || !need(p, ')'))
+        return false;
+    if (n_attr == 0 && !attributes(p, &attr, &n_attr, &attr_capacity))
+        return false;
+    /* The text was whole: a mistake in what it says does not cost the next line. */
+    return define(p, op, label, &outs, &ins, attr, n_attr) || p->status != FL_NO_MEMORY;
+}
+
+static bool nodes(parser *p)
+{
+    if (!need(p, '{'))
+        return false;
+    while (!accept(p, '}')) {
+        if (p->at == p->end)
+            return fail(p, p->at, "the list of nodes does not end");
+        const char *start = p->at;
+        if (node(p))
+            continue;
+        if (p->status == FL_NO_MEMORY || (p->dg && p->dg->n_errors >= FL_DIAG_MAX))
+            return false;
+        if (p->at == start)
+            p->at++;
+        while (p->at < p->end && p->at[-1] != '\n')
+            p->at++;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the whole */
+
+static void finish(parser *p)
+{
+    for (uint32_t i = 0; i < p->n_late; i++) {
+        fl_id v = fl_graph_find(p->g, p->late_names[i]);
+        if (v == FL_NONE) {
+            fl_status s = fl_error(p->dg, FL_E_SYNTAX, p->late_locs[i], "\"%s\" is %s, but not defined", p->late_names[i],
+                                   i < p->n_outputs ? "an output" : "declared");
+            p->status = p->status == FL_OK ? s : p->status;
+            continue;
+        }
+        if (p->g->values[v].kind == FL_VALUE_NODE && p->late_types[i].dtype != FL_DTYPE_NONE)
+            p->g->values[v].type = p->late_types[i];
+        if (i < p->n_outputs)
+            fl_graph_output(p->g, v);
+    }
+}
+
+static fl_status apply_meta(parser *p)
+{
+    fl_loc loc = FL_FILE(p->file);
+    const char *schedule = meta(p, "ai.flen.schedule");
+    for (uint32_t i = 0; i < p->n_meta; i++)
+        if (*p->meta[i].key && !fl_meta_is_derived(p->meta[i].key))
+            fl_graph_set_meta(p->g, p->meta[i].key, p->meta[i].value);
+    FL_TRY(fl_meta_apply_shapes(p->g, meta(p, "ai.flen.shapes"), loc, p->dg));
+    FL_TRY(fl_meta_apply_updates(p->g, meta(p, "ai.flen.updates"), meta(p, "ai.flen.outputs"), loc, p->dg));
+    FL_TRY(fl_meta_apply_params(p->g, meta(p, "ai.flen.params"), loc, p->dg));
+    FL_TRY(fl_graph_ok(p->g, p->dg));
+    return schedule ? fl_schedule_parse(p->g, schedule, loc, p->dg) : FL_OK;
+}
+
+static bool model(parser *p)
+{
+    const char *graph_name;
+    if (!header(p))
+        return false;
+    const char *variables = meta(p, "ai.flen.variables");
+    if (variables && !(p->variables = fl_meta_names(variables, &p->scratch, &p->n_variables)))
+        return no_memory(p);
+    if (!name(p, &graph_name, "the graph's name") || !need(p, '(') || !items(p, ')', PART_INPUTS) || !need(p, '=') || !need(p, '>') ||
+        !need(p, '(') || !items(p, ')', PART_OUTPUTS))
+        return false;
+    p->n_outputs = p->n_late;
+    p->g->name = graph_name;
+    if ((accept(p, '<') && !items(p, '>', PART_VALUES)) || !nodes(p))
+        return false;
+    finish(p);
+    if (peek(p) != '\0' || p->at != p->end)
+        return fail(p, p->at, "text after the graph; functions are not read from text");
+    return p->status == FL_OK;
 }
 
 fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg)
 {
-    text_reader r = {.at = text, .end = text + n, .line_start = text, .line = 1, .dg = dg, .g = fl_graph_new("graph")};
-
-    if (!r.g)
-        return fl_out_of_memory(dg);
-    fl_arena_init(&r.scratch);
-    r.file = keep(&r, file);
-    fl_status status = read_graph(&r);
-    fl_arena_deinit(&r.scratch);
+    parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .g = fl_graph_new("graph")};
+    FL_TRY(fl_graph_ok(p.g, dg));
+    p.file = fl_strpool_put(&p.g->names, file, strlen(file));
+    fl_arena_init(&p.scratch);
+    fl_status status = FL_OK;
+    if (!model(&p))
+        status = p.status == FL_OK ? fl_out_of_memory(dg) : p.status;
     if (status == FL_OK)
-        *out = r.g;
+        status = fl_graph_ok(p.g, dg);
+    if (status == FL_OK)
+        status = apply_meta(&p);
+    fl_arena_deinit(&p.scratch);
+    if (status == FL_OK)
+        *out = p.g;
     else
-        fl_graph_free(r.g);
+        fl_graph_free(p.g);
     return status;
 }

@@ -18,7 +18,7 @@ FL_MUST_USE fl_status fl_graph_print(const fl_graph *g, const fl_print_options *
 
 /*
  * Read one model (`<ir_version: ..., opset_import: [...]>` and a graph) or a bare graph, from n bytes of text. `file` names
- * it in diagnostics; the first error ends it. On success *out is a new graph, not yet type-inferred. Data by reference
+ * it in diagnostics; several errors are reported in one run. On success *out is a new graph, not yet type-inferred. Data by reference
  * keep location, offset and length; nothing is opened.
  */
 FL_MUST_USE fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg);

@@ -81,15 +81,15 @@ static void expect_error(const char *text, uint32_t line, uint32_t column, const
 static void test_errors_have_places(void **state)
 {
     (void)state;
-    expect_error("", 1, 1, "the text ends where the name of a graph was expected");
-    expect_error("g (float[n] x) => (float[n] y) {\n  y = Relu (z)\n}", 2, 13, "\"z\" is read here and made nowhere before");
-    expect_error("g (float[n] x) => (float[n] y) {\n  y = Reluu (x)\n}", 2, 7, "there is no operator \"Reluu\"");
-    expect_error("g (float[n] x) => (float[n] y) {\n  x = Relu (x)\n}", 2, 3, "\"x\" is assigned a second time");
-    expect_error("g (float[n] x) => (float[n] y) {\n}", 1, 20, "\"y\" is promised here and made nowhere");
-    expect_error("g (floaty[n] x) => (float[n] y) {}", 1, 10, "\"floaty\" is no type of elements");
-    expect_error("g (float[2] x) => (float[2] y) <float[2] w = {1.0}> {}", 1, 50, "found \"}>\" where \",\" was expected");
+    expect_error("", 1, 1, "expected the graph's name, but the text ends");
+    expect_error("g (float[n] x) => (float[n] y) {\n  y = Relu (z)\n}", 2, 13, "\"z\" is read, but not defined before");
+    expect_error("g (float[n] x) => (float[n] y) {\n  y = Reluu (x)\n}", 2, 7, "unknown operator \"Reluu\"");
+    expect_error("g (float[n] x) => (float[n] y) {\n  x = Relu (x)\n}", 2, 3, "\"x\" is defined twice");
+    expect_error("g (float[n] x) => (float[n] y) {\n}", 1, 29, "\"y\" is an output, but not defined");
+    expect_error("g (floaty[n] x) => (float[n] y) {}", 1, 4, "expected a type such as float[batch,4], but found \"floaty\"");
+    expect_error("g (float[2] x) => (float[2] y) <float[2] w = {1.0}> {}", 1, 50, "expected ',', but found '}'");
     expect_error("g (float[2] x) => (float[2] y) <float[99999999999] w = {1.0}> {}", 1, 56,
-                 "the type has 99999999999 elements, the text fewer");
+                 "the type has more elements than the text");
 }
 
 static void test_any_prefix_ends(void **state)
