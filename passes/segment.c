@@ -1,395 +1,370 @@
 /*
- * segment.c -- which nodes run together, and when.
+ * segment.c -- cut a program into segments and phases (ir/schedule.h; ir/README.md, "Schedule").
  *
- * Every node has a domain (domain.h) and a phase: it runs one phase after what it depends on, or in the same phase, hence the same segment,
- * if both go over the same rows and it reads its own rows only. Nodes of one phase and domain make one segment. A variable's new value is
- * written over the old one, so whoever reads the old value (beyond the row in hand) is one more thing that its writer depends on.
- * Whoever would depend on itself that way, and new values that are not made by arithmetic or ScatterND, are written by an Identity.
+ * Needs ORDER and SHAPES, keeps both. Storage comes from `plan-memory`, which has to follow.
  *
- * Cheap nodes that read no rows of others (masks, look-ups of inputs) sink to the phase of their first reader, where their result needs no buffer.
- * Within a segment chains of elementwise nodes stand together.
+ * A node's domain follows from the leading dimension of what it makes. Its phase is the latest of its operands' phases if it reads only
+ * its own rows of values of the same domain, and one more if it reads them as a whole. Nodes of one domain and phase are one
+ * segment. A variable's new value goes into the variable's own memory, so it comes a phase after every node that still reads the
+ * old value, unless that node reads just the same rows earlier in the same segment.
  *
- * Needs ORDER and SHAPES, and a graph without layers with a mode and optimisers. The graph is compacted and its nodes stand in the order of
- * segments; `g->schedule` has segments, and no storage until `plan-memory`.
+ * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
-#include "passes/domain.h"
-#include "passes/rewrite.h"
+#include "passes/pass.h"
+#include "passes/rows.h"
 
 #include <string.h>
 
-typedef struct cutter {
+enum { STATIC_ROWS = 16 }; /* matrices of fewer rows are not worth cutting */
+
+typedef struct distinct { /* of a symbol that counts distinct rows */
+    fl_id count;
+    fl_dim slots;
+} distinct;
+
+typedef struct cut {
     fl_graph *g;
-    fl_arena *a; /* pass scratch */
-    fl_diag *diag;
-    fl_node_domain *domain; /* by node */
-    uint32_t *phase;        /* by node */
-    fl_id *next_of;         /* by value: the variable whose next value it is, else FL_NONE */
-    fl_id *next;            /* by value: the next value of a variable, else FL_NONE */
-} cutter;
+    fl_pass_ctx *cx;
+    distinct *of_symbol;     /* [n_symbols]; count FL_NONE: bound from inputs */
+    fl_place_of_work *work;  /* [n_nodes] */
+    uint32_t *phase;         /* [n_nodes] */
+    bool *idle;              /* [n_nodes]: constants, which are part of those who read them */
+    fl_id *root;             /* [n_values]: the variable that a chain of views shows; FL_NONE: none */
+} cut;
 
-/* ------------------------------------------------------------------------------------------------- new values */
+/* ------------------------------------------------------------------------------------------------- preparation */
 
-static bool may_write_variable(const fl_graph *g, fl_id v)
+/* Constant nodes with arrays of numbers become constants of the graph, which have memory. */
+static void constants_to_leaves(fl_graph *g)
 {
-    fl_id node = fl_value_node(g, v);
-    if (node == FL_NONE || fl_value_is_output(g, v))
-        return false;
-    fl_op op = g->nodes[node].op;
-    return op == FL_OP_SCATTER_ND || (fl_op_has(op, FL_ELEMENTWISE) && !fl_op_has(op, FL_VIEW));
-}
-
-static void copy_next(fl_graph *g, fl_update *u)
-{
-    u->next = fl_build_1(g, FL_OP_IDENTITY, "next", u->next);
-}
-
-static void own_writers(fl_graph *g)
-{
-    for (uint32_t i = 0; i < g->n_updates; i++) {
-        bool shared = false;
-        for (uint32_t j = 0; j < i; j++)
-            shared = shared || g->updates[j].next == g->updates[i].next;
-        if (shared || !may_write_variable(g, g->updates[i].next))
-            copy_next(g, &g->updates[i]);
-    }
-}
-
-static fl_status index_updates(cutter *c)
-{
-    fl_graph *g = c->g;
-    c->next_of = fl_arena_new(c->a, fl_id, g->n_values);
-    c->next = fl_arena_new(c->a, fl_id, g->n_values);
-    if (!c->next_of || !c->next)
-        return fl_out_of_memory(c->diag);
-    for (fl_id v = 0; v < g->n_values; v++)
-        c->next_of[v] = c->next[v] = FL_NONE;
-    for (uint32_t i = 0; i < g->n_updates; i++) {
-        c->next_of[g->updates[i].next] = g->updates[i].variable;
-        c->next[g->updates[i].variable] = g->updates[i].next;
-    }
-    return FL_OK;
-}
-
-/* The node that overwrites what operand k of `node` reads, if that is another one; else FL_NONE. */
-static fl_id overwriter(const cutter *c, fl_id node, uint32_t k)
-{
-    fl_id v = c->g->nodes[node].in[k];
-    if (v == FL_NONE || c->next[v] == FL_NONE)
-        return FL_NONE;
-    fl_id writer = fl_value_node(c->g, c->next[v]);
-    return writer == node ? FL_NONE : writer;
-}
-
-/* ------------------------------------------------------------------------------------------------------- order */
-
-/*
- * Nodes in an order in which all reads of a variable come before its writer; smallest id first. *stuck is a node of a cycle if there is one:
- * a reader of an old value that depends on the new one.
- */
-static fl_status order_nodes(const cutter *c, fl_id *order, uint32_t *n_order, fl_id *stuck)
-{
-    const fl_graph *g = c->g;
-    uint32_t n = g->n_nodes, *waits = fl_arena_new(c->a, uint32_t, n);
-    bool *done = fl_arena_new(c->a, bool, n);
-    if (!waits || !done)
-        return fl_out_of_memory(c->diag);
-    for (fl_id i = 0; i < n; i++) {
-        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
-            fl_id writer = overwriter(c, i, k);
-            waits[i] += fl_value_node(g, g->nodes[i].in[k]) != FL_NONE;
-            if (writer != FL_NONE)
-                waits[writer]++;
-        }
-    }
-    *n_order = 0;
-    *stuck = FL_NONE;
-    for (fl_id from = 0; *n_order < n;) {
-        fl_id i = from;
-        while (i < n && (done[i] || waits[i] > 0))
-            i++;
-        if (i == n) {
-            for (i = 0; i < n && done[i];)
-                i++;
-            *stuck = i;
-            return FL_OK;
-        }
-        done[i] = true;
-        order[(*n_order)++] = i;
-        from = i + 1;
-        for (fl_id r = 0; r < n; r++) { /* quadratic, with a small constant: graphs have hundreds of nodes */
-            for (uint32_t k = 0; !done[r] && k < g->nodes[r].n_in; k++)
-                if (fl_value_node(g, g->nodes[r].in[k]) == i && --waits[r] == 0 && r < from)
-                    from = r;
-        }
-        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
-            fl_id writer = overwriter(c, i, k);
-            if (writer != FL_NONE && --waits[writer] == 0 && writer < from)
-                from = writer;
-        }
-    }
-    return FL_OK;
-}
-
-static void permute(fl_graph *g, const fl_id *order, uint32_t n)
-{
-    fl_node *nodes = fl_arena_new(&g->arena, fl_node, n);
-    if (!nodes)
-        return;
-    for (uint32_t i = 0; i < n; i++)
-        nodes[i] = g->nodes[order[i]];
-    g->nodes = nodes;
-    g->n_nodes = g->nodes_capacity = n;
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < nodes[i].n_out; k++)
-            if (nodes[i].out[k] != FL_NONE)
-                g->values[nodes[i].out[k]].node = i;
-}
-
-/* Puts writers behind readers; where that is a circle, all new values of direct writers in it are written by copies at the end. */
-static fl_status settle_order(cutter *c)
-{
-    fl_graph *g = c->g;
-    for (;;) {
-        FL_TRY(index_updates(c));
-        fl_id *order = fl_arena_new(c->a, fl_id, g->n_nodes), stuck = FL_NONE;
-        uint32_t n = 0;
-        if (!order)
-            return fl_out_of_memory(c->diag);
-        FL_TRY(order_nodes(c, order, &n, &stuck));
-        if (stuck == FL_NONE) {
-            permute(g, order, n);
-            return fl_graph_ok(g, c->diag);
-        }
-        bool copied = false;
-        for (uint32_t i = 0; i < g->n_updates; i++) {
-            fl_id writer = fl_value_node(g, g->updates[i].next);
-            if (g->nodes[writer].op == FL_OP_IDENTITY || g->nodes[writer].op == FL_OP_SCATTER_ND)
-                continue;
-            bool placed = false;
-            for (uint32_t k = 0; k < n; k++)
-                placed = placed || order[k] == writer;
-            if (!placed) {
-                copy_next(g, &g->updates[i]);
-                copied = true;
-            }
-        }
-        FL_TRY(fl_graph_ok(g, c->diag));
-        if (!copied)
-            return fl_error(c->diag, FL_E_SCHEDULE, FL_NOWHERE, "\"%s\" reads rows of a variable after they are overwritten",
-                            g->values[g->nodes[stuck].out[0]].name);
-    }
-}
-
-/* ------------------------------------------------------------------------------------------------------ phases */
-
-/* May `b` run in the segment of `a`, in the same phase, `read` saying how it reads a's rows? */
-static bool together(const fl_node_domain *a, const fl_node_domain *b, fl_read read)
-{
-    if (a->alone || b->alone || !fl_domain_equal(a, b))
-        return false;
-    return a->kind == FL_DOMAIN_ONE || read == FL_READ_OWN;
-}
-
-static void earliest(cutter *c, fl_id i)
-{
-    const fl_graph *g = c->g;
-    for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
-        fl_id from = fl_value_node(g, g->nodes[i].in[k]);
-        fl_read read = fl_domain_read(g, i, k, &c->domain[i]);
-        if (from == FL_NONE || read == FL_READ_NOT)
-            continue;
-        uint32_t at = c->phase[from] + !together(&c->domain[from], &c->domain[i], read);
-        c->phase[i] = c->phase[i] > at ? c->phase[i] : at;
-    }
-}
-
-/* Its readers push the writer of a variable back. Whether the row in hand is all that is read is the reader's operand's matter. */
-static void after_readers(cutter *c, fl_id reader)
-{
-    const fl_graph *g = c->g;
-    for (uint32_t k = 0; k < g->nodes[reader].n_in; k++) {
-        fl_id writer = overwriter(c, reader, k);
-        fl_read read = fl_domain_read(g, reader, k, &c->domain[reader]);
-        if (writer == FL_NONE || read == FL_READ_NOT)
-            continue;
-        /* ScatterND writes the rows of its slots, which Gather read by the same index: their own, if they are distinct rows. */
-        bool by_index = g->nodes[reader].op == FL_OP_GATHER && g->nodes[writer].op == FL_OP_SCATTER_ND &&
-                        c->domain[reader].kind == FL_DOMAIN_SLOTS;
-        uint32_t at = c->phase[reader] + !together(&c->domain[reader], &c->domain[writer], by_index ? FL_READ_OWN : read);
-        c->phase[writer] = c->phase[writer] > at ? c->phase[writer] : at;
-    }
-}
-
-/* Nodes whose rows come from leaves alone, and are cheap, move to the phase of their first reader. */
-static void sink(cutter *c, fl_id i)
-{
-    const fl_graph *g = c->g;
-    const fl_node *n = &g->nodes[i];
-    uint32_t to = UINT32_MAX;
-    if (c->domain[i].kind != FL_DOMAIN_ROWS || c->domain[i].absent || fl_op_has(n->op, FL_PRODUCT))
-        return;
-    for (uint32_t k = 0; k < n->n_in; k++) {
-        bool leaf = n->in[k] == FL_NONE || fl_value_node(g, n->in[k]) == FL_NONE;
-        bool written = n->in[k] != FL_NONE && c->next[n->in[k]] != FL_NONE;
-        if (written || (!leaf && fl_domain_read(g, i, k, &c->domain[i]) == FL_READ_OWN))
-            return;
-    }
-    for (uint32_t k = 0; k < n->n_out; k++) {
-        if (n->out[k] == FL_NONE)
-            continue;
-        if (fl_value_is_output(g, n->out[k]) || c->next_of[n->out[k]] != FL_NONE)
-            return;
-        for (fl_id r = i + 1; r < g->n_nodes; r++) {
-            for (uint32_t o = 0; o < g->nodes[r].n_in; o++) {
-                fl_read read = fl_domain_read(g, r, o, &c->domain[r]);
-                if (g->nodes[r].in[o] != n->out[k] || read == FL_READ_NOT)
-                    continue;
-                uint32_t at = together(&c->domain[i], &c->domain[r], read) ? c->phase[r] : c->phase[r] - 1;
-                to = to < at ? to : at;
-            }
-        }
-    }
-    if (to != UINT32_MAX && to > c->phase[i])
-        c->phase[i] = to;
-}
-
-static fl_status set_phases(cutter *c)
-{
-    fl_graph *g = c->g;
-    fl_id *sources = fl_domain_sources(g, c->a);
-    c->domain = fl_arena_new(c->a, fl_node_domain, g->n_nodes);
-    c->phase = fl_arena_new(c->a, uint32_t, g->n_nodes);
-    if (!sources || !c->domain || !c->phase)
-        return fl_out_of_memory(c->diag);
     for (fl_id i = 0; i < g->n_nodes; i++) {
-        if (fl_op_has(g->nodes[i].op, FL_OPTIMISER | FL_MODE))
-            return fl_error(c->diag, FL_E_SCHEDULE, g->nodes[i].origin.loc, "%s \"%s\" must be lowered before segments are cut",
-                            fl_op_get(g->nodes[i].op)->name, g->values[g->nodes[i].out[0]].name);
-        c->domain[i] = fl_domain_of(g, i, sources);
-        earliest(c, i);
-        after_readers(c, i);
+        if (g->nodes[i].op != FL_OP_CONSTANT)
+            continue;
+        const fl_attr *a = fl_node_attr(g, i, "value");
+        if (!a || a->kind != FL_ATTR_TENSOR || !a->as.tensor->bytes || a->as.tensor->type.dtype == FL_STRING ||
+            fl_type_elements(&a->as.tensor->type) <= 1)
+            continue;
+        fl_id out = g->nodes[i].out[0];
+        const char *name = g->values[out].name;
+        g->values[out].name = NULL;
+        fl_id leaf = fl_graph_constant(g, name, a->as.tensor->type, a->as.tensor->bytes);
+        if (leaf == FL_NONE)
+            return;
+        fl_graph_replace(g, out, leaf);
+        fl_node_erase(g, i);
     }
-    for (fl_id i = g->n_nodes; i-- > 0;)
-        sink(c, i);
+}
+
+/* The next value of a variable has to be made by a node of its own, which writes it in place. */
+static void own_next_values(fl_graph *g)
+{
+    for (uint32_t u = 0; u < g->n_updates; u++) {
+        fl_id next = g->updates[u].next, node = fl_value_node(g, next);
+        bool shared = false;
+        for (uint32_t w = 0; w < u; w++)
+            shared = shared || g->updates[w].next == next;
+        if (node != FL_NONE && !shared && !fl_op_has(g->nodes[node].op, FL_VIEW) && g->nodes[node].op != FL_OP_CONSTANT)
+            continue;
+        /* x + 0 and not Identity, which is a view. */
+        fl_id zero = fl_build_scalar(g, "zero", 0.0);
+        if (fl_value_type(g, next)->dtype == FL_DOUBLE)
+            zero = fl_graph_constant(g, fl_graph_fresh_name(g, "zero"), fl_type_make(FL_DOUBLE, 0, NULL), &(double){0.0});
+        g->updates[u].next = fl_build_2(g, FL_OP_ADD, "next", next, zero);
+    }
+}
+
+static fl_status find_distinct(cut *c)
+{
+    fl_graph *g = c->g;
+
+    for (uint32_t s = 0; s < g->n_symbols; s++)
+        c->of_symbol[s].count = FL_NONE;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const fl_node *n = &g->nodes[i];
+        if (n->op != FL_OP_UNIQUE_ROWS && n->op != FL_OP_MERGE_ROWS)
+            continue;
+        distinct d = {.count = n->out[2], .slots = fl_value_type(g, n->out[2])->dims[0]};
+        if (FL_DIM_IS_SYM(d.slots))
+            return fl_error(c->cx->diag, FL_E_SCHEDULE, n->origin.loc, "UniqueRows needs a static number of columns");
+        c->of_symbol[FL_SYM_OF_DIM(fl_value_type(g, n->out[0])->dims[0])] = d;
+    }
     return FL_OK;
+}
+
+/* -------------------------------------------------------------------------------------------- domains, phases */
+
+static fl_place_of_work slots_of(const distinct *d)
+{
+    return (fl_place_of_work){FL_DOMAIN_SLOTS, d->slots, d->count};
+}
+
+static fl_place_of_work work_of_dim(const cut *c, const fl_type *t)
+{
+    if (t->rank > 0 && FL_DIM_IS_SYM(t->dims[0])) {
+        const distinct *d = &c->of_symbol[FL_SYM_OF_DIM(t->dims[0])];
+        return d->count != FL_NONE ? slots_of(d) : (fl_place_of_work){FL_DOMAIN_ROWS, t->dims[0], FL_NONE};
+    }
+    if (t->rank >= 2 && t->dims[0] >= STATIC_ROWS)
+        return (fl_place_of_work){FL_DOMAIN_ROWS, t->dims[0], FL_NONE};
+    return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
+}
+
+static fl_place_of_work work_of(const cut *c, fl_id node)
+{
+    const fl_graph *g = c->g;
+    const fl_node *n = &g->nodes[node];
+
+    if (n->op == FL_OP_UNIQUE_ROWS || n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD) {
+        fl_id count = n->op == FL_OP_UNIQUE_ROWS ? n->out[2] : n->in[1];
+        return (fl_place_of_work){FL_DOMAIN_SLOTS, fl_value_type(g, count)->dims[0], count};
+    }
+    if (n->op == FL_OP_MERGE_ROWS)
+        return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
+    if (n->op == FL_OP_SCATTER_ND) { /* by the rows it writes, distinct ones; others may repeat and stay in one hand */
+        fl_place_of_work w = work_of_dim(c, fl_value_type(g, n->in[2]));
+        return w.domain == FL_DOMAIN_SLOTS ? w : (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
+    }
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i] != FL_NONE)
+            return work_of_dim(c, fl_value_type(g, n->out[i]));
+    return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
+}
+
+static bool raise_phase(cut *c, fl_id node, uint32_t phase)
+{
+    if (c->phase[node] >= phase)
+        return false;
+    c->phase[node] = phase;
+    return true;
+}
+
+/* Phases from operands; one sweep in order. */
+static bool sweep_operands(cut *c)
+{
+    fl_graph *g = c->g;
+    bool moved = false;
+
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        if (c->idle[i])
+            continue;
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+            fl_id p = fl_value_node(g, g->nodes[i].in[k]);
+            if (p == FL_NONE || c->idle[p])
+                continue;
+            bool along = fl_same_work(&c->work[i], &c->work[p]) &&
+                         (c->work[i].domain == FL_DOMAIN_ONE || fl_reads_own_rows(g, i, k));
+            moved |= raise_phase(c, i, c->phase[p] + !along);
+        }
+    }
+    return moved;
+}
+
+/* Reader and writer of a variable touch the same rows: the same elements, or the same distinct rows of it. */
+static bool same_rows_of_variable(const cut *c, fl_id reader, uint32_t k, fl_id writer, fl_id variable)
+{
+    const fl_graph *g = c->g;
+    const fl_node *r = &g->nodes[reader], *w = &g->nodes[writer];
+
+    if (r->in[k] != variable || !fl_same_work(&c->work[reader], &c->work[writer]))
+        return false;
+    if (w->op == FL_OP_SCATTER_ND) /* rows: the index, with or without its trailing dimension */
+        return r->op == FL_OP_GATHER && k == 0 && c->work[writer].domain == FL_DOMAIN_SLOTS;
+    return c->work[reader].domain == FL_DOMAIN_ONE ? fl_op_has(r->op, FL_ELEMENTWISE) : fl_reads_own_rows(g, reader, k);
+}
+
+/* Phases of writers from the readers of old values. */
+static bool sweep_writers(cut *c)
+{
+    fl_graph *g = c->g;
+    bool moved = false;
+
+    for (uint32_t u = 0; u < g->n_updates; u++) {
+        fl_id variable = g->updates[u].variable, writer = fl_value_node(g, g->updates[u].next);
+        for (fl_id i = 0; i < g->n_nodes; i++) {
+            for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+                fl_id v = g->nodes[i].in[k];
+                if (v == FL_NONE || i == writer || c->idle[i] || c->root[v] != variable)
+                    continue;
+                bool along = i < writer && same_rows_of_variable(c, i, k, writer, variable);
+                moved |= raise_phase(c, writer, c->phase[i] + !along);
+            }
+        }
+    }
+    return moved;
+}
+
+static void find_roots(cut *c)
+{
+    fl_graph *g = c->g;
+
+    for (fl_id v = 0; v < g->n_values; v++)
+        c->root[v] = g->values[v].kind == FL_VALUE_VARIABLE ? v : FL_NONE;
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; fl_op_has(g->nodes[i].op, FL_VIEW) && k < g->nodes[i].n_out; k++)
+            if (g->nodes[i].out[k] != FL_NONE && g->nodes[i].op != FL_OP_CONCAT && g->nodes[i].in[0] != FL_NONE)
+                c->root[g->nodes[i].out[k]] = c->root[g->nodes[i].in[0]];
 }
 
 /* ---------------------------------------------------------------------------------------------------- segments */
 
-/* Orders the nodes of one segment so that a chain of elementwise nodes is not interrupted. list[n] is in ORDER already. */
-static fl_status chain(cutter *c, fl_id *list, uint32_t n)
+static fl_segment *segment_for(const cut *c, fl_schedule *s, fl_id node)
+{
+    const fl_place_of_work *w = &c->work[node];
+    for (uint32_t i = 0; i < s->n_segments; i++) {
+        fl_segment *seg = &s->segments[i];
+        if (seg->phase == c->phase[node] && seg->domain == w->domain && seg->dim == w->dim && seg->count == w->count)
+            return seg;
+    }
+    fl_segment *seg = &s->segments[s->n_segments++];
+    *seg = (fl_segment){.domain = w->domain, .dim = w->dim, .count = w->count, .phase = c->phase[node]};
+    return seg;
+}
+
+/*
+ * Within a segment any order that respects operands will do: elementwise nodes are taken while there are any ready, so
+ * that they stand together and become one loop nest; ties go to the earlier node.
+ */
+static bool sort_segment(const cut *c, fl_segment *seg)
 {
     const fl_graph *g = c->g;
-    fl_id *out = fl_arena_new(c->a, fl_id, n), last = FL_NONE;
-    bool *done = fl_arena_new(c->a, bool, g->n_nodes), *mine = fl_arena_new(c->a, bool, g->n_nodes);
-    if (!out || !done || !mine)
-        return fl_out_of_memory(c->diag);
+    uint32_t n = seg->n_nodes, done = 0;
+    bool *taken = fl_arena_new(&c->cx->scratch, bool, n);
+    bool *made = fl_arena_new(&c->cx->scratch, bool, g->n_nodes);
+    fl_id *sorted = fl_arena_new(&c->cx->scratch, fl_id, n);
+    bool in_chain = false;
+
+    if (!taken || !made || !sorted)
+        return false;
     for (uint32_t i = 0; i < n; i++)
-        mine[list[i]] = true;
-    for (uint32_t n_out = 0; n_out < n; n_out++) {
-        fl_id best = FL_NONE;
-        for (uint32_t i = 0; i < n; i++) {
-            fl_id node = list[i];
-            bool ready = !done[node], follows = false;
-            for (uint32_t k = 0; ready && k < g->nodes[node].n_in; k++) {
-                fl_id from = fl_value_node(g, g->nodes[node].in[k]);
-                ready = from == FL_NONE || !mine[from] || done[from];
-                follows = follows || (from != FL_NONE && from == last);
+        made[seg->nodes[i]] = true; /* for now: belongs to the segment and is not done */
+    uint32_t first = 0;
+    while (done < n) {
+        uint32_t best = n;
+        while (first < n && taken[first])
+            first++;
+        for (uint32_t i = first; i < n && i < first + 256; i++) {
+            const fl_node *node = &g->nodes[seg->nodes[i]];
+            bool ready = !taken[i];
+            for (uint32_t k = 0; ready && k < node->n_in; k++) {
+                fl_id p = fl_value_node(g, node->in[k]);
+                ready = p == FL_NONE || !made[p];
             }
-            /* a writer waits for the readers of what it overwrites: those before it in the list */
-            bool writes = ready && g->nodes[node].n_out == 1 && g->nodes[node].out[0] != FL_NONE && c->next_of[g->nodes[node].out[0]] != FL_NONE;
-            for (uint32_t j = 0; writes && ready && j < i; j++)
-                for (uint32_t k = 0; k < g->nodes[list[j]].n_in; k++)
-                    ready = ready && (done[list[j]] || overwriter(c, list[j], k) != node);
             if (!ready)
                 continue;
-            if (best == FL_NONE)
-                best = node;
-            if (follows && fl_op_has(g->nodes[node].op, FL_ELEMENTWISE)) {
-                best = node;
+            bool chain = fl_op_has(node->op, FL_ELEMENTWISE);
+            if (best == n)
+                best = i;
+            if (chain == in_chain) {
+                best = i;
                 break;
             }
         }
-        FL_ASSERT(best != FL_NONE);
-        done[best] = true;
-        out[n_out] = last = best;
+        taken[best] = true;
+        made[seg->nodes[best]] = false;
+        in_chain = fl_op_has(g->nodes[seg->nodes[best]].op, FL_ELEMENTWISE);
+        sorted[done++] = seg->nodes[best];
     }
-    memcpy(list, out, n * sizeof *list);
-    return FL_OK;
+    memcpy(seg->nodes, sorted, n * sizeof *sorted);
+    return true;
 }
 
-static void hash_scratch(const fl_graph *g, fl_segment *s, fl_id node)
+static int by_phase(const fl_segment *a, const fl_segment *b)
 {
-    const fl_node *n = &g->nodes[node];
-    s->scratch_bytes = FL_HASH_BYTES;
-    s->scratch_row_bytes = FL_HASH_ROW_BYTES;
-    s->scratch_dim = n->op == FL_OP_UNIQUE_ROWS ? g->values[n->in[0]].type.dims[0] : g->values[n->out[0]].type.dims[0];
+    return a->phase != b->phase ? (a->phase < b->phase ? -1 : 1) : 0;
 }
 
-/* Segments of all phases; node ids in them are those after `order` is applied. */
-static fl_status cut(cutter *c, fl_schedule *s, fl_id *order)
+static bool make_segments(cut *c, fl_schedule *s)
 {
     fl_graph *g = c->g;
-    uint32_t capacity = 0, n_order = 0, n_phases = 0;
-    bool *taken = fl_arena_new(c->a, bool, g->n_nodes);
-    fl_id *list = fl_arena_new(c->a, fl_id, g->n_nodes);
-    if (!taken || !list)
-        return fl_out_of_memory(c->diag);
+    fl_arena *a = &g->arena;
+
+    s->segments = fl_arena_new(a, fl_segment, g->n_nodes + 1);
+    if (!s->segments)
+        return false;
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (!c->idle[i])
+            segment_for(c, s, i)->n_nodes++;
+    for (uint32_t i = 1; i < s->n_segments; i++) /* insertion sort: stable and short */
+        for (uint32_t k = i; k > 0 && by_phase(&s->segments[k - 1], &s->segments[k]) > 0; k--) {
+            fl_segment swap = s->segments[k];
+            s->segments[k] = s->segments[k - 1];
+            s->segments[k - 1] = swap;
+        }
+    for (uint32_t i = 0; i < s->n_segments; i++) {
+        fl_segment *seg = &s->segments[i];
+        seg->nodes = fl_arena_new(a, fl_id, seg->n_nodes);
+        seg->symbol = fl_arena_printf(a, "%s_%u", g->name, i);
+        if (!seg->nodes || !seg->symbol)
+            return false;
+        seg->n_nodes = 0;
+        s->n_phases = seg->phase + 1;
+    }
     for (fl_id i = 0; i < g->n_nodes; i++) {
-        if (c->domain[i].absent) { /* constants first */
-            taken[i] = true;
-            order[n_order++] = i;
-        } else if (c->phase[i] + 1 > n_phases) {
-            n_phases = c->phase[i] + 1;
+        if (c->idle[i])
+            continue;
+        fl_segment *seg = segment_for(c, s, i);
+        seg->nodes[seg->n_nodes++] = i;
+        if (g->nodes[i].op == FL_OP_UNIQUE_ROWS || g->nodes[i].op == FL_OP_MERGE_ROWS) {
+            seg->scratch_bytes = FL_HASH_BYTES;
+            seg->scratch_row_bytes = FL_HASH_ROW_BYTES;
+            seg->scratch_dim = g->nodes[i].op == FL_OP_UNIQUE_ROWS ? fl_value_type(g, g->nodes[i].in[0])->dims[0]
+                                                                   : fl_value_type(g, g->nodes[i].out[0])->dims[0];
         }
     }
-    for (uint32_t p = 0; p < n_phases; p++) {
-        for (fl_id i = 0; i < g->n_nodes; i++) {
-            const fl_node_domain *d = &c->domain[i];
-            uint32_t n = 0;
-            if (taken[i] || c->phase[i] != p)
-                continue;
-            for (fl_id j = i; j < g->n_nodes && (j == i || !d->alone); j++)
-                if (!taken[j] && c->phase[j] == p && !(c->domain[j].alone && j != i) && fl_domain_equal(d, &c->domain[j])) {
-                    taken[j] = true;
-                    list[n++] = j;
-                }
-            FL_TRY(chain(c, list, n));
-            fl_segment segment = {.symbol = fl_arena_printf(&g->arena, "fl_%s_%u", g->name, s->n_segments),
-                                  .domain = d->kind, .dim = d->dim, .count = d->count, .phase = p, .n_nodes = n};
-            segment.nodes = fl_arena_new(&g->arena, fl_id, n);
-            if (!segment.nodes || !segment.symbol)
-                return fl_out_of_memory(c->diag);
-            if (d->alone)
-                hash_scratch(g, &segment, i);
-            for (uint32_t k = 0; k < n; k++) {
-                segment.nodes[k] = n_order;
-                order[n_order++] = list[k];
-            }
-            if (!FL_PUSH(&g->arena, s->segments, s->n_segments, capacity, segment))
-                return fl_out_of_memory(c->diag);
-        }
+    for (uint32_t i = 0; i < s->n_segments; i++)
+        if (!sort_segment(c, &s->segments[i]))
+            return false;
+    return true;
+}
+
+/* Phases that hold nothing (everything in them moved on) are closed up. */
+static void close_gaps(cut *c)
+{
+    fl_graph *g = c->g;
+    for (uint32_t p = 0;; p++) {
+        uint32_t next = UINT32_MAX;
+        for (fl_id i = 0; i < g->n_nodes; i++)
+            if (!c->idle[i] && c->phase[i] >= p && c->phase[i] < next)
+                next = c->phase[i];
+        if (next == UINT32_MAX)
+            return;
+        for (fl_id i = 0; next > p && i < g->n_nodes; i++)
+            if (!c->idle[i] && c->phase[i] >= next)
+                c->phase[i] -= next - p;
     }
-    s->n_phases = n_phases;
-    return FL_OK;
 }
 
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
-    cutter c = {.g = g, .a = &cx->scratch, .diag = cx->diag};
-    g->schedule = NULL;
-    own_writers(g);
-    fl_graph_compact(g);
+    constants_to_leaves(g);
+    own_next_values(g);
     FL_TRY(fl_graph_ok(g, cx->diag));
-    FL_TRY(settle_order(&c));
-    FL_TRY(index_updates(&c));
-    FL_TRY(set_phases(&c));
+    FL_TRY(fl_graph_sort(g, cx->diag));
+    fl_graph_compact(g);
+
+    fl_arena *a = &cx->scratch;
+    cut c = {.g = g, .cx = cx};
+    c.of_symbol = fl_arena_new(a, distinct, g->n_symbols + 1);
+    c.work = fl_arena_new(a, fl_place_of_work, g->n_nodes + 1);
+    c.phase = fl_arena_new(a, uint32_t, g->n_nodes + 1);
+    c.idle = fl_arena_new(a, bool, g->n_nodes + 1);
+    c.root = fl_arena_new(a, fl_id, g->n_values + 1);
     fl_schedule *s = fl_arena_new(&g->arena, fl_schedule, 1);
-    fl_id *order = fl_arena_new(&cx->scratch, fl_id, g->n_nodes);
-    if (!s || !order)
+    if (a->failed || !s)
         return fl_out_of_memory(cx->diag);
-    FL_TRY(cut(&c, s, order));
-    permute(g, order, g->n_nodes);
+    FL_TRY(find_distinct(&c));
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        c.idle[i] = g->nodes[i].op == FL_OP_CONSTANT || g->nodes[i].op == FL_OP_NOP;
+        c.work[i] = work_of(&c, i);
+    }
+    find_roots(&c);
+    for (bool moved = true; moved;) {
+        moved = sweep_operands(&c);
+        moved |= sweep_writers(&c);
+    }
+    close_gaps(&c);
+    if (!make_segments(&c, s))
+        return fl_out_of_memory(cx->diag);
     g->schedule = s;
     cx->n_changed = s->n_segments;
     return fl_graph_ok(g, cx->diag);

@@ -42,4 +42,14 @@ done
 grep -q ' Gather ' "$dir/scheduled.onnxtxt" && { echo "FAILED: a gather is left"; failed=1; }
 expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$dir/scheduled.onnxtxt"
 
+# Every network is cut into segments and given memory, fused and not, for training and for prediction; each step is verified.
+for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2; do
+    for mode in predict train; do
+        for fused in '' infer-types,canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,dce,; do
+            expect 0 "ai.flen.schedule" timeout 60 "$bin/flenc" opt "--passes=set-mode($mode),${fused}segment,plan-memory" --verify-each \
+                --set "network=$network" models/flen/config.yaml
+        done
+    done
+done
+
 exit $failed

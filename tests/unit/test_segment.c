@@ -4,7 +4,7 @@
  */
 #include "ir/shape.h"
 #include "passes/pass.h"
-#include "passes/domain.h"
+#include "passes/rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,10 +97,6 @@ static uint32_t place_in(const fl_segment *s, fl_id node)
 /* Operands come from earlier phases, or from earlier in the same segment along the same rows. */
 static void check_order(const fl_graph *g)
 {
-    fl_arena scratch;
-    fl_arena_init(&scratch);
-    fl_id *sources = fl_domain_sources(g, &scratch);
-    assert_non_null(sources);
     for (fl_id i = 0; i < g->n_nodes; i++) {
         if (g->nodes[i].op == FL_OP_CONSTANT)
             continue;
@@ -113,14 +109,12 @@ static void check_order(const fl_graph *g)
             const fl_segment *theirs = segment_of(g, p);
             if (theirs == mine) {
                 assert_true(place_in(mine, p) < place_in(mine, i));
-                fl_node_domain d = fl_domain_of(g, i, sources);
-                assert_true(mine->domain == FL_DOMAIN_ONE || fl_domain_read(g, i, k, &d) != FL_READ_WHOLE);
+                assert_true(mine->domain == FL_DOMAIN_ONE || fl_reads_own_rows(g, i, k));
             } else {
                 assert_true(theirs->phase < mine->phase);
             }
         }
     }
-    fl_arena_deinit(&scratch);
 }
 
 /* Old values are read before they are overwritten, and new ones lie where the old ones lay. */
