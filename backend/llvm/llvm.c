@@ -1,1 +1,309 @@
-#include "backend/codegen.h"
+/*
+ * llvm.c -- a scheduled program to an image: module, one function a segment, object, shared object.
+ *
+ *     void seg(const fl_ctx *ctx, void *scratch, int64_t begin, int64_t end)
+ *     {
+ *         ONE:    nodes, over all of their elements
+ *         ROWS:   nodes, over rows [begin, end)
+ *         SLOTS:  for each slot of [begin, end): nodes, over the slot's distinct rows
+ *     }
+ *
+ * No LLVM pass runs: what the emitters write goes to the instruction selector as it is (level Less), for one of three CPU
+ * levels by name; other names make LLVM abort.
+ */
+#include "backend/llvm/emit.h"
+#include "backend/llvm/llvm_object.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------------------ the emitters */
+
+l_element_fn *l_element_of(fl_op op)
+{
+    static l_element_fn *const functions[FL_N_OPS] = {
+#define FL_ELEMENT(id, fn) [FL_OP_##id] = fl_element_##fn,
+#define FL_EMIT(id, fn)
+#define FL_MOVE(id)
+#include "backend/llvm/emitters.def"
+#undef FL_ELEMENT
+#undef FL_EMIT
+#undef FL_MOVE
+    };
+    return functions[op];
+}
+
+l_node_fn *l_node_of(fl_op op)
+{
+    static l_node_fn *const functions[FL_N_OPS] = {
+#define FL_ELEMENT(id, fn)
+#define FL_EMIT(id, fn) [FL_OP_##id] = fl_emit_##fn,
+#define FL_MOVE(id)
+#include "backend/llvm/emitters.def"
+#undef FL_ELEMENT
+#undef FL_EMIT
+#undef FL_MOVE
+    };
+    return functions[op];
+}
+
+bool l_is_group_member(fl_op op)
+{
+    return l_element_of(op) != NULL || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
+}
+
+bool l_is_emitted(fl_op op)
+{
+    return l_is_group_member(op) || l_node_of(op) != NULL;
+}
+
+void l_unsupported(fl_gen *gen, fl_id node, const char *reason)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const char *name = n->n_out && n->out[0] != FL_NONE ? gen->g->values[n->out[0]].name : "";
+
+    gen->status = fl_error(gen->dg, FL_E_NO_EMITTER, n->origin.loc, "node \"%s\" (%s) cannot be compiled: %s", name,
+                           fl_op_get(n->op)->name, reason);
+}
+
+/* Every node that has no emitter, at once; values that have no memory though somebody needs it. */
+static fl_status check_program(fl_gen *gen)
+{
+    for (uint32_t i = 0; i < gen->schedule->n_segments; i++) {
+        const fl_segment *s = &gen->schedule->segments[i];
+        for (uint32_t k = 0; k < s->n_nodes; k++) {
+            const fl_node *n = &gen->g->nodes[s->nodes[k]];
+            if (!l_is_emitted(n->op))
+                l_unsupported(gen, s->nodes[k], "there is no emitter for this operator");
+            for (uint32_t o = 0; o < n->n_out; o++)
+                if (n->out[o] != FL_NONE && gen->schedule->storage[n->out[o]].kind == FL_STORAGE_NONE)
+                    l_unsupported(gen, s->nodes[k], "a result has no place in memory");
+        }
+    }
+    return gen->status;
+}
+
+/* ---------------------------------------------------------------------------------------------------- functions */
+
+static void emit_nodes(fl_gen *gen)
+{
+    const fl_segment *s = gen->segment;
+
+    for (uint32_t i = 0; i < s->n_nodes;) {
+        fl_op op = gen->g->nodes[s->nodes[i]].op;
+        if (l_is_group_member(op)) {
+            i += l_emit_group(gen, s->nodes + i, s->n_nodes - i);
+        } else {
+            l_node_of(op)(gen, s->nodes[i]);
+            i++;
+        }
+        l_break_block(gen);
+    }
+}
+
+static void emit_body(fl_gen *gen)
+{
+    l_loop slots;
+
+    switch (gen->segment->domain) {
+    case FL_DOMAIN_ONE:
+        emit_nodes(gen);
+        return;
+    case FL_DOMAIN_ROWS:
+        gen->v_row_from = gen->v_begin;
+        gen->v_row_to = gen->v_end;
+        emit_nodes(gen);
+        return;
+    case FL_DOMAIN_SLOTS:
+        l_loop_begin(gen, &slots, gen->v_begin, gen->v_end, 1);
+        l_slot_rows(gen, slots.v_i);
+        emit_nodes(gen);
+        l_loop_end(gen, &slots);
+        return;
+    }
+}
+
+/* The symbol of the distinct rows that a SLOTS segment goes over: the leading dimension of what it makes. */
+static fl_dim rows_of_slots(const fl_gen *gen)
+{
+    const fl_segment *s = gen->segment;
+
+    for (fl_id i = 0; i < gen->g->n_nodes; i++) {
+        const fl_node *n = &gen->g->nodes[i];
+        if ((n->op == FL_OP_UNIQUE_ROWS || n->op == FL_OP_MERGE_ROWS) && n->out[2] == s->count)
+            return fl_value_type(gen->g, n->out[0])->dims[0];
+    }
+    return 0;
+}
+
+static void set_attribute(fl_gen *gen, const char *name, const char *value)
+{
+    LLVMAttributeRef a;
+
+    if (value != NULL)
+        a = LLVMCreateStringAttribute(gen->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    else
+        a = LLVMCreateEnumAttribute(gen->context, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0);
+    LLVMAddAttributeAtIndex(gen->v_fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
+}
+
+static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
+{
+    LLVMTypeRef parameters[] = {gen->ptr, gen->ptr, gen->i64, gen->i64};
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(gen->context), parameters, 4, 0);
+    const fl_graph *g = gen->g;
+
+    gen->segment = s;
+    gen->row_dim = s->domain == FL_DOMAIN_ROWS ? s->dim : s->domain == FL_DOMAIN_SLOTS ? rows_of_slots(gen) : 0;
+    gen->v_fn = LLVMAddFunction(gen->module, s->symbol, type);
+    set_attribute(gen, "nounwind", NULL);
+    set_attribute(gen, "no-builtins", "");
+    set_attribute(gen, "no-jump-tables", "true");
+    gen->v_ctx = LLVMGetParam(gen->v_fn, 0);
+    gen->v_scratch = LLVMGetParam(gen->v_fn, 1);
+    gen->v_begin = LLVMGetParam(gen->v_fn, 2);
+    gen->v_end = LLVMGetParam(gen->v_fn, 3);
+    gen->v_slot = gen->v_row_from = gen->v_row_to = gen->v_pack = NULL;
+    gen->places = fl_arena_new(&gen->arena, l_place, g->n_values);
+    gen->v_buffers = fl_arena_new(&gen->arena, LLVMValueRef, gen->schedule->n_buffers);
+    gen->v_dims = fl_arena_new(&gen->arena, LLVMValueRef, g->n_symbols);
+    if (gen->arena.failed)
+        return fl_out_of_memory(gen->dg);
+
+    LLVMBasicBlockRef b_entry = LLVMAppendBasicBlockInContext(gen->context, gen->v_fn, "entry");
+    LLVMBasicBlockRef b_body = LLVMAppendBasicBlockInContext(gen->context, gen->v_fn, "body");
+    LLVMPositionBuilderAtEnd(gen->entry, b_entry);
+    LLVMPositionBuilderAtEnd(gen->b, b_body);
+    emit_body(gen);
+    LLVMBuildRetVoid(gen->b);
+    LLVMBuildBr(gen->entry, b_body);
+    return gen->status;
+}
+
+/* -------------------------------------------------------------------------------------------------------- target */
+
+static void begin_target(fl_gen *gen, const char *cpu)
+{
+    bool v4 = strcmp(cpu, "x86-64-v4") == 0, v2 = strcmp(cpu, "x86-64-v2") == 0;
+
+    gen->cpu = cpu;
+    gen->has_fma = !v2;
+    gen->n_registers = v4 ? 32 : 16;
+    gen->register_lanes = v4 ? 16 : v2 ? 4 : 8;
+}
+
+static void begin_module(fl_gen *gen)
+{
+    gen->context = LLVMContextCreate();
+    gen->module = LLVMModuleCreateWithNameInContext(gen->g->name, gen->context);
+    gen->b = LLVMCreateBuilderInContext(gen->context);
+    gen->entry = LLVMCreateBuilderInContext(gen->context);
+    gen->i1 = LLVMInt1TypeInContext(gen->context);
+    gen->i8 = LLVMInt8TypeInContext(gen->context);
+    gen->i32 = LLVMInt32TypeInContext(gen->context);
+    gen->i64 = LLVMInt64TypeInContext(gen->context);
+    gen->f32 = LLVMFloatTypeInContext(gen->context);
+    gen->f64 = LLVMDoubleTypeInContext(gen->context);
+    gen->ptr = LLVMPointerTypeInContext(gen->context, 0);
+    LLVMMetadataRef off = LLVMMDStringInContext2(gen->context, "llvm.loop.unroll.disable", 24);
+    LLVMMetadataRef property = LLVMMDNodeInContext2(gen->context, &off, 1);
+    gen->loop_metadata = LLVMMetadataAsValue(gen->context, LLVMMDNodeInContext2(gen->context, &property, 1));
+}
+
+static void end_module(fl_gen *gen)
+{
+    LLVMDisposeBuilder(gen->b);
+    LLVMDisposeBuilder(gen->entry);
+    LLVMDisposeModule(gen->module); /* before its context */
+    LLVMContextDispose(gen->context);
+}
+
+/* An LLVM message becomes a report; the message is freed. */
+static fl_status llvm_failed(fl_gen *gen, const char *doing, char *message)
+{
+    fl_status s = fl_error(gen->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "%s of program \"%s\" failed: %s", doing, gen->g->name,
+                           message ? message : "no reason given");
+    LLVMDisposeMessage(message);
+    return s;
+}
+
+static fl_status copy_out(fl_gen *gen, const void *bytes, size_t n, void **image, size_t *size)
+{
+    *image = malloc(n ? n : 1);
+    if (*image == NULL)
+        return fl_out_of_memory(gen->dg);
+    memcpy(*image, bytes, n);
+    *size = n;
+    return FL_OK;
+}
+
+static fl_status generate(fl_gen *gen, const char *emit, void **image, size_t *size)
+{
+    LLVMTargetRef target;
+    LLVMMemoryBufferRef object;
+    char *message = NULL;
+
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    if (LLVMGetTargetFromTriple("x86_64-pc-linux-gnu", &target, &message) != 0)
+        return llvm_failed(gen, "finding the target", message);
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, "x86_64-pc-linux-gnu", gen->cpu, "", LLVMCodeGenLevelLess,
+                                                           LLVMRelocPIC, LLVMCodeModelSmall);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(gen->module, layout);
+    LLVMSetTarget(gen->module, "x86_64-pc-linux-gnu");
+    LLVMDisposeTargetData(layout);
+    fl_status s = FL_OK;
+    if (LLVMVerifyModule(gen->module, LLVMReturnStatusAction, &message) != 0) {
+        s = llvm_failed(gen, "verification", message);
+    } else {
+        LLVMDisposeMessage(message);
+        message = NULL;
+        if (strcmp(emit, "llvm") == 0) {
+            char *text = LLVMPrintModuleToString(gen->module);
+            s = copy_out(gen, text, strlen(text), image, size);
+            LLVMDisposeMessage(text);
+        } else {
+            LLVMSetTargetMachineAsmVerbosity(machine, 1);
+            bool assembly = strcmp(emit, "asm") == 0;
+            if (LLVMTargetMachineEmitToMemoryBuffer(machine, gen->module, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message,
+                                                    &object) != 0) {
+                s = llvm_failed(gen, "code generation", message);
+            } else {
+                const char *bytes = LLVMGetBufferStart(object);
+                size_t n = LLVMGetBufferSize(object);
+                s = strcmp(emit, "image") == 0 ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
+                LLVMDisposeMemoryBuffer(object);
+            }
+        }
+    }
+    LLVMDisposeTargetMachine(machine);
+    return s;
+}
+
+fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void **image, size_t *size, fl_diag *dg)
+{
+    fl_gen gen = {.g = g, .schedule = g->schedule, .dg = dg};
+
+    if (g->schedule == NULL || g->schedule->n_storage != g->n_values)
+        return fl_error(dg, FL_E_GENERATED_CODE, FL_NOWHERE, "program \"%s\" has no schedule", g->name);
+    begin_target(&gen, options->cpu);
+    fl_arena_init(&gen.arena);
+    gen.uses = fl_graph_count_uses(g, &gen.arena);
+    fl_status s = gen.uses != NULL ? check_program(&gen) : fl_out_of_memory(dg);
+    if (s == FL_OK) {
+        begin_module(&gen);
+        for (uint32_t i = 0; i < g->schedule->n_segments && s == FL_OK; i++)
+            s = emit_segment(&gen, &g->schedule->segments[i]);
+        if (s == FL_OK)
+            s = generate(&gen, options->emit, image, size);
+        end_module(&gen);
+    }
+    fl_arena_deinit(&gen.arena);
+    return s;
+}

@@ -1,0 +1,80 @@
+/*
+ * emit.h -- the emitters and what they share.
+ *
+ * Two kinds (emitters.def). An *element* emitter turns one chunk of operand elements into one chunk of results; group.c puts
+ * neighbouring nodes of one shape into one loop nest, in which values stay in registers. A *node* emitter writes a node's
+ * own loops, for the rows that l_rows names.
+ */
+#ifndef FL_BACKEND_LLVM_EMIT_H
+#define FL_BACKEND_LLVM_EMIT_H
+
+#include "backend/llvm/llvm_build.h"
+
+enum { FL_GROUP_MAX = 64, FL_ELEMENT_MAX_IN = 16 };
+
+/* One chunk of a node's elements. */
+typedef struct l_chunk_of {
+    const fl_node *node;
+    unsigned width;
+    fl_dtype in_type[FL_ELEMENT_MAX_IN], out_type;
+    LLVMValueRef v_in[FL_ELEMENT_MAX_IN]; /* each `width` wide; NULL: operand left out */
+    LLVMValueRef v_row_key;               /* RandomMask: of this row, i64 */
+    LLVMValueRef v_unit;                  /* RandomMask: place of the first element in its row, i64 */
+    int64_t units;                        /* RandomMask: elements of a row */
+} l_chunk_of;
+
+typedef LLVMValueRef l_element_fn(fl_gen *gen, const l_chunk_of *e);
+typedef void l_node_fn(fl_gen *gen, fl_id node);
+
+#define FL_ELEMENT(id, fn) l_element_fn fl_element_##fn;
+#define FL_EMIT(id, fn)    l_node_fn fl_emit_##fn;
+#define FL_MOVE(id)
+#include "backend/llvm/emitters.def"
+#undef FL_ELEMENT
+#undef FL_EMIT
+#undef FL_MOVE
+
+/* NULL if `op` is not of that kind. */
+l_element_fn *l_element_of(fl_op op);
+l_node_fn *l_node_of(fl_op op);
+bool l_is_emitted(fl_op op);
+/* Members of groups: element emitters, Gather (a load by index) and ScatterND (a store by index). */
+bool l_is_group_member(fl_op op);
+
+/* group.c: emits as many of `nodes` as one nest holds; returns how many (at least 1). */
+uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n);
+
+/* llvm_math.c: on floats of any width; within a few units in the last place, NaN in gives NaN out. */
+LLVMValueRef l_exp(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_log(fl_gen *gen, LLVMValueRef x);
+/* log(1 + t) for t in [0, 1]. */
+LLVMValueRef l_log1p(fl_gen *gen, LLVMValueRef t);
+LLVMValueRef l_sigmoid(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_softplus(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_tanh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_abs(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_neg_abs(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
+
+/* emit_mask.c */
+LLVMValueRef l_mask_key(fl_gen *gen, fl_id node);
+LLVMValueRef l_mask_row_key(fl_gen *gen, LLVMValueRef v_key, LLVMValueRef v_row);
+
+/* emit_product.c: C = A B (+ C), all float. */
+typedef struct l_product {
+    LLVMValueRef v_m_from, v_m_to; /* rows of C */
+    int64_t n;                     /* columns of C */
+    LLVMValueRef v_k;              /* terms */
+    LLVMValueRef v_a, v_a_row, v_a_k; /* element (i, k) of A lies at a + i * a_row + k * a_k */
+    LLVMValueRef v_b, v_b_k;       /* element (k, j) of B lies at b + k * b_k + j, */
+    bool transposed;               /* or, transposed, at b + j * b_k + k */
+    LLVMValueRef v_c, v_c_row;     /* element (i, j) of C lies at c + i * c_row + j */
+    double alpha;                  /* result: act(alpha * sum + beta * d) */
+    LLVMValueRef v_d, v_d_row;     /* addend, d + i * d_row + j; NULL: none */
+    double beta;
+    bool d_scalar;                 /* d does not depend on j */
+    bool relu;
+} l_product;
+void l_emit_product(fl_gen *gen, const l_product *p);
+
+#endif

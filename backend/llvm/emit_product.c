@@ -1,0 +1,511 @@
+/*
+ * emit_product.c -- matrix products for the exact shape.
+ *
+ *     for strips of columns                        64 wide with 32 registers of 16 lanes, and what is left
+ *         [transposed B: the strip is turned into a buffer on the stack, in blocks of 4 x 4]
+ *         for blocks of MR rows, then single rows
+ *             c[MR][vectors] = 0                   in registers: MR * vectors + vectors + 2 of them at most
+ *             for k: b[vectors] = B[k, strip]; for each row: c[row] = fma(splat A[row, k], b, c[row])
+ *             C[rows, strip] = act(alpha * c + beta * D)
+ *
+ * Every element is the sum over k in order, one fma a term, whatever strip or block it falls into: a row's result has the same
+ * bits in a batch of any size. A single column is a dot product over lanes instead (the same for each row), or, where A is
+ * transposed, a sum of columns.
+ */
+#include "backend/llvm/emit.h"
+
+enum { MAX_VECTORS = 8, PACK_TERMS = 128, MAX_ROWS = 12, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
+
+typedef struct strip {
+    unsigned n; /* vectors */
+    unsigned width[MAX_VECTORS];
+    int64_t at[MAX_VECTORS]; /* column of each, within the strip */
+    int64_t columns;
+    unsigned registers;
+} strip;
+
+static unsigned registers_of(const fl_gen *gen, unsigned width)
+{
+    return (width + gen->register_lanes - 1) / gen->register_lanes;
+}
+
+/* Vectors for `columns` columns, at most `max` registers of them. */
+static strip make_strip(const fl_gen *gen, int64_t columns, unsigned max)
+{
+    strip s = {0};
+
+    while (s.columns < columns && s.n < MAX_VECTORS) {
+        unsigned width = l_chunk(columns - s.columns);
+
+        if (s.registers + registers_of(gen, width) > max && s.n > 0)
+            break;
+        s.at[s.n] = s.columns;
+        s.width[s.n++] = width;
+        s.columns += width;
+        s.registers += registers_of(gen, width);
+    }
+    return s;
+}
+
+/* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
+static unsigned rows_of(const fl_gen *gen, const strip *s)
+{
+    unsigned spare = gen->n_registers == 32 ? 2 : 1;
+    unsigned rows = gen->n_registers > spare + s->registers ? (gen->n_registers - spare - s->registers) / s->registers : 1;
+
+    rows = rows > MAX_ROWS ? MAX_ROWS : rows;
+    while (rows > 1 && rows * s->n > MAX_TILE)
+        rows--;
+    return rows < 1 ? 1 : rows;
+}
+
+static LLVMValueRef row_offset(fl_gen *gen, LLVMValueRef v_row, LLVMValueRef v_stride, LLVMValueRef v_column)
+{
+    return l_add(gen, l_mul(gen, v_row, v_stride), v_column);
+}
+
+/* act(alpha * v + beta * d) of a vector at (row, column), stored into C. */
+static void finish(fl_gen *gen, const l_product *p, LLVMValueRef v, LLVMValueRef v_row, LLVMValueRef v_column)
+{
+    unsigned width = l_width(LLVMTypeOf(v));
+    LLVMTypeRef t = LLVMTypeOf(v);
+
+    if (p->alpha != 1.0)
+        v = LLVMBuildFMul(gen->b, v, l_number(t, p->alpha), "");
+    if (p->v_d != NULL) {
+        LLVMValueRef v_at = row_offset(gen, v_row, p->v_d_row, p->d_scalar ? l_i64(gen, 0) : v_column);
+        LLVMValueRef v_d = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, p->v_d, v_at), p->d_scalar ? 1 : width);
+
+        v_d = l_splat(gen, v_d, width);
+        if (p->beta != 1.0)
+            v_d = LLVMBuildFMul(gen->b, v_d, l_number(t, p->beta), "");
+        v = LLVMBuildFAdd(gen->b, v, v_d, "");
+    }
+    if (p->relu)
+        v = l_max(gen, LLVMConstNull(t), v);
+    l_store(gen, FL_FLOAT, v, l_at(gen, FL_FLOAT, p->v_c, row_offset(gen, v_row, p->v_c_row, v_column)));
+}
+
+static bool has_finish(const l_product *p)
+{
+    return p->alpha != 1.0 || p->v_d != NULL || p->relu;
+}
+
+/* `rows` rows from v_row by strip `s` from v_column: the innermost loop. accumulate: add to what C holds. */
+static void emit_tile(fl_gen *gen, const l_product *p, const strip *s, unsigned rows, LLVMValueRef v_row,
+                      LLVMValueRef v_column, bool accumulate)
+{
+    LLVMValueRef v_sums[MAX_TILE], v_b[MAX_VECTORS], v_row_at[MAX_ROWS], v_pa, v_pb;
+    unsigned n = rows * s->n;
+    l_loop loop;
+
+    for (unsigned i = 0; i < n; i++) {
+        LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[i % s->n]));
+        LLVMValueRef v_i = l_add(gen, v_row, l_i64(gen, i / s->n));
+        LLVMValueRef v_at = l_at(gen, FL_FLOAT, p->v_c, row_offset(gen, v_i, p->v_c_row, v_j));
+
+        v_sums[i] = accumulate ? l_load(gen, FL_FLOAT, v_at, s->width[i % s->n])
+                               : LLVMConstNull(l_vector(gen->f32, s->width[i % s->n]));
+    }
+    for (unsigned r = 0; r < rows; r++)
+        v_row_at[r] = l_mul(gen, l_i64(gen, r), p->v_a_row);
+    v_pa = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, v_row, p->v_a_row));
+    v_pb = l_at(gen, FL_FLOAT, p->v_b, p->transposed ? l_mul(gen, v_column, p->v_b_k) : v_column);
+    l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, 1);
+    v_pa = l_carry(gen, &loop, v_pa);
+    v_pb = l_carry(gen, &loop, v_pb);
+    for (unsigned i = 0; i < n; i++)
+        v_sums[i] = l_carry(gen, &loop, v_sums[i]);
+    for (unsigned v = 0; v < s->n; v++)
+        v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pb, l_i64(gen, s->at[v])), s->width[v]);
+    for (unsigned r = 0; r < rows; r++) {
+        LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pa, v_row_at[r]), 1);
+
+        for (unsigned v = 0; v < s->n; v++)
+            l_next(&loop, 2 + r * s->n + v, l_fma(gen, l_splat(gen, v_a, s->width[v]), v_b[v], v_sums[r * s->n + v]));
+    }
+    l_next(&loop, 0, l_at(gen, FL_FLOAT, v_pa, p->v_a_k));
+    l_next(&loop, 1, l_at(gen, FL_FLOAT, v_pb, p->v_b_k));
+    l_loop_end(gen, &loop);
+    for (unsigned i = 0; i < n; i++)
+        finish(gen, p, loop.v_result[2 + i], l_add(gen, v_row, l_i64(gen, i / s->n)),
+               l_add(gen, v_column, l_i64(gen, s->at[i % s->n])));
+}
+
+static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column, bool accumulate)
+{
+    unsigned rows = rows_of(gen, s);
+    LLVMValueRef v_tail = p->v_m_from, v_count;
+    l_loop loop;
+
+    if (rows > 1) {
+        v_count = LLVMBuildSub(gen->b, p->v_m_to, p->v_m_from, "");
+        v_count = l_mul(gen, LLVMBuildUDiv(gen->b, v_count, l_i64(gen, rows), ""), l_i64(gen, rows));
+        v_tail = l_add(gen, p->v_m_from, v_count);
+        l_loop_begin(gen, &loop, p->v_m_from, v_tail, rows);
+        emit_tile(gen, p, s, rows, loop.v_i, v_column, accumulate);
+        l_loop_end(gen, &loop);
+    }
+    l_loop_begin(gen, &loop, v_tail, p->v_m_to, 1);
+    emit_tile(gen, p, s, 1, loop.v_i, v_column, accumulate);
+    l_loop_end(gen, &loop);
+}
+
+/* --------------------------------------------------------------------------------------------- transposed B */
+
+/* out[k + i, j + l] = in[j + l, k + i]: 4 x 4 by shuffles */
+static void turn_4x4(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LLVMValueRef v_out, int64_t out_row)
+{
+    static const unsigned low[] = {0, 4, 1, 5}, high[] = {2, 6, 3, 7}, first[] = {0, 1, 4, 5}, second[] = {2, 3, 6, 7};
+    const unsigned *const orders[] = {low, high, first, second};
+    LLVMValueRef v_order[4], r[4], t[4];
+
+    for (int o = 0; o < 4; o++) {
+        LLVMValueRef v_lanes[4];
+
+        for (int i = 0; i < 4; i++)
+            v_lanes[i] = l_i32(gen, orders[o][i]);
+        v_order[o] = LLVMConstVector(v_lanes, 4);
+    }
+    for (int l = 0; l < 4; l++)
+        r[l] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_in, l_mul(gen, l_i64(gen, l), v_in_row)), 4);
+    for (int h = 0; h < 2; h++) { /* rows 0, 1 and 2, 3 interleaved: low halves, high halves */
+        t[h] = LLVMBuildShuffleVector(gen->b, r[2 * h], r[2 * h + 1], v_order[0], "");
+        t[h + 2] = LLVMBuildShuffleVector(gen->b, r[2 * h], r[2 * h + 1], v_order[1], "");
+    }
+    for (int i = 0; i < 4; i++)
+        l_store(gen, FL_FLOAT,
+                LLVMBuildShuffleVector(gen->b, t[i / 2 * 2], t[i / 2 * 2 + 1], v_order[2 + i % 2], ""),
+                l_at(gen, FL_FLOAT, v_out, l_i64(gen, i * out_row)));
+}
+
+/* pack[k, j] = B[column + j, k] for k < v_k, j < columns */
+static void pack_strip(fl_gen *gen, const l_product *p, LLVMValueRef v_b, LLVMValueRef v_k, int64_t columns, LLVMValueRef v_pack)
+{
+    int64_t by4 = columns / 4 * 4;
+    LLVMValueRef v_k4 = LLVMBuildAnd(gen->b, v_k, l_i64(gen, -4), ""), v_row;
+    l_loop j, k;
+
+    if (by4 > 0) {
+        l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, by4), 4);
+        v_row = l_at(gen, FL_FLOAT, v_b, l_mul(gen, j.v_i, p->v_b_k));
+        l_loop_begin(gen, &k, l_i64(gen, 0), v_k4, 4);
+        turn_4x4(gen, l_at(gen, FL_FLOAT, v_row, k.v_i), p->v_b_k,
+                 l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)), columns);
+        l_loop_end(gen, &k);
+        l_loop_end(gen, &j);
+    }
+    /* what no block of four covers */
+    l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, columns), 1);
+    v_row = l_at(gen, FL_FLOAT, v_b, l_mul(gen, j.v_i, p->v_b_k));
+    v_k4 = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, j.v_i, l_i64(gen, by4), ""), v_k4, l_i64(gen, 0), "");
+    l_loop_begin(gen, &k, v_k4, v_k, 1);
+    l_store(gen, FL_FLOAT, l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_row, k.v_i), 1),
+            l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)));
+    l_loop_end(gen, &k);
+    l_loop_end(gen, &j);
+}
+
+/* C[.., strip] = f(C[.., strip]); f is finish(), or 0 */
+static void over_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column, bool zero)
+{
+    l_loop loop;
+
+    l_loop_begin(gen, &loop, p->v_m_from, p->v_m_to, 1);
+    for (unsigned v = 0; v < s->n; v++) {
+        LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[v]));
+        LLVMValueRef v_at = l_at(gen, FL_FLOAT, p->v_c, row_offset(gen, loop.v_i, p->v_c_row, v_j));
+
+        if (zero)
+            l_store(gen, FL_FLOAT, LLVMConstNull(l_vector(gen->f32, s->width[v])), v_at);
+        else
+            finish(gen, p, l_load(gen, FL_FLOAT, v_at, s->width[v]), loop.v_i, v_j);
+    }
+    l_loop_end(gen, &loop);
+}
+
+/* One for all products of a function. */
+static LLVMValueRef pack_buffer(fl_gen *gen)
+{
+    if (gen->v_pack == NULL) {
+        gen->v_pack = LLVMBuildAlloca(gen->entry, LLVMArrayType2(gen->f32, MAX_COLUMNS * PACK_TERMS), "pack");
+        LLVMSetAlignment(gen->v_pack, 64);
+    }
+    return gen->v_pack;
+}
+
+/* Terms in blocks of PACK_TERMS, added into C: storing and loading a partial sum does not change it. */
+static void emit_transposed_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column)
+{
+    l_product plain = *p;
+    LLVMValueRef v_pack = pack_buffer(gen), v_strip;
+    bool one = LLVMIsAConstantInt(p->v_k) && LLVMConstIntGetSExtValue(p->v_k) <= PACK_TERMS;
+    l_loop loop;
+
+    FL_ASSERT(s->columns <= MAX_COLUMNS);
+    plain.transposed = false;
+    plain.v_b_k = l_i64(gen, s->columns);
+    v_strip = l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, v_column, p->v_b_k));
+    plain.v_b = v_pack;
+    /* the strip starts at column 0 of the buffer, but at v_column of C and D */
+    plain.v_c = l_at(gen, FL_FLOAT, p->v_c, v_column);
+    plain.v_d = p->v_d == NULL || p->d_scalar ? p->v_d : l_at(gen, FL_FLOAT, p->v_d, v_column);
+    if (one) {
+        pack_strip(gen, p, v_strip, p->v_k, s->columns, v_pack);
+        emit_rows_of_strip(gen, &plain, s, l_i64(gen, 0), false);
+        return;
+    }
+    plain.alpha = 1.0;
+    plain.v_d = NULL;
+    plain.relu = false;
+    over_strip(gen, p, s, v_column, true);
+    l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, PACK_TERMS);
+    plain.v_k = l_min_i64(gen, l_i64(gen, PACK_TERMS), LLVMBuildSub(gen->b, p->v_k, loop.v_i, ""));
+    plain.v_a = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, loop.v_i, p->v_a_k));
+    pack_strip(gen, p, l_at(gen, FL_FLOAT, v_strip, loop.v_i), plain.v_k, s->columns, v_pack);
+    emit_rows_of_strip(gen, &plain, s, l_i64(gen, 0), true);
+    l_loop_end(gen, &loop);
+    if (has_finish(p))
+        over_strip(gen, p, s, v_column, false);
+}
+
+/* ------------------------------------------------------------------------------------------------ one column */
+
+static bool is_one(LLVMValueRef v)
+{
+    return LLVMIsAConstantInt(v) && LLVMConstIntGetSExtValue(v) == 1;
+}
+
+/*
+ * for each row: sums[16] = 0; for full sixteens of k: sums = fma(a, b, sums); rest likewise one by one
+ *               c = halves(sums) + rest
+ */
+static void emit_dot(fl_gen *gen, const l_product *p)
+{
+    LLVMValueRef v_wide = LLVMBuildAnd(gen->b, p->v_k, l_i64(gen, -L_LANES), ""), v_sums[2], v_a;
+    bool lanes = !LLVMIsAConstantInt(v_wide) || LLVMConstIntGetSExtValue(v_wide) > 0;
+    l_loop row, loop;
+
+    l_loop_begin(gen, &row, p->v_m_from, p->v_m_to, 1);
+    v_a = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, row.v_i, p->v_a_row));
+    for (int k = 0; k < 2; k++) {
+        unsigned width = k == 0 ? L_LANES : 1;
+        LLVMValueRef v_x, v_y;
+
+        v_sums[k] = LLVMConstNull(l_vector(gen->f32, width));
+        if (k == 0 && !lanes)
+            continue;
+        l_loop_begin(gen, &loop, k == 0 ? l_i64(gen, 0) : v_wide, k == 0 ? v_wide : p->v_k, width);
+        v_sums[k] = l_carry(gen, &loop, v_sums[k]);
+        v_x = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_a, loop.v_i), width);
+        v_y = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, p->v_b, loop.v_i), width);
+        l_next(&loop, 0, l_fma(gen, v_x, v_y, v_sums[k]));
+        l_loop_end(gen, &loop);
+        v_sums[k] = loop.v_result[0];
+    }
+    if (lanes)
+        v_sums[1] = LLVMBuildFAdd(gen->b, l_sum_lanes(gen, v_sums[0]), v_sums[1], "");
+    finish(gen, p, v_sums[1], row.v_i, l_i64(gen, 0));
+    l_loop_end(gen, &row);
+}
+
+/* for chunks of rows: c[rows] = 0; for k: c = fma(a[rows, k], splat b[k], c) -- A transposed, so that its rows are contiguous */
+static void emit_sum_of_columns(fl_gen *gen, const l_product *p)
+{
+    LLVMValueRef v_from = p->v_m_from, v_to, v_count = LLVMBuildSub(gen->b, p->v_m_to, p->v_m_from, "");
+    l_loop rows, loop;
+
+    for (int pass = 0; pass < 3; pass++) { /* 64, 16, 1 at a time */
+        unsigned width = pass == 2 ? 1 : L_LANES, n = pass == 0 ? 4 : 1;
+        LLVMValueRef v_sums[4];
+
+        v_to = l_add(gen, p->v_m_from, LLVMBuildAnd(gen->b, v_count, l_i64(gen, -(int64_t)(width * n)), ""));
+        l_loop_begin(gen, &rows, v_from, v_to, width * n);
+        l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, 1);
+        for (unsigned i = 0; i < n; i++)
+            v_sums[i] = l_carry(gen, &loop, LLVMConstNull(l_vector(gen->f32, width)));
+        for (unsigned i = 0; i < n; i++) {
+            LLVMValueRef v_row = l_add(gen, rows.v_i, l_i64(gen, i * width));
+            LLVMValueRef v_a = l_at(gen, FL_FLOAT, p->v_a, row_offset(gen, loop.v_i, p->v_a_k, v_row));
+            LLVMValueRef v_b = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, loop.v_i, p->v_b_k)), 1);
+
+            l_next(&loop, i, l_fma(gen, l_load(gen, FL_FLOAT, v_a, width), l_splat(gen, v_b, width), v_sums[i]));
+        }
+        l_loop_end(gen, &loop);
+        for (unsigned i = 0; i < n; i++) /* C is one contiguous column: its rows are the columns of a row */
+            finish(gen, p, loop.v_result[i], l_i64(gen, 0), l_add(gen, rows.v_i, l_i64(gen, i * width)));
+        l_loop_end(gen, &rows);
+        v_from = v_to;
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------- the product */
+
+void l_emit_product(fl_gen *gen, const l_product *p)
+{
+    unsigned max = gen->n_registers == 32 || gen->register_lanes == 4 ? 4 : 2;
+    l_product q = *p;
+    strip s = make_strip(gen, p->n, max);
+    int64_t full = s.columns > 0 ? p->n / s.columns : 0;
+    l_loop loop;
+
+    if (p->transposed && is_one(p->v_k) && is_one(p->v_b_k)) {
+        q.transposed = false; /* one term: B's column is contiguous */
+    } else if (p->n == 1 && is_one(p->v_a_k) && (p->transposed || is_one(p->v_b_k))) {
+        emit_dot(gen, p);
+        return;
+    } else if (p->n == 1 && is_one(p->v_a_row) && is_one(p->v_c_row) && !p->transposed && p->v_d == NULL) {
+        emit_sum_of_columns(gen, p);
+        return;
+    }
+    if (full > 1) {
+        l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, full * s.columns), s.columns);
+        if (q.transposed)
+            emit_transposed_strip(gen, &q, &s, loop.v_i);
+        else
+            emit_rows_of_strip(gen, &q, &s, loop.v_i, false);
+        l_loop_end(gen, &loop);
+    } else {
+        full = 0;
+    }
+    for (int64_t column = full * s.columns; column < p->n; column += s.columns) {
+        /* the rest in one strip if it fits, at the price of fewer rows at a time */
+        s = make_strip(gen, p->n - column, max);
+        if (q.transposed)
+            emit_transposed_strip(gen, &q, &s, l_i64(gen, column));
+        else
+            emit_rows_of_strip(gen, &q, &s, l_i64(gen, column), false);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------- operators */
+
+static l_product product_of(fl_gen *gen, fl_id a, fl_id b, fl_id out, bool a_transposed, bool b_transposed)
+{
+    const fl_type *ta = fl_value_type(gen->g, a), *tc = fl_value_type(gen->g, out);
+    const l_place *pa = l_place_of(gen, a), *pb = l_place_of(gen, b), *pc = l_place_of(gen, out);
+    l_product p = {.alpha = 1.0, .transposed = b_transposed};
+
+    l_rows(gen, tc->dims[0], &p.v_m_from, &p.v_m_to);
+    p.n = tc->dims[tc->rank - 1];
+    p.v_k = l_extent(gen, ta->dims[a_transposed ? 0 : ta->rank - 1]);
+    p.v_a = pa->v_base;
+    p.v_a_row = a_transposed ? l_i64(gen, 1) : pa->v_row_stride;
+    p.v_a_k = a_transposed ? pa->v_row_stride : l_i64(gen, 1);
+    p.v_b = pb->v_base;
+    p.v_b_k = pb->v_row_stride;
+    p.v_c = pc->v_base;
+    p.v_c_row = pc->v_row_stride;
+    return p;
+}
+
+static bool refuse(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
+    const fl_type *c = fl_value_type(gen->g, n->out[0]);
+
+    if (a->dtype == FL_FLOAT && a->rank >= 2 && b->rank == 2 && !FL_DIM_IS_SYM(c->dims[c->rank - 1]) &&
+        l_row_elements(a) >= 0 && l_row_elements(c) >= 0)
+        return false;
+    l_unsupported(gen, node, "it has code for products of float with a matrix of static width");
+    return true;
+}
+
+/* The addend of Linear and Gemm, broadcast to C's shape. */
+static void set_addend(fl_gen *gen, l_product *p, fl_id d, double beta)
+{
+    const fl_type *t;
+    const l_place *place;
+
+    if (d == FL_NONE)
+        return;
+    t = fl_value_type(gen->g, d);
+    place = l_place_of(gen, d);
+    p->v_d = place->v_base;
+    p->beta = beta;
+    p->d_scalar = t->rank == 0 || t->dims[t->rank - 1] == 1;
+    p->v_d_row = t->rank < 2 || t->dims[0] == 1 ? l_i64(gen, 0) : place->v_row_stride;
+}
+
+/* A bias whose elements lie apart: gathered into a buffer on the stack once a call. */
+static void gather_addend(fl_gen *gen, l_product *p, fl_id d)
+{
+    LLVMValueRef v_copy;
+    l_loop loop;
+
+    if (d == FL_NONE || p->d_scalar || fl_value_type(gen->g, d)->rank != 1 || l_place_of(gen, d)->row_stride == 1)
+        return;
+    v_copy = LLVMBuildAlloca(gen->entry, LLVMArrayType2(gen->f32, (uint64_t)p->n), "bias");
+    l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, p->n), 1);
+    l_store(gen, FL_FLOAT, l_load(gen, FL_FLOAT, l_element_address(gen, d, loop.v_i, l_i64(gen, 0)), 1),
+            l_at(gen, FL_FLOAT, v_copy, loop.v_i));
+    l_loop_end(gen, &loop);
+    p->v_d = v_copy;
+}
+
+/* Products of [B, S, n] with [n, H] are S products of rows that lie n apart. */
+static void emit_inner(fl_gen *gen, fl_id node, l_product *p)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *a = fl_value_type(gen->g, n->in[0]), *c = fl_value_type(gen->g, n->out[0]);
+    int64_t last = a->dims[a->rank - 1], count = a->rank == 2 ? 1 : l_row_elements(a) / (last > 0 ? last : 1);
+    LLVMValueRef v_a = p->v_a, v_c = p->v_c;
+    l_loop loop;
+
+    if (count == 1) {
+        l_emit_product(gen, p);
+        return;
+    }
+    l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, count), 1);
+    p->v_a = l_at(gen, FL_FLOAT, v_a, l_mul(gen, loop.v_i, l_i64(gen, last)));
+    p->v_c = l_at(gen, FL_FLOAT, v_c, l_mul(gen, loop.v_i, l_i64(gen, c->dims[c->rank - 1])));
+    l_emit_product(gen, p);
+    l_loop_end(gen, &loop);
+}
+
+/* MatMul: out = a b */
+void fl_emit_matmul(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    l_product p;
+
+    if (refuse(gen, node))
+        return;
+    p = product_of(gen, n->in[0], n->in[1], n->out[0], false, false);
+    emit_inner(gen, node, &p);
+}
+
+/* Gemm: out = alpha op(a) op(b) + beta c */
+void fl_emit_gemm(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    fl_id c = n->n_in > 2 ? n->in[2] : FL_NONE;
+    l_product p;
+
+    if (refuse(gen, node))
+        return;
+    p = product_of(gen, n->in[0], n->in[1], n->out[0], fl_node_int(gen->g, node, "transA", 0) != 0,
+                   fl_node_int(gen->g, node, "transB", 0) != 0);
+    p.alpha = fl_node_float(gen->g, node, "alpha", 1.0);
+    set_addend(gen, &p, c, fl_node_float(gen->g, node, "beta", 1.0));
+    gather_addend(gen, &p, c);
+    l_emit_product(gen, &p);
+}
+
+/* Linear: out = act(x w + bias) */
+void fl_emit_linear(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    fl_id bias = n->n_in > 2 ? n->in[2] : FL_NONE;
+    const char *activation = fl_node_string(gen->g, node, "activation", "none");
+    l_product p;
+
+    if (refuse(gen, node))
+        return;
+    p = product_of(gen, n->in[0], n->in[1], n->out[0], false, false);
+    set_addend(gen, &p, bias, 1.0);
+    gather_addend(gen, &p, bias);
+    p.relu = activation[0] == 'r';
+    emit_inner(gen, node, &p);
+}

@@ -1,0 +1,588 @@
+/*
+ * group.c -- neighbouring nodes of one shape in one loop nest.
+ *
+ *     for row in rows                         values that vary by row alone are loaded here, indices too
+ *         for each further dimension          neighbouring dimensions become one where every operand's layout allows
+ *             for j in steps of 16            loads; one chunk of each node, in registers; stores
+ *
+ * What is read outside of the group is stored, nothing else. Operands are addressed by a stride for each dimension, 0 where
+ * they are broadcast. Gather is a load whose row comes from an index, ScatterND a store: a row of a table or of a record is
+ * read, changed and written without a temporary. All loads of a chunk stand before its stores, so that new values may lie
+ * where the old ones did. Where the last dimension is the rows themselves ([batch, 1] values) lanes are rows, with single
+ * rows at the end: elementwise arithmetic has the same bits in any lane.
+ */
+#include "backend/llvm/emit.h"
+
+#include <string.h>
+
+enum { MAX_ACCESS = 48, BLOCK_COST = 64 };
+
+typedef struct stride {
+    int64_t s;      /* elements; 0: broadcast */
+    LLVMValueRef v; /* at run time, instead of s; NULL: none */
+} stride;
+
+typedef struct access {
+    fl_id value;
+    fl_dtype dtype;
+    LLVMValueRef v_base;
+    stride by[FL_MAX_RANK];
+    int index;           /* access that holds its row number; -1: none */
+    stride index_stride; /* elements between the rows that the index counts */
+    bool store, is_index;
+    int level;                /* deepest dimension that it depends on; -1: none */
+    LLVMValueRef v_at;        /* address, as far as the open loops say */
+    LLVMValueRef v_scalar;    /* loaded outside of the innermost loop; or the row number */
+    LLVMValueRef v_chunk;     /* loaded for the current chunk */
+    LLVMValueRef v_to_store;
+} access;
+
+typedef struct group {
+    fl_gen *gen;
+    const fl_id *nodes; /* n of them, views left out */
+    uint32_t n;
+    fl_id members[FL_GROUP_MAX];
+    int rank;
+    fl_dim dims[FL_MAX_RANK];
+    LLVMValueRef v_from[FL_MAX_RANK], v_to[FL_MAX_RANK];
+    int64_t extent[FL_MAX_RANK]; /* -1: at run time */
+    access accesses[MAX_ACCESS];
+    int n_accesses;
+    int operand[FL_GROUP_MAX][FL_ELEMENT_MAX_IN]; /* access of each operand; -1 none; -2 - k: result of member k */
+    int result[FL_GROUP_MAX];                     /* access that stores a result; -1: kept in registers */
+    LLVMValueRef v_key[FL_GROUP_MAX], v_row_key[FL_GROUP_MAX]; /* RandomMask */
+    int unit_access[FL_GROUP_MAX];                             /* RandomMask: its pseudo access */
+    bool by_one;                                               /* chunks of one element */
+    bool has_rows; /* dimension 0 is walked by a loop of its own */
+    unsigned cost;
+} group;
+
+static unsigned cost_of(fl_op op)
+{
+    if (op == FL_OP_EXP || op == FL_OP_LOG || op == FL_OP_SIGMOID || op == FL_OP_TANH || op == FL_OP_SOFTPLUS ||
+        op == FL_OP_RANDOM_MASK)
+        return 24;
+    return op == FL_OP_LOG_LOSS || op == FL_OP_LOG_LOSS_GRAD ? 40 : 1;
+}
+
+/* ------------------------------------------------------------------------------------------- what goes together */
+
+/* The type that a member's loops run over. */
+static const fl_type *iteration_type(const fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+
+    return fl_value_type(gen->g, n->op == FL_OP_SCATTER_ND ? n->in[2] : n->out[0]);
+}
+
+static int member_of(const group *grp, fl_id value)
+{
+    fl_id node = fl_value_node(grp->gen->g, value);
+
+    for (uint32_t i = 0; node != FL_NONE && i < grp->n; i++)
+        if (grp->members[i] == node)
+            return (int)i;
+    return -1;
+}
+
+/* Behind views without code stands a value of the group, which is not in memory yet. */
+static bool is_view_of_member(const group *grp, fl_id value)
+{
+    const fl_graph *g = grp->gen->g;
+
+    for (fl_id node = fl_value_node(g, value); node != FL_NONE; node = fl_value_node(g, value)) {
+        if (!fl_op_has(g->nodes[node].op, FL_VIEW))
+            return false;
+        value = g->nodes[node].in[0];
+        if (member_of(grp, value) >= 0)
+            return true;
+    }
+    return false;
+}
+
+static bool must_be_in_memory(const fl_node *n, uint32_t operand)
+{
+    return (n->op == FL_OP_GATHER) || (n->op == FL_OP_SCATTER_ND && operand < 2) ||
+           (n->op == FL_OP_RANDOM_MASK && operand > 0);
+}
+
+static bool fits(const group *grp, fl_id node)
+{
+    const fl_gen *gen = grp->gen;
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *t = iteration_type(gen, node);
+
+    if (grp->n >= FL_GROUP_MAX || grp->n_accesses + n->n_in + 3 > MAX_ACCESS || n->n_in > FL_ELEMENT_MAX_IN ||
+        grp->cost + cost_of(n->op) > 2 * BLOCK_COST)
+        return grp->n == 0 && n->n_in <= FL_ELEMENT_MAX_IN;
+    if (t->rank != grp->rank || memcmp(t->dims, grp->dims, (size_t)t->rank * sizeof(fl_dim)) != 0)
+        return false;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        if (n->in[i] == FL_NONE)
+            continue;
+        if (is_view_of_member(grp, n->in[i]) || (must_be_in_memory(n, i) && member_of(grp, n->in[i]) >= 0))
+            return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------------ accesses */
+
+static stride stride_of_dim(fl_gen *gen, fl_id value, int d)
+{
+    const fl_type *t = fl_value_type(gen->g, value);
+    stride s = {1, NULL};
+
+    if (d == 0) {
+        const l_place *place = l_place_of(gen, value);
+
+        s.s = place->row_stride;
+        if (place->row_stride < 0)
+            s = (stride){-1, place->v_row_stride};
+        return s;
+    }
+    for (int k = d + 1; k < t->rank; k++)
+        s.s *= t->dims[k];
+    return s;
+}
+
+static access *new_access(group *grp, fl_id value, bool store)
+{
+    access *a = &grp->accesses[grp->n_accesses++];
+
+    memset(a, 0, sizeof *a);
+    a->value = value;
+    a->dtype = fl_value_type(grp->gen->g, value)->dtype;
+    a->index = -1;
+    a->store = store;
+    return a;
+}
+
+static int access_id(const group *grp, const access *a)
+{
+    return (int)(a - grp->accesses);
+}
+
+/* An operand or result of a shape that broadcasts to the group's. */
+static int plain_access(group *grp, fl_id value, bool store)
+{
+    fl_gen *gen = grp->gen;
+    const fl_type *t = fl_value_type(gen->g, value);
+    double f;
+    access *a;
+
+    for (int i = 0; !store && i < grp->n_accesses; i++)
+        if (grp->accesses[i].value == value && !grp->accesses[i].store && grp->accesses[i].index < 0 &&
+            !grp->accesses[i].is_index)
+            return i;
+    a = new_access(grp, value, store);
+    if (!store && fl_value_scalar(gen->g, value, &f)) {
+        a->v_scalar = l_scalar(gen, value);
+        return access_id(grp, a);
+    }
+    a->v_base = l_place_of(gen, value)->v_base;
+    for (int d = 0; d < t->rank; d++)
+        if (t->dims[d] != 1)
+            a->by[grp->rank - t->rank + d] = stride_of_dim(gen, value, d);
+    return access_id(grp, a);
+}
+
+static int index_access(group *grp, fl_id value, int first_dim, int n_dims)
+{
+    access *a = new_access(grp, value, false);
+    double f;
+
+    a->is_index = true;
+    if (fl_value_scalar(grp->gen->g, value, &f)) {
+        a->v_scalar = l_i64(grp->gen, (int64_t)f);
+        return access_id(grp, a);
+    }
+    a->v_base = l_place_of(grp->gen, value)->v_base;
+    for (int d = 0; d < n_dims; d++)
+        a->by[first_dim + d] = stride_of_dim(grp->gen, value, d);
+    for (int i = 0; i < access_id(grp, a); i++) {
+        const access *b = &grp->accesses[i];
+
+        if (b->is_index && b->value == value && memcmp(a->by, b->by, sizeof a->by) == 0) {
+            grp->n_accesses--;
+            return i;
+        }
+    }
+    return access_id(grp, a);
+}
+
+/* Gather<axis>(data, index): out[i.., x.., k..] = data[i.., index[x..], k..] */
+static int gather_access(group *grp, fl_id node)
+{
+    fl_gen *gen = grp->gen;
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *data = fl_value_type(gen->g, n->in[0]), *index = fl_value_type(gen->g, n->in[1]);
+    int axis = (int)fl_node_int(gen->g, node, "axis", 0), i;
+    access *a;
+
+    axis += axis < 0 ? data->rank : 0;
+    i = index_access(grp, n->in[1], axis, index->rank);
+    a = new_access(grp, n->in[0], false);
+    a->v_base = l_place_of(gen, n->in[0])->v_base;
+    a->index = i;
+    a->index_stride = stride_of_dim(gen, n->in[0], axis);
+    for (int d = 0; d < data->rank; d++)
+        if (d != axis)
+            a->by[d < axis ? d : d + index->rank - 1] = stride_of_dim(gen, n->in[0], d);
+    return access_id(grp, a);
+}
+
+/* ScatterND(data, index [D, 1], x [D, ...]): data[index[d], ...] = x[d, ...], in data's own memory */
+static int scatter_access(group *grp, fl_id node)
+{
+    fl_gen *gen = grp->gen;
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *data = fl_value_type(gen->g, n->in[0]), *index = fl_value_type(gen->g, n->in[1]);
+    access *a;
+    int i;
+
+    if (index->rank < 1 || index->dims[index->rank - 1] != 1 || index->rank > 2 ||
+        !l_same_place(gen, n->out[0], n->in[0], 0))
+        l_unsupported(gen, node, "it has code only where whole rows, one index each, are written into their table");
+    i = index_access(grp, n->in[1], 0, 1);
+    a = new_access(grp, n->in[0], true);
+    a->v_base = l_place_of(gen, n->in[0])->v_base;
+    a->index = i;
+    a->index_stride = stride_of_dim(gen, n->in[0], 0);
+    for (int d = 1; d < data->rank; d++)
+        a->by[d] = stride_of_dim(gen, n->in[0], d);
+    return access_id(grp, a);
+}
+
+/* RandomMask's place in its row, as if it were the address of a dense row. */
+static int unit_access(group *grp, fl_id node)
+{
+    fl_gen *gen = grp->gen;
+    fl_id out = gen->g->nodes[node].out[0];
+    access *a = new_access(grp, out, false);
+    const fl_type *t = fl_value_type(gen->g, out);
+
+    a->v_scalar = l_i64(gen, 0);
+    for (int d = 1; d < t->rank; d++)
+        a->by[d] = stride_of_dim(gen, out, d);
+    return access_id(grp, a);
+}
+
+static void add_member(group *grp, fl_id node)
+{
+    fl_gen *gen = grp->gen;
+    const fl_node *n = &gen->g->nodes[node];
+    uint32_t k = grp->n;
+
+    grp->unit_access[k] = -1;
+    grp->result[k] = -1;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        int member = n->in[i] == FL_NONE ? -1 : member_of(grp, n->in[i]);
+        bool skip = n->in[i] == FL_NONE || n->op == FL_OP_RANDOM_MASK || (n->op == FL_OP_EXPAND && i == 1) ||
+                    (must_be_in_memory(n, i) && n->op != FL_OP_RANDOM_MASK);
+
+        grp->operand[k][i] = skip ? -1 : member >= 0 ? -2 - member : plain_access(grp, n->in[i], false);
+    }
+    if (n->op == FL_OP_GATHER)
+        grp->operand[k][0] = gather_access(grp, node);
+    if (n->op == FL_OP_SCATTER_ND)
+        grp->result[k] = scatter_access(grp, node);
+    if (n->op == FL_OP_RANDOM_MASK) {
+        grp->unit_access[k] = unit_access(grp, node);
+        grp->v_key[k] = l_mask_key(gen, node);
+    }
+    grp->cost += cost_of(n->op);
+    grp->members[grp->n++] = node;
+}
+
+/* Which results leave the group. */
+static void add_stores(group *grp)
+{
+    const fl_gen *gen = grp->gen;
+
+    for (uint32_t k = 0; k < grp->n; k++) {
+        const fl_node *n = &gen->g->nodes[grp->members[k]];
+        uint32_t inside = 0;
+
+        if (n->op == FL_OP_SCATTER_ND)
+            continue;
+        for (uint32_t m = k + 1; m < grp->n; m++)
+            for (uint32_t i = 0; i < gen->g->nodes[grp->members[m]].n_in; i++)
+                inside += gen->g->nodes[grp->members[m]].in[i] == n->out[0];
+        if (gen->uses[n->out[0]] > inside)
+            grp->result[k] = plain_access(grp, n->out[0], true);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------- dimensions */
+
+static void set_ranges(group *grp)
+{
+    for (int d = 0; d < grp->rank; d++) {
+        grp->v_from[d] = l_i64(grp->gen, 0);
+        grp->v_to[d] = l_extent(grp->gen, grp->dims[d]);
+        if (d == 0)
+            l_rows(grp->gen, grp->dims[0], &grp->v_from[0], &grp->v_to[0]);
+        grp->extent[d] = LLVMIsAConstantInt(grp->v_to[d]) ? LLVMConstIntGetSExtValue(grp->v_to[d]) : -1;
+    }
+}
+
+static void drop_dim(group *grp, int d)
+{
+    for (int k = d; k + 1 < grp->rank; k++) {
+        grp->extent[k] = grp->extent[k + 1];
+        grp->v_from[k] = grp->v_from[k + 1];
+        grp->v_to[k] = grp->v_to[k + 1];
+        for (int i = 0; i < grp->n_accesses; i++)
+            grp->accesses[i].by[k] = grp->accesses[i].by[k + 1];
+    }
+    grp->rank--;
+}
+
+static bool can_merge(const group *grp, int d)
+{
+    if (grp->extent[d] < 0 || grp->extent[d + 1] < 0)
+        return false;
+    for (int i = 0; i < grp->n_accesses; i++) {
+        const stride *outer = &grp->accesses[i].by[d], *inner = &grp->accesses[i].by[d + 1];
+
+        if (outer->v != NULL || inner->v != NULL || outer->s != inner->s * grp->extent[d + 1])
+            return false;
+    }
+    return true;
+}
+
+/* Dimensions of extent 1 go; neighbours that every access walks as one become one. */
+static void simplify_dims(group *grp)
+{
+    for (int d = grp->rank - 1; d >= 0; d--)
+        if (grp->extent[d] == 1)
+            drop_dim(grp, d);
+    for (int d = grp->rank - 2; d >= 0; d--) {
+        if (!can_merge(grp, d))
+            continue;
+        grp->extent[d + 1] *= grp->extent[d];
+        grp->v_to[d + 1] = l_i64(grp->gen, grp->extent[d + 1]);
+        drop_dim(grp, d);
+    }
+    if (grp->rank == 0) { /* one element */
+        grp->rank = 1;
+        grp->extent[0] = 1;
+        grp->v_from[0] = l_i64(grp->gen, 0);
+        grp->v_to[0] = l_i64(grp->gen, 1);
+        for (int i = 0; i < grp->n_accesses; i++)
+            grp->accesses[i].by[0] = (stride){0, NULL};
+    }
+}
+
+static void set_levels(group *grp)
+{
+    int last = grp->rank - 1;
+
+    for (int i = 0; i < grp->n_accesses; i++) {
+        access *a = &grp->accesses[i];
+
+        a->level = a->index >= 0 ? grp->accesses[a->index].level : -1;
+        for (int d = 0; d < grp->rank; d++)
+            if ((a->by[d].s != 0 || a->by[d].v != NULL) && d > a->level)
+                a->level = d;
+        if (a->by[last].v != NULL || a->by[last].s > 1 || (a->is_index && a->level == last) || a->by[last].s < 0 ||
+            (a->index >= 0 && grp->accesses[a->index].level == last) || (a->store && a->by[last].s == 0))
+            grp->by_one = true;
+    }
+    for (uint32_t k = 0; k < grp->n; k++)
+        if (grp->unit_access[k] >= 0 && grp->accesses[grp->unit_access[k]].by[last].s == 0)
+            grp->by_one = true; /* the innermost loop runs over rows, each with a key of its own */
+}
+
+/* -------------------------------------------------------------------------------------------------------- loops */
+
+static LLVMValueRef times_stride(fl_gen *gen, LLVMValueRef v_i, stride s)
+{
+    return l_mul(gen, v_i, s.v != NULL ? s.v : l_i64(gen, s.s));
+}
+
+/* What is known once the index of dimension d is: addresses move on, and values that depend on no further one are loaded. */
+static void enter_level(group *grp, int d, LLVMValueRef v_i)
+{
+    fl_gen *gen = grp->gen;
+
+    for (int i = 0; i < grp->n_accesses; i++) {
+        access *a = &grp->accesses[i];
+
+        if (a->v_base == NULL) { /* a number, not an address; immediates have no strides */
+            if (d >= 0 && a->by[d].s != 0)
+                a->v_scalar = l_add(gen, a->v_scalar, times_stride(gen, v_i, a->by[d]));
+            continue;
+        }
+        if (d >= 0 && (a->by[d].s != 0 || a->by[d].v != NULL))
+            a->v_at = l_at(gen, a->dtype, a->v_at, times_stride(gen, v_i, a->by[d]));
+        if (a->index >= 0 && grp->accesses[a->index].level == d)
+            a->v_at = l_at(gen, a->dtype, a->v_at,
+                           times_stride(gen, grp->accesses[a->index].v_scalar, a->index_stride));
+        if (a->level != d || a->store || (d == grp->rank - 1 && !a->is_index && !grp->by_one))
+            continue;
+        a->v_scalar = l_load(gen, a->dtype, a->v_at, 1);
+        if (a->is_index && a->dtype != FL_INT64)
+            a->v_scalar = LLVMBuildSExt(gen->b, a->v_scalar, gen->i64, "");
+    }
+}
+
+/* One chunk, `width` elements from place v_j of the innermost dimension; addresses stand at its start. */
+static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
+{
+    fl_gen *gen = grp->gen;
+    LLVMValueRef v_results[FL_GROUP_MAX];
+    int last = grp->rank - 1;
+
+    for (int i = 0; i < grp->n_accesses; i++) {
+        access *a = &grp->accesses[i];
+
+        a->v_chunk = a->v_scalar;
+        if (!a->store && a->v_scalar == NULL)
+            a->v_chunk = l_load(gen, a->dtype, l_at(gen, a->dtype, a->v_at, v_j), width);
+        else if (!a->store && !a->is_index && a->v_base != NULL)
+            a->v_chunk = l_splat(gen, a->v_scalar, width);
+    }
+    for (uint32_t k = 0; k < grp->n; k++) {
+        const fl_node *n = &gen->g->nodes[grp->members[k]];
+        l_chunk_of e = {.node = n, .width = width, .out_type = fl_value_type(gen->g, n->out[0])->dtype};
+
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            int o = grp->operand[k][i];
+
+            e.in_type[i] = n->in[i] == FL_NONE ? FL_DTYPE_NONE : fl_value_type(gen->g, n->in[i])->dtype;
+            e.v_in[i] = o == -1 ? NULL : o <= -2 ? v_results[-2 - o] : l_splat(gen, grp->accesses[o].v_chunk, width);
+        }
+        if (grp->unit_access[k] >= 0) {
+            access *unit = &grp->accesses[grp->unit_access[k]];
+
+            e.v_row_key = grp->v_row_key[k];
+            e.units = l_row_elements(fl_value_type(gen->g, n->out[0]));
+            e.v_unit = unit->by[last].s != 0 && !grp->by_one ? l_add(gen, unit->v_scalar, v_j) : unit->v_scalar;
+        }
+        if (n->op == FL_OP_GATHER)
+            v_results[k] = e.v_in[0];
+        else if (n->op == FL_OP_SCATTER_ND)
+            v_results[k] = e.v_in[2];
+        else
+            v_results[k] = l_element_of(n->op)(gen, &e);
+    }
+    for (uint32_t k = 0; k < grp->n; k++) {
+        access *a = grp->result[k] < 0 ? NULL : &grp->accesses[grp->result[k]];
+
+        if (a != NULL)
+            l_store(gen, a->dtype, v_results[k], grp->by_one ? a->v_at : l_at(gen, a->dtype, a->v_at, v_j));
+    }
+}
+
+static void emit_by_one(group *grp, int d);
+
+/* The innermost dimension, in chunks. */
+static void emit_innermost(group *grp)
+{
+    fl_gen *gen = grp->gen;
+    int last = grp->rank - 1;
+    int64_t n = grp->extent[last], wide;
+    LLVMValueRef v_from = grp->v_from[last], v_to = grp->v_to[last], v_wide;
+    unsigned unroll = 8;
+    l_loop loop;
+
+    if (n < 0) {
+        v_wide = LLVMBuildSub(gen->b, v_to, v_from, "");
+        v_wide = LLVMBuildAnd(gen->b, v_wide, l_i64(gen, -L_LANES), "");
+        v_wide = l_add(gen, v_from, v_wide);
+        l_loop_begin(gen, &loop, v_from, v_wide, L_LANES);
+        emit_chunk(grp, loop.v_i, L_LANES);
+        l_loop_end(gen, &loop);
+        l_loop_begin(gen, &loop, v_wide, v_to, 1);
+        emit_chunk(grp, loop.v_i, 1);
+        l_loop_end(gen, &loop);
+        return;
+    }
+    wide = n / L_LANES * L_LANES;
+    while (unroll > 1 && (unroll * grp->cost > BLOCK_COST || wide % (unroll * L_LANES) != 0))
+        unroll /= 2;
+    if (wide > unroll * L_LANES) {
+        l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, wide), unroll * L_LANES);
+        for (unsigned u = 0; u < unroll; u++)
+            emit_chunk(grp, l_add(gen, loop.v_i, l_i64(gen, u * L_LANES)), L_LANES);
+        l_loop_end(gen, &loop);
+    } else {
+        for (int64_t j = 0; j < wide; j += L_LANES)
+            emit_chunk(grp, l_i64(gen, j), L_LANES);
+    }
+    for (int64_t j = wide; j < n;) {
+        unsigned width = l_chunk(n - j);
+
+        emit_chunk(grp, l_i64(gen, j), width);
+        j += width;
+    }
+}
+
+static void emit_dim(group *grp, int d)
+{
+    fl_gen *gen = grp->gen;
+    LLVMValueRef v_at[MAX_ACCESS], v_scalar[MAX_ACCESS];
+    l_loop loop;
+
+    if (d == grp->rank - 1 && !grp->by_one) {
+        emit_innermost(grp);
+        return;
+    }
+    l_loop_begin(gen, &loop, grp->v_from[d], grp->v_to[d], 1);
+    for (int i = 0; i < grp->n_accesses; i++) {
+        v_at[i] = grp->accesses[i].v_at;
+        v_scalar[i] = grp->accesses[i].v_scalar;
+    }
+    enter_level(grp, d, loop.v_i);
+    for (uint32_t k = 0; d == 0 && grp->has_rows && k < grp->n; k++)
+        if (grp->unit_access[k] >= 0)
+            grp->v_row_key[k] = l_mask_row_key(gen, grp->v_key[k], loop.v_i);
+    emit_by_one(grp, d);
+    for (int i = 0; i < grp->n_accesses; i++) {
+        grp->accesses[i].v_at = v_at[i];
+        grp->accesses[i].v_scalar = v_scalar[i];
+    }
+    l_loop_end(gen, &loop);
+}
+
+static void emit_by_one(group *grp, int d)
+{
+    if (d == grp->rank - 1)
+        emit_chunk(grp, l_i64(grp->gen, 0), 1);
+    else
+        emit_dim(grp, d + 1);
+}
+
+uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
+{
+    group *grp = fl_arena_new(&gen->arena, group, 1);
+    const fl_type *t = iteration_type(gen, nodes[0]);
+
+    if (grp == NULL)
+        return n;
+    grp->gen = gen;
+    grp->rank = t->rank;
+    memcpy(grp->dims, t->dims, sizeof grp->dims);
+    for (uint32_t i = 0; i < n && l_is_group_member(gen->g->nodes[nodes[i]].op) && fits(grp, nodes[i]); i++)
+        add_member(grp, nodes[i]);
+    if (grp->n == 0) {
+        l_unsupported(gen, nodes[0], "it has too many operands");
+        return 1;
+    }
+    add_stores(grp);
+    set_ranges(grp);
+    grp->has_rows = grp->rank > 0 && grp->extent[0] != 1;
+    simplify_dims(grp);
+    set_levels(grp);
+    for (uint32_t k = 0; !grp->has_rows && k < grp->n; k++)
+        if (grp->unit_access[k] >= 0) /* one row: its dimension has been dropped */
+            grp->v_row_key[k] = l_mask_row_key(gen, grp->v_key[k], l_i64(gen, 0));
+    for (int i = 0; i < grp->n_accesses; i++)
+        grp->accesses[i].v_at = grp->accesses[i].v_base;
+    enter_level(grp, -1, NULL);
+    if (gen->status == FL_OK)
+        emit_dim(grp, 0);
+    return grp->n;
+}

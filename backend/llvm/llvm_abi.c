@@ -1,0 +1,169 @@
+/*
+ * llvm_abi.c -- the context structure and the schedule's storage as addresses.
+ *
+ * Everything here is computed once a call, in the entry block, on first use.
+ */
+#include "backend/llvm/llvm_build.h"
+#include "runtime/abi.h"
+
+#include <stddef.h>
+
+static LLVMValueRef load_from_array(fl_gen *gen, size_t field, LLVMTypeRef t, uint32_t i)
+{
+    LLVMValueRef v_offset = l_i64(gen, (int64_t)field);
+    LLVMValueRef v_field = LLVMBuildGEP2(gen->entry, gen->i8, gen->v_ctx, &v_offset, 1, "");
+    LLVMValueRef v_array = LLVMBuildLoad2(gen->entry, gen->ptr, v_field, "");
+    LLVMValueRef v_index = l_i64(gen, (int64_t)i);
+
+    return LLVMBuildLoad2(gen->entry, t, LLVMBuildGEP2(gen->entry, t, v_array, &v_index, 1, ""), "");
+}
+
+static LLVMValueRef buffer(fl_gen *gen, uint32_t i)
+{
+    if (gen->v_buffers[i] == NULL)
+        gen->v_buffers[i] = load_from_array(gen, offsetof(fl_ctx, buffer), gen->ptr, i);
+    return gen->v_buffers[i];
+}
+
+LLVMValueRef l_extent(fl_gen *gen, fl_dim dim)
+{
+    uint32_t symbol;
+
+    if (!FL_DIM_IS_SYM(dim))
+        return l_i64(gen, dim);
+    symbol = FL_SYM_OF_DIM(dim);
+    if (gen->v_dims[symbol] == NULL)
+        gen->v_dims[symbol] = load_from_array(gen, offsetof(fl_ctx, dim), gen->i64, symbol);
+    return gen->v_dims[symbol];
+}
+
+int64_t l_row_elements(const fl_type *t)
+{
+    int64_t n = 1;
+
+    for (int d = 1; d < t->rank; d++) {
+        if (FL_DIM_IS_SYM(t->dims[d]))
+            return -1;
+        n *= t->dims[d];
+    }
+    return n;
+}
+
+LLVMValueRef l_elements(fl_gen *gen, const fl_type *t)
+{
+    LLVMValueRef v = l_i64(gen, 1);
+
+    for (int d = 0; d < t->rank; d++)
+        v = l_mul(gen, v, l_extent(gen, t->dims[d]));
+    return v;
+}
+
+/* The static stride between rows of a value, or FL_STRIDE_OF_BUFFER. */
+static int64_t row_stride(const fl_gen *gen, fl_id value)
+{
+    const fl_storage *st = &gen->schedule->storage[value];
+    const fl_type *t = fl_value_type(gen->g, value);
+
+    if (st->row_stride == FL_STRIDE_OF_BUFFER)
+        return FL_STRIDE_OF_BUFFER;
+    if (t->rank == 0)
+        return 0;
+    if (t->rank == 1 && !FL_DIM_IS_SYM(t->dims[0]))
+        return 1;
+    return st->row_stride;
+}
+
+const l_place *l_place_of(fl_gen *gen, fl_id value)
+{
+    l_place *place = &gen->places[value];
+    const fl_storage *st = &gen->schedule->storage[value];
+    LLVMTypeRef t = l_memory_type(gen, fl_value_type(gen->g, value)->dtype);
+    LLVMValueRef v_offset;
+
+    if (place->v_base != NULL)
+        return place;
+    place->row_stride = row_stride(gen, value);
+    if (place->row_stride == FL_STRIDE_OF_BUFFER)
+        place->v_row_stride = load_from_array(gen, offsetof(fl_ctx, stride), gen->i64, st->buffer);
+    else
+        place->v_row_stride = l_i64(gen, place->row_stride);
+    v_offset = l_i64(gen, st->offset);
+    switch (st->kind) {
+    case FL_STORAGE_NONE:
+        FL_ASSERT(gen->status != FL_OK); /* refused before, by check_storage */
+        place->v_base = LLVMConstNull(gen->ptr);
+        return place;
+    case FL_STORAGE_BUFFER:
+        place->v_base = buffer(gen, st->buffer);
+        break;
+    case FL_STORAGE_SCRATCH:
+        /* Row i of the call's part lies at (i - begin). */
+        place->v_base = gen->v_scratch;
+        v_offset = LLVMBuildSub(gen->entry, v_offset,
+                                LLVMBuildMul(gen->entry, gen->v_begin, place->v_row_stride, ""), "");
+        break;
+    }
+    if (!LLVMIsAConstantInt(v_offset) || LLVMConstIntGetSExtValue(v_offset) != 0)
+        place->v_base = LLVMBuildGEP2(gen->entry, t, place->v_base, &v_offset, 1, "");
+    return place;
+}
+
+LLVMValueRef l_element_address(fl_gen *gen, fl_id value, LLVMValueRef v_row, LLVMValueRef v_rest)
+{
+    const l_place *place = l_place_of(gen, value);
+    LLVMValueRef v_index = l_add(gen, l_mul(gen, v_row, place->v_row_stride), v_rest);
+
+    return l_at(gen, fl_value_type(gen->g, value)->dtype, place->v_base, v_index);
+}
+
+void l_rows(fl_gen *gen, fl_dim dim, LLVMValueRef *v_from, LLVMValueRef *v_to)
+{
+    if (gen->segment->domain != FL_DOMAIN_ONE && dim == gen->row_dim) {
+        *v_from = gen->v_row_from;
+        *v_to = gen->v_row_to;
+    } else {
+        *v_from = l_i64(gen, 0);
+        *v_to = l_extent(gen, dim);
+    }
+}
+
+bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset)
+{
+    const fl_storage *a = &gen->schedule->storage[view], *b = &gen->schedule->storage[of];
+    const fl_type *ta = fl_value_type(gen->g, view), *tb = fl_value_type(gen->g, of);
+    bool one_row = ta->rank == 0 || tb->rank == 0 || (ta->dims[0] == 1 && tb->dims[0] == 1);
+
+    if (a->kind != b->kind || (a->kind == FL_STORAGE_BUFFER && a->buffer != b->buffer))
+        return false;
+    return a->offset == b->offset + offset && (one_row || row_stride(gen, view) == row_stride(gen, of));
+}
+
+LLVMValueRef l_scalar(fl_gen *gen, fl_id value)
+{
+    const fl_type *t = fl_value_type(gen->g, value);
+    LLVMTypeRef type = l_type(gen, t->dtype);
+    LLVMBuilderRef b = gen->b;
+    LLVMValueRef v;
+    double f;
+
+    if (fl_value_scalar(gen->g, value, &f)) {
+        if (t->dtype == FL_FLOAT || t->dtype == FL_DOUBLE)
+            return LLVMConstReal(type, t->dtype == FL_FLOAT ? (double)(float)f : f);
+        return LLVMConstInt(type, (uint64_t)(int64_t)f, true);
+    }
+    gen->b = gen->entry;
+    v = l_load(gen, t->dtype, l_place_of(gen, value)->v_base, 1);
+    gen->b = b;
+    return v;
+}
+
+void l_slot_rows(fl_gen *gen, LLVMValueRef v_slot)
+{
+    const fl_segment *seg = gen->segment;
+    LLVMValueRef v_capacity = LLVMBuildUDiv(gen->entry, l_extent(gen, gen->row_dim), l_extent(gen, seg->dim), "");
+    LLVMValueRef v_count = l_load(gen, FL_INT32, l_element_address(gen, seg->count, v_slot, l_i64(gen, 0)), 1);
+
+    gen->v_slot = v_slot;
+    gen->v_row_from = l_mul(gen, v_slot, v_capacity);
+    gen->v_row_to = l_add(gen, gen->v_row_from, LLVMBuildSExt(gen->b, v_count, gen->i64, ""));
+}

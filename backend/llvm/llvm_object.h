@@ -1,0 +1,17 @@
+/*
+ * llvm_object.h -- from a relocatable object to the image that is cached and mapped.
+ */
+#ifndef FL_BACKEND_LLVM_OBJECT_H
+#define FL_BACKEND_LLVM_OBJECT_H
+
+#include "ir/base/diag.h"
+
+/*
+ * Lays out the allocated sections of the ELF64 x86-64 object at `object`, applies its relocations and wraps them as a shared
+ * object with dynamic symbols for every global function: one segment, readable and executable, addresses equal file
+ * offsets. *image is malloc'ed. FL_FAILED (reported) for what our emitters never make: writable data, undefined symbols,
+ * relocations other than PC-relative ones.
+ */
+FL_MUST_USE fl_status fl_object_link(const void *object, size_t object_size, void **image, size_t *size, fl_diag *dg);
+
+#endif
