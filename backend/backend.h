@@ -16,9 +16,9 @@
 FL_MUST_USE fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
 
 /*
- * Compile g (scheduled) for `cpu` ("x86-64-v2", "x86-64-v3", "x86-64-v4"; NULL: the best that this machine has) into a
- * shared-object image in fresh memory (free() it). Loads flen_codegen.so, found beside the running program, in ../lib/flen or
- * in $FLEN_CODEGEN. Runs in this process: callers that must survive the code generator's death fork first.
+ * Compile g (scheduled) for `cpu`, "x86-64-v2", "x86-64-v3" or "x86-64-v4" (runtime/code_cache.h knows the machine's), into a
+ * shared-object image in fresh memory (free() it). Loads flen_codegen.so from $FLEN_CODEGEN, or else from beside the running
+ * program or ../lib/flen. Runs in this process: callers that must survive the code generator's death fork first.
  */
 FL_MUST_USE fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg);
 

@@ -93,10 +93,10 @@ typedef struct fl_onnx_options {
     const fl_type *external_types;    /* ... with these static types; NULL: the variables' own */
 } fl_onnx_options;
 
-/* A ModelProto in malloc'ed memory. Fused nodes become calls of model-local functions with their bodies (ir/bodies.h). */
+/* A ModelProto in malloc'ed memory. Our operators are plain nodes of domain ai.flen. */
 FL_MUST_USE fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg);
 /*
- * Read a ModelProto. `folder` is where external data may lie (NULL: none may); our own functions become fused nodes again.
+ * Read a ModelProto. `folder` is where external data may lie (NULL: none may). Model-local functions are refused.
  * The bytes may be freed afterwards. Bounded: an iterative scan of depth and counts comes before protobuf-c.
  */
 FL_MUST_USE fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);

@@ -391,7 +391,7 @@ static fl_status optimiser(fl_shape_ctx *c, uint32_t n_states, uint32_t n_powers
     FL_TRY(fl_shape_need_real(c, 0));
     for (uint32_t i = 1; i <= n_states; i++) {
         FL_TRY(fl_shape_need_real(c, i));
-        bool single = rowwise && w->rank < 2; /* one number, as a scalar or as a vector of one */
+        bool single = rowwise && w->rank == 0; /* one number, as a scalar or as a vector of one */
         if (!single || c->in[i]->rank > 1)
             FL_TRY(fl_shape_need_rank(c, i, rowwise ? 1 : w->rank, "a state"));
         for (int k = 0; k < c->in[i]->rank; k++)

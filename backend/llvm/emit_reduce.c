@@ -192,18 +192,6 @@ static void reduce_dim(const reduction *r, int d, LLVMValueRef v_in, LLVMValueRe
     }
 }
 
-static LLVMValueRef stride_of(fl_gen *gen, fl_id value, int d)
-{
-    const fl_type *t = fl_value_type(gen->g, value);
-    int64_t n = 1;
-
-    if (d == 0)
-        return l_place_of(gen, value)->v_row_stride;
-    for (int k = d + 1; k < t->rank; k++)
-        n *= t->dims[k];
-    return l_i64(gen, n);
-}
-
 /* False if the axes are not constant. */
 static bool reduced_axes(fl_gen *gen, fl_id node, bool *reduced)
 {
@@ -239,8 +227,8 @@ static bool set_dims(reduction *r, fl_id node)
         else if (d == 0)
             l_rows(gen, t->dims[0], &x.v_from, &x.v_to);
         x.extent = LLVMIsAConstantInt(x.v_to) ? LLVMConstIntGetSExtValue(x.v_to) : -1;
-        x.v_in = stride_of(gen, n->in[0], d);
-        x.v_out = x.reduced ? l_i64(gen, 0) : stride_of(gen, n->out[0], out);
+        x.v_in = l_stride(gen, n->in[0], d);
+        x.v_out = x.reduced ? l_i64(gen, 0) : l_stride(gen, n->out[0], out);
         out += !x.reduced || keep;
         if (x.extent != 1)
             r->dims[r->rank++] = x;

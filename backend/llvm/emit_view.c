@@ -13,18 +13,6 @@ typedef struct box {
     LLVMValueRef v_in, v_out, v_in_stride[FL_MAX_RANK], v_out_stride[FL_MAX_RANK];
 } box;
 
-static LLVMValueRef stride_of(fl_gen *gen, fl_id value, int d)
-{
-    const fl_type *t = fl_value_type(gen->g, value);
-    int64_t n = 1;
-
-    if (d == 0)
-        return l_place_of(gen, value)->v_row_stride;
-    for (int k = d + 1; k < t->rank; k++)
-        n *= t->dims[k];
-    return l_i64(gen, n);
-}
-
 static bool is_one(LLVMValueRef v)
 {
     return LLVMIsAConstantInt(v) && LLVMConstIntGetSExtValue(v) == 1;
@@ -78,11 +66,11 @@ static box part_box(fl_gen *gen, fl_id part, fl_id whole, int axis, int64_t firs
     box x = {.dtype = t->dtype, .rank = t->rank};
     LLVMValueRef v_part = l_place_of(gen, part)->v_base, v_whole = l_place_of(gen, whole)->v_base;
 
-    v_whole = l_at(gen, t->dtype, v_whole, l_mul(gen, l_i64(gen, first), stride_of(gen, whole, axis)));
+    v_whole = l_at(gen, t->dtype, v_whole, l_mul(gen, l_i64(gen, first), l_stride(gen, whole, axis)));
     x.v_in = whole_is_in ? v_whole : v_part;
     x.v_out = whole_is_in ? v_part : v_whole;
     for (int d = 0; d < t->rank; d++) {
-        LLVMValueRef v_s = l_mul(gen, stride_of(gen, whole, d), l_i64(gen, d == axis ? step : 1));
+        LLVMValueRef v_s = l_mul(gen, l_stride(gen, whole, d), l_i64(gen, d == axis ? step : 1));
 
         if (d == 0)
             l_rows(gen, t->dims[0], &x.v_from[0], &x.v_to[0]);
@@ -90,8 +78,8 @@ static box part_box(fl_gen *gen, fl_id part, fl_id whole, int axis, int64_t firs
             x.v_from[d] = l_i64(gen, 0);
             x.v_to[d] = l_i64(gen, t->dims[d]);
         }
-        x.v_in_stride[d] = whole_is_in ? v_s : stride_of(gen, part, d);
-        x.v_out_stride[d] = whole_is_in ? stride_of(gen, part, d) : v_s;
+        x.v_in_stride[d] = whole_is_in ? v_s : l_stride(gen, part, d);
+        x.v_out_stride[d] = whole_is_in ? l_stride(gen, part, d) : v_s;
     }
     return x;
 }
@@ -99,7 +87,7 @@ static box part_box(fl_gen *gen, fl_id part, fl_id whole, int axis, int64_t firs
 /* Offset in elements of index `first` of `axis`, or -1 if known at run time only. */
 static int64_t part_offset(fl_gen *gen, fl_id whole, int axis, int64_t first)
 {
-    LLVMValueRef v = l_mul(gen, l_i64(gen, first), stride_of(gen, whole, axis));
+    LLVMValueRef v = l_mul(gen, l_i64(gen, first), l_stride(gen, whole, axis));
 
     return LLVMIsAConstantInt(v) ? LLVMConstIntGetSExtValue(v) : -1;
 }

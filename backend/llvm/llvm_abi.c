@@ -108,6 +108,18 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
     return place;
 }
 
+LLVMValueRef l_stride(fl_gen *gen, fl_id value, int d)
+{
+    const fl_type *t = fl_value_type(gen->g, value);
+    int64_t n = 1;
+
+    if (d == 0)
+        return l_place_of(gen, value)->v_row_stride;
+    for (int k = d + 1; k < t->rank; k++)
+        n *= t->dims[k];
+    return l_i64(gen, n);
+}
+
 LLVMValueRef l_element_address(fl_gen *gen, fl_id value, LLVMValueRef v_row, LLVMValueRef v_rest)
 {
     const l_place *place = l_place_of(gen, value);

@@ -130,6 +130,8 @@ unsigned l_chunk(int64_t n);
 
 /* -- the schedule's values (llvm_abi.c) -- */
 const l_place *l_place_of(fl_gen *gen, fl_id value);
+/* Elements between neighbours of dimension d, i64. */
+LLVMValueRef l_stride(fl_gen *gen, fl_id value, int d);
 /* Address of element (row, rest). */
 LLVMValueRef l_element_address(fl_gen *gen, fl_id value, LLVMValueRef v_row, LLVMValueRef v_rest);
 /* Extent of a dimension. */

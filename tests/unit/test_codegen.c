@@ -3,7 +3,6 @@
  * emitters, both CPU levels with FMA; equal bits for both levels and for any batch a row stands in.
  */
 #include "backend/backend.h"
-#include "backend/codegen.h"
 #include "ir/print.h"
 #include "ir/base/rng.h"
 #include "passes/pass.h"
@@ -11,7 +10,6 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,23 +18,6 @@
 #include <cmocka.h>
 
 enum { ROWS = 50, MAX_BATCH = 130, MAX_VARS = 8 };
-
-static fl_codegen_fn *codegen;
-
-static int load_generator(void **state)
-{
-    (void)state;
-    char path[4096];
-    const char *bin = getenv("FLEN_BIN");
-    snprintf(path, sizeof path, "%s/flen_codegen.so", bin ? bin : "build/dev/bin");
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        fprintf(stderr, "%s\n", dlerror());
-        return -1;
-    }
-    *(void **)&codegen = dlsym(library, "fl_codegen");
-    return codegen ? 0 : -1;
-}
 
 /* Embedding width k, hidden width h. */
 static fl_graph *small_flen(int k, int h)
@@ -99,9 +80,8 @@ static fl_engine *native(const fl_graph *g, const fl_store *store, const char *c
     fl_engine *e = NULL;
     fl_diag dg;
     fl_diag_init(&dg);
-    fl_codegen_options o = {cpu, "image"};
     fl_native_options n = {NULL, NULL};
-    fl_status s = codegen(g, &o, &image, &size, &dg);
+    fl_status s = fl_compile(g, cpu, &image, &size, &dg);
     if (s == FL_OK) {
         s = fl_image_load_bytes(image, size, "test", &code, &dg);
         free(image);
@@ -174,10 +154,36 @@ static void test_flen_of_all_widths(void **state)
     }
 }
 
+/* What has no emitter is refused, all of it at once. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    static const char text[] = "g (int64[batch,2] ids, float[9,4] t) => (float[batch,4] y) {\n"
+                               "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
+                               "  e = Gather (t, rows)\n"
+                               "  y = ai.flen.FieldPool <fields = [2]> (e, inverse)\n"
+                               "}";
+    fl_graph *g;
+    fl_diag dg;
+    void *image;
+    size_t size;
+    fl_diag_init(&dg);
+    assert_int_equal(fl_graph_parse(text, strlen(text), "g", &g, &dg), FL_OK);
+    fl_pipeline_options o = {.passes = "infer-types,segment,plan-memory", .log = stderr};
+    assert_int_equal(fl_pipeline_run(g, &o, &dg), FL_OK);
+    assert_int_equal(fl_compile(g, "x86-64-v3", &image, &size, &dg), FL_UNSUPPORTED);
+    assert_int_equal(dg.n_entries, 1);
+    assert_string_equal(dg.entries[0].text,
+                        "node \"rows\" (UniqueRows) cannot be compiled: there is no emitter for this operator");
+    fl_diag_deinit(&dg);
+    fl_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flen_of_all_widths),
+        cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, load_generator, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

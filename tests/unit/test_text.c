@@ -127,6 +127,22 @@ static void test_verifier_names_rule(void **state)
     fl_graph_free(g);
 }
 
+/* One number of state for each row; a vector's rows are its elements. */
+static void test_rowwise_state(void **state)
+{
+    (void)state;
+    static const char text[] = "g (float[5] w, float[5] a, float[5] grad, float f) => (float[5] w2, float[5] a2) {\n"
+                               "  w2, a2 = ai.flen.RowwiseAdagrad <lr = 0.1, epsilon = 1e-6> (w, a, grad, f)\n"
+                               "}";
+    fl_graph *g;
+    fl_diag dg;
+    fl_diag_init(&dg);
+    assert_int_equal(fl_graph_parse(text, strlen(text), "g", &g, &dg), FL_OK);
+    assert_int_equal(fl_graph_verify(g, &dg), FL_OK);
+    fl_diag_deinit(&dg);
+    fl_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_errors_have_places),
         cmocka_unit_test(test_any_prefix_ends),
         cmocka_unit_test(test_verifier_names_rule),
+        cmocka_unit_test(test_rowwise_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
