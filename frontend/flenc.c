@@ -10,6 +10,7 @@
 static const char usage[] =
     "usage: flenc VERB ...\n"
     "\n"
+    "  compile X       a configuration, an ONNX file or a graph text to model.bin\n"
     "  dump X          print the graph of a configuration, an ONNX file, a graph text or a model.bin\n"
     "  opt X           run passes on a graph and print the result\n"
     "  explain E0123   what a diagnostic means, and what to do\n"
@@ -21,6 +22,7 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } verbs[] = {
+    {"compile", fl_verb_compile},
     {"dump", fl_verb_dump},
     {"opt", fl_verb_opt},
     {"explain", fl_verb_explain},

@@ -57,44 +57,11 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
     return FL_OK;
 }
 
-/* A copy of `from` after `passes`. */
-static fl_status derive(const fl_graph *from, const char *passes, fl_graph **out, fl_diag *dg)
-{
-    fl_graph *g = fl_graph_clone(from);
-    if (!g)
-        return fl_out_of_memory(dg);
-    fl_status status = fl_graph_ok(g, dg);
-    if (status == FL_OK)
-        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = passes}, dg);
-    if (status != FL_OK)
-        fl_graph_free(g);
-    else
-        *out = g;
-    return status;
-}
-
-typedef struct programs {
-    fl_graph *source;
-    fl_graph *program[FL_N_PROGRAMS];
-} programs;
-
-static fl_status build_programs(const fl_graph *forward, programs *p, fl_diag *dg)
-{
-    bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
-    FL_TRY(derive(forward, "infer-types,set-mode(predict)", &p->source, dg));
-    FL_TRY(derive(forward, fl_pipeline_predict, &p->program[FL_PROGRAM_PREDICT], dg));
-    FL_TRY(fl_build_prologue(p->program[FL_PROGRAM_PREDICT], &p->program[FL_PROGRAM_PROLOGUE], dg));
-    if (!trained)
-        return FL_OK;
-    FL_TRY(derive(forward, fl_pipeline_train, &p->program[FL_PROGRAM_TRAIN], dg));
-    return fl_build_init_program(p->program[FL_PROGRAM_TRAIN], &p->program[FL_PROGRAM_INIT], dg);
-}
-
 /* Variables that come with values: those of imported graphs. */
-static fl_status save(const arguments *a, const fl_source *source, const programs *p, fl_diag *dg)
+static fl_status save(const arguments *a, const fl_source *source, const fl_graph *forward, fl_graph *const *programs, fl_diag *dg)
 {
     const fl_graph *g = source->graph;
-    fl_model_content content = {.manifest = &source->manifest, .source = p->source};
+    fl_model_content content = {.manifest = &source->manifest, .source = forward};
     fl_model_variable_source *v = calloc(g->n_variables + 1, sizeof *v);
     if (!v)
         return fl_out_of_memory(dg);
@@ -105,10 +72,18 @@ static fl_status save(const arguments *a, const fl_source *source, const program
         int64_t elements = fl_type_elements(&value->type), rows = value->type.rank ? value->type.dims[0] : 1;
         v[content.n_variables++] = (fl_model_variable_source){value->name, value->type, value->data->bytes, rows ? elements / rows : 0};
     }
+    void *encoded = NULL;
+    size_t n_encoded = 0;
+    fl_status status = fl_onnx_encode(g, &(fl_onnx_options){.opset = 0}, &encoded, &n_encoded, dg);
+    fl_model_entry_source entry = {FL_FORWARD_ENTRY, encoded, n_encoded};
+    content.entries = &entry;
+    content.n_entries = 1;
     content.variables = v;
     for (int i = 0; i < FL_N_PROGRAMS; i++)
-        content.programs[i] = p->program[i];
-    fl_status status = fl_model_save(a->output, &content, dg);
+        content.programs[i] = programs[i];
+    if (status == FL_OK)
+        status = fl_model_save(a->output, &content, dg);
+    free(encoded);
     free(v);
     return status;
 }
@@ -131,16 +106,17 @@ static void summarise(const arguments *a, const fl_source *source)
 static fl_status compile(const arguments *a, fl_diag *dg)
 {
     fl_source source;
-    programs p = {NULL};
+    fl_graph *programs[FL_N_PROGRAMS] = {NULL}, *forward[FL_N_PROGRAMS] = {NULL};
     FL_TRY(fl_source_read(a->input, a->sets, a->n_sets, &source, dg));
-    fl_status status = build_programs(source.graph, &p, dg);
+    fl_status status = fl_build_programs(source.graph, FL_STAGE_SCHEDULED, programs, dg);
     if (status == FL_OK)
-        status = save(a, &source, &p, dg);
+        status = fl_build_programs(source.graph, FL_STAGE_FORWARD, forward, dg);
+    if (status == FL_OK)
+        status = save(a, &source, forward[FL_PROGRAM_PREDICT], programs, dg);
     if (status == FL_OK)
         summarise(a, &source);
-    fl_graph_free(p.source);
-    for (int i = 0; i < FL_N_PROGRAMS; i++)
-        fl_graph_free(p.program[i]);
+    fl_programs_free(programs);
+    fl_programs_free(forward);
     fl_source_deinit(&source);
     return status;
 }

@@ -23,12 +23,16 @@ typedef struct arguments {
 } arguments;
 
 static const char dump_usage[] =
-    "usage: flenc dump X [--stage=imported|forward] [--program=predict|train|init|prologue] [--set KEY.PATH=VALUE]... [--plain]\n"
-    "                    [-o FILE]\n"
+    "usage: flenc dump X [--stage=imported|forward|train|optimised|scheduled] [--program=predict|train|init|prologue]\n"
+    "                    [--set KEY.PATH=VALUE]... [--plain] [-o FILE]\n"
     "X is a configuration (.yaml), an ONNX file (.onnx), a model.bin, or graph text (- is standard input).\n"
     "The text is ONNX's own syntax; types of intermediate values follow as comments (--plain: without).\n"
-    "  --stage=imported   as it was read; forward (the default) with its types and checked\n"
-    "  --program=P        of a model.bin: which optimised program; without it the source of the predict program\n";
+    "  --stage=imported   as it was read\n"
+    "  --stage=forward    with its types, checked (the default)\n"
+    "  --stage=train      the training program after differentiation, with its optimisers\n"
+    "  --stage=optimised  after all passes that rewrite it; scheduled: cut into segments, with its memory\n"
+    "  --program=P        which program: predict (the default), train, init or prologue\n"
+    "Of a model.bin, --program without --stage shows what is stored, and without both the source of the predict program.\n";
 
 static const char opt_usage[] =
     "usage: flenc opt X [--passes=a,b(c)] [--list-passes] [--disable=a,b] [--stop-after=P] [--print-before=P] [--print-after=P]\n"
@@ -138,12 +142,40 @@ static fl_status program_of(const char *name, fl_program *out, fl_diag *dg)
     return s;
 }
 
-/* A copy of a program of a model.bin; its variables' data are named, not read. */
+static fl_status stage_of(const char *name, fl_stage *out, fl_diag *dg)
+{
+    static const char *const names[] = {"forward", "train", "optimised", "scheduled"};
+    _Static_assert(FL_STAGE_SCHEDULED == 3, "names stand in the order of fl_stage");
+    for (size_t i = 0; i < FL_COUNT(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            *out = (fl_stage)i;
+            return FL_OK;
+        }
+    }
+    fl_status s = fl_error(dg, FL_E_USAGE, FL_NOWHERE, "there is no stage \"%s\"", name);
+    const char *near = fl_nearest(name, names, FL_COUNT(names));
+    fl_hint(dg, near ? "did you mean \"%s\"?" : "imported, forward, train, optimised and scheduled are stages", near);
+    return s;
+}
+
+static bool built_stage(const char *stage)
+{
+    return stage && strcmp(stage, "imported") != 0 && strcmp(stage, "forward") != 0;
+}
+
+/*
+ * A graph of a model.bin: a stored program, the source of predict, or, where a stage is asked for, the forward graph. Variables' data
+ * are named, not read.
+ */
 static fl_status read_model(const arguments *a, fl_model *m, fl_graph **out, fl_diag *dg)
 {
     const fl_graph *g = NULL;
     fl_program p = FL_PROGRAM_PREDICT;
+    size_t n;
+    const void *forward = fl_model_entry(m, FL_FORWARD_ENTRY, &n);
 
+    if (a->stage && forward)
+        return fl_onnx_decode(forward, n, a->input, NULL, out, dg);
     if (a->program) {
         FL_TRY(program_of(a->program, &p, dg));
         FL_TRY(fl_model_program(m, p, &g, dg));
@@ -154,6 +186,27 @@ static fl_status read_model(const arguments *a, fl_model *m, fl_graph **out, fl_
         return fl_error(dg, FL_E_USAGE, FL_FILE(a->input), "the model has no program \"%s\"", a->program ? a->program : "source");
     *out = fl_graph_clone(g);
     return *out ? fl_graph_ok(*out, dg) : fl_out_of_memory(dg);
+}
+
+/* The program of a forward graph at a stage, in its place. */
+static fl_status build_stage(const arguments *a, fl_graph **g, fl_diag *dg)
+{
+    fl_stage stage = FL_STAGE_FORWARD;
+    FL_TRY(stage_of(a->stage, &stage, dg));
+    fl_program p = stage == FL_STAGE_TRAIN ? FL_PROGRAM_TRAIN : FL_PROGRAM_PREDICT;
+    fl_graph *programs[FL_N_PROGRAMS];
+    if (a->program)
+        FL_TRY(program_of(a->program, &p, dg));
+    FL_TRY(fl_build_programs(*g, stage, programs, dg));
+    if (!programs[p]) {
+        fl_programs_free(programs);
+        return fl_error(dg, FL_E_USAGE, FL_FILE(a->input), "there is no program \"%s\" at stage %s", fl_program_name(p), a->stage);
+    }
+    fl_graph_free(*g);
+    *g = programs[p];
+    programs[p] = NULL;
+    fl_programs_free(programs);
+    return FL_OK;
 }
 
 static fl_status write_text(const arguments *a, const fl_graph *g, fl_diag *dg)
@@ -171,9 +224,7 @@ static fl_status write_text(const arguments *a, const fl_graph *g, fl_diag *dg)
 
 static fl_status transform(const arguments *a, fl_graph *g, bool opt, fl_diag *dg)
 {
-    if (a->stage && strcmp(a->stage, "imported") != 0 && strcmp(a->stage, "forward") != 0)
-        return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "there is no stage \"%s\"; imported and forward can be shown", a->stage);
-    if (!a->stage || strcmp(a->stage, "forward") == 0) {
+    if (!a->stage || strcmp(a->stage, "imported") != 0) {
         FL_TRY(fl_shape_infer(g, dg));
         FL_TRY(fl_graph_verify(g, dg));
     }
@@ -197,6 +248,11 @@ static fl_status run(const arguments *a, bool opt, fl_diag *dg)
     }
     if (s == FL_OK)
         s = transform(a, g, opt, dg);
+    if (s == FL_OK && built_stage(a->stage)) {
+        s = build_stage(a, &g, dg);
+        if (!model)
+            source.graph = g;
+    }
     if (s == FL_OK)
         s = write_text(a, g, dg);
     if (model)

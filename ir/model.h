@@ -7,6 +7,7 @@
  *   predict.onnx train.onnx prologue.onnx init.onnx    the optimised programs (absent ones are absent)
  *   weights.bin       variables, each dense and contiguous at a multiple of 64 bytes, in the order of index.json
  *   index.json        name, type, offset of each variable, and CRC-32C of each 1 MiB block of weights.bin
+ *   forward.onnx      the forward graph that the programs were made from, for people and tools
  *   vocabulary.bin    once data has been seen (runtime/vocabulary.h); further entries by name
  * What is checked when: DESIGN in ir/README.md, "model.bin".
  */
@@ -46,6 +47,8 @@ const fl_tensor *fl_model_variable(const fl_model *m, uint32_t i, const char **n
 const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name); /* NULL if absent */
 /* Check the blocks of bytes [offset, offset + n) of variable `name`'s data that were not checked yet. */
 FL_MUST_USE fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg);
+/* The entry with the forward graph, as ONNX: what all programs were made from. */
+#define FL_FORWARD_ENTRY "forward.onnx"
 /* A further entry's bytes in the mapping; NULL if absent. */
 const void *fl_model_entry(const fl_model *m, const char *name, size_t *n);
 /* Size of the file in bytes, and its path. */

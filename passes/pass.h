@@ -5,6 +5,7 @@
 #define FL_PASSES_PASS_H
 
 #include "ir/graph.h"
+#include "ir/model.h"
 
 #include <stdio.h>
 
@@ -33,10 +34,13 @@ typedef struct fl_pass {
 /* All passes, in the order of passes.def. */
 const fl_pass *fl_pass_list(uint32_t *n);
 
-/* Default pipelines as text. `train` starts from a forward graph and ends scheduled; `predict` likewise. */
+/*
+ * Default pipelines as text. `train` and `predict` start from a forward graph and end with what `--stage=optimised` shows (stopped after
+ * `differentiate`, `--stage=train`); `schedule` follows, when prediction has given its prologue away.
+ */
 extern const char *const fl_pipeline_train;
 extern const char *const fl_pipeline_predict;
-/* The same up to before `segment`: what `--stage=optimised` shows; and up to `differentiate`: `--stage=train`. */
+extern const char *const fl_pipeline_schedule;
 
 typedef struct fl_pipeline_options {
     const char *passes;        /* "a,b(c=1),d" */
@@ -51,9 +55,21 @@ typedef struct fl_pipeline_options {
 /* Runs the passes on g. On failure g is whatever the failing pass left; the reproducer holds what it started from. */
 FL_MUST_USE fl_status fl_pipeline_run(fl_graph *g, const fl_pipeline_options *options, fl_diag *dg);
 
-/* From a forward graph with loss and parameters: fresh graphs of the other programs. */
-FL_MUST_USE fl_status fl_build_init_program(const fl_graph *forward, fl_graph **out, fl_diag *dg);
-/* Moves what depends on variables alone out of `predict` into a program of its own; see passes/hoist_prologue.c. */
+/* States of compilation, as `flenc dump --stage` names them. */
+typedef enum fl_stage { FL_STAGE_FORWARD, FL_STAGE_TRAIN, FL_STAGE_OPTIMISED, FL_STAGE_SCHEDULED } fl_stage;
+/*
+ * All programs of a forward graph; NULL where there is none (train and init without loss or parameters, prologue with nothing to do; at
+ * stage FORWARD all but predict). On success the caller frees them; on failure there is nothing to free.
+ */
+FL_MUST_USE fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
+void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS]);
+
+/* The init program: first weights of all parameters of `train`, optimiser state included (passes/init_program.c). */
+FL_MUST_USE fl_status fl_build_init_program(const fl_graph *train, fl_graph **out, fl_diag *dg);
+/*
+ * Moves what depends on variables alone out of `predict`, not scheduled yet, into a program of its own; *prologue is NULL if there is
+ * nothing (passes/prologue.c).
+ */
 FL_MUST_USE fl_status fl_build_prologue(fl_graph *predict, fl_graph **prologue, fl_diag *dg);
 
 #define FL_PASS(name, fn, needs, keeps, what) fl_pass_fn fl_pass_##fn;

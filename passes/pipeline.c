@@ -23,8 +23,13 @@ const fl_pass *fl_pass_list(uint32_t *n)
     return passes;
 }
 
-const char *const fl_pipeline_train = "infer-types,canonicalise,fold-constants,cse,dce";
-const char *const fl_pipeline_predict = "infer-types,canonicalise,fold-constants,cse,dce";
+const char *const fl_pipeline_train =
+    "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,"
+    "differentiate,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce";
+const char *const fl_pipeline_predict =
+    "infer-types,set-mode(predict),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,fold-batch-norm,"
+    "fuse-linear,canonicalise,fold-constants,cse,dce";
+const char *const fl_pipeline_schedule = "segment,plan-memory";
 
 /* ------------------------------------------------------------------------------------------ the pipeline's text */
 
@@ -113,14 +118,14 @@ static fl_status check_names(const char *list, const char *option, fl_arena *are
 
 /* --------------------------------------------------------------------------------------------------- one pass */
 
-typedef struct fl_runner {
+typedef struct pass_runner {
     fl_graph *g;
     const fl_pipeline_options *o;
     fl_diag *diag;
     uint32_t facts;
-} fl_runner;
+} pass_runner;
 
-static fl_status establish(fl_runner *r, uint32_t needs)
+static fl_status establish(pass_runner *r, uint32_t needs)
 {
     if (needs & FL_FACT_SHAPES)
         needs |= FL_FACT_ORDER;
@@ -132,7 +137,7 @@ static fl_status establish(fl_runner *r, uint32_t needs)
     return FL_OK;
 }
 
-static fl_status print(const fl_runner *r, const char *when, const char *pass)
+static fl_status print(const pass_runner *r, const char *when, const char *pass)
 {
     fl_print_options p = {.types = true};
     if (!r->o->log)
@@ -182,7 +187,7 @@ static bool verifies(const fl_pipeline_options *o)
 #endif
 }
 
-static fl_status run_pass(fl_runner *r, const fl_step *s)
+static fl_status run_pass(pass_runner *r, const fl_step *s)
 {
     const fl_pass *pass = s->pass;
     fl_pass_ctx cx = {.diag = r->diag, .arguments = s->arguments};
@@ -219,7 +224,7 @@ static fl_status run_pass(fl_runner *r, const fl_step *s)
 }
 
 /* The graph as it was before the failing pass, with the command that fails. */
-static void write_reproducer(const fl_runner *r, const fl_graph *before, const fl_step *s)
+static void write_reproducer(const pass_runner *r, const fl_graph *before, const fl_step *s)
 {
     fl_print_options p = {0};
     FILE *out = fopen(r->o->reproducer, "w");
@@ -233,7 +238,7 @@ static void write_reproducer(const fl_runner *r, const fl_graph *before, const f
         fl_hint(r->diag, "the graph before the pass is in \"%s\"", r->o->reproducer);
 }
 
-static fl_status run_and_reproduce(fl_runner *r, const fl_step *s)
+static fl_status run_and_reproduce(pass_runner *r, const fl_step *s)
 {
     fl_graph *before = r->o->reproducer ? fl_graph_clone(r->g) : NULL;
     fl_status status = run_pass(r, s);
@@ -248,7 +253,7 @@ static fl_status run_and_reproduce(fl_runner *r, const fl_step *s)
 
 fl_status fl_pipeline_run(fl_graph *g, const fl_pipeline_options *options, fl_diag *dg)
 {
-    fl_runner r = {g, options, dg, 0};
+    pass_runner r = {g, options, dg, 0};
     fl_arena arena;
     fl_step *steps = NULL;
     uint32_t n_steps = 0;

@@ -172,7 +172,25 @@ static bool same_rows_of_variable(const cut *c, fl_id reader, uint32_t k, fl_id 
     return c->work[reader].domain == FL_DOMAIN_ONE ? fl_op_has(r->op, FL_ELEMENTWISE) : fl_reads_own_rows(g, reader, k);
 }
 
-/* Phases of writers from the readers of old values. */
+/* `writer` comes after all other readers of the variable. */
+static bool hold_writer(cut *c, fl_id variable, fl_id writer)
+{
+    fl_graph *g = c->g;
+    bool moved = false;
+
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+            fl_id v = g->nodes[i].in[k];
+            if (v == FL_NONE || i == writer || c->idle[i] || c->root[v] != variable)
+                continue;
+            bool along = i < writer && same_rows_of_variable(c, i, k, writer, variable);
+            moved |= raise_phase(c, writer, c->phase[i] + !along);
+        }
+    }
+    return moved;
+}
+
+/* Phases of writers from the readers of old values. Rows of several indices are written by a chain of ScatterND. */
 static bool sweep_writers(cut *c)
 {
     fl_graph *g = c->g;
@@ -180,14 +198,9 @@ static bool sweep_writers(cut *c)
 
     for (uint32_t u = 0; u < g->n_updates; u++) {
         fl_id variable = g->updates[u].variable, writer = fl_value_node(g, g->updates[u].next);
-        for (fl_id i = 0; i < g->n_nodes; i++) {
-            for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
-                fl_id v = g->nodes[i].in[k];
-                if (v == FL_NONE || i == writer || c->idle[i] || c->root[v] != variable)
-                    continue;
-                bool along = i < writer && same_rows_of_variable(c, i, k, writer, variable);
-                moved |= raise_phase(c, writer, c->phase[i] + !along);
-            }
+        while (writer != FL_NONE) {
+            moved |= hold_writer(c, variable, writer);
+            writer = g->nodes[writer].op == FL_OP_SCATTER_ND ? fl_value_is(g, g->nodes[writer].in[0], FL_OP_SCATTER_ND) : FL_NONE;
         }
     }
     return moved;

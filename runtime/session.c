@@ -164,13 +164,17 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
     fl_model_entry_source all[MAX_ENTRIES];
     fl_model_content content = {.manifest = s->manifest, .entries = all};
 
-    FL_ASSERT(n_entries < MAX_ENTRIES);
+    FL_ASSERT(n_entries + 2 <= MAX_ENTRIES);
     if (train)
         FL_TRY(train->flush(train, dg));
     FL_TRY(fl_model_source(s->model, &content.source, dg));
     memcpy(content.programs, s->programs, sizeof content.programs);
     for (uint32_t i = 0; i < n_entries; i++)
         all[content.n_entries++] = entries[i];
+    fl_model_entry_source forward = {FL_FORWARD_ENTRY, NULL, 0};
+    forward.bytes = fl_model_entry(s->model, forward.name, &forward.n);
+    if (forward.bytes)
+        all[content.n_entries++] = forward;
     if (s->vocabulary) {
         fl_model_entry_source v = {FL_VOCABULARY_ENTRY, NULL, 0};
         v.bytes = fl_vocabulary_bytes(s->vocabulary, &v.n);

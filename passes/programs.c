@@ -1,0 +1,62 @@
+/* programs.c -- from a forward graph to the programs of a model: the default pipelines, in the order in which they need each other. */
+#include "passes/pass.h"
+
+#include <string.h>
+
+/* A copy of `from`, called `name`, after `passes`. */
+static fl_status derive(const fl_graph *from, const char *name, const char *passes, const char *stop_after, fl_graph **out, fl_diag *dg)
+{
+    fl_graph *g = fl_graph_clone(from);
+    if (!g)
+        return fl_out_of_memory(dg);
+    g->name = name;
+    fl_status status = fl_graph_ok(g, dg);
+    if (status == FL_OK)
+        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = passes, .stop_after = stop_after}, dg);
+    if (status != FL_OK)
+        fl_graph_free(g);
+    else
+        *out = g;
+    return status;
+}
+
+static fl_status schedule(fl_graph *g, fl_diag *dg)
+{
+    return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule}, dg) : FL_OK;
+}
+
+static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl_diag *dg)
+{
+    bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
+    if (stage == FL_STAGE_FORWARD)
+        return derive(forward, "predict", "infer-types,set-mode(predict)", NULL, &p[FL_PROGRAM_PREDICT], dg);
+    FL_TRY(derive(forward, "predict", fl_pipeline_predict, NULL, &p[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(fl_build_prologue(p[FL_PROGRAM_PREDICT], &p[FL_PROGRAM_PROLOGUE], dg));
+    if (trained) {
+        const char *stop = stage == FL_STAGE_TRAIN ? "differentiate" : NULL;
+        FL_TRY(derive(forward, "train", fl_pipeline_train, stop, &p[FL_PROGRAM_TRAIN], dg));
+        FL_TRY(fl_build_init_program(p[FL_PROGRAM_TRAIN], &p[FL_PROGRAM_INIT], dg));
+    }
+    if (stage != FL_STAGE_SCHEDULED)
+        return FL_OK;
+    FL_TRY(schedule(p[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(schedule(p[FL_PROGRAM_PROLOGUE], dg));
+    return schedule(p[FL_PROGRAM_TRAIN], dg);
+}
+
+void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS])
+{
+    for (int i = 0; i < FL_N_PROGRAMS; i++) {
+        fl_graph_free(programs[i]);
+        programs[i] = NULL;
+    }
+}
+
+fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
+{
+    memset(programs, 0, FL_N_PROGRAMS * sizeof *programs);
+    fl_status status = build(forward, stage, programs, dg);
+    if (status != FL_OK)
+        fl_programs_free(programs);
+    return status;
+}
