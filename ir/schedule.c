@@ -72,7 +72,7 @@ const char *fl_schedule_print(const fl_graph *g, fl_arena *arena)
         json_t *dims = json_array();
         for (uint32_t k = 0; k < s->capacity[i].n_dims; k++)
             json_array_append_new(dims, dim_json(g, s->capacity[i].dims[k]));
-        json_object_set_new(capacity, g->symbols[i], dims);
+        json_object_set_new(capacity, g->symbols[i], s->capacity[i].sum ? json_pack("{s:o}", "sum", dims) : dims);
     }
     json_t *root = json_pack("{s:o, s:o, s:o, s:o}", "segments", segments, "buffers", buffers, "storage", storage, "capacity",
                              capacity);
@@ -223,12 +223,17 @@ static fl_status read_capacity(const reader *r, const json_t *capacity)
         fl_status status = read_dim(r, key, &symbol);
         json_decref(key);
         FL_TRY(status);
-        if (json_array_size(j) > FL_MAX_RANK)
-            return wrong(r, "has a capacity of too many dimensions");
+        if (!FL_DIM_IS_SYM(symbol))
+            return wrong(r, "has a capacity of what is no symbol");
         uint32_t s = FL_SYM_OF_DIM(symbol);
-        r->s->capacity[s].n_dims = (uint32_t)json_array_size(j);
+        r->s->capacity[s].sum = json_is_object(j);
+        const json_t *list = json_is_object(j) ? json_object_get(j, "sum") : j;
+        r->s->capacity[s].n_dims = (uint32_t)json_array_size(list);
+        r->s->capacity[s].dims = fl_arena_new(&r->g->arena, fl_dim, json_array_size(list) + 1);
+        if (!r->s->capacity[s].dims)
+            return fl_out_of_memory(r->dg);
         for (uint32_t k = 0; k < r->s->capacity[s].n_dims; k++)
-            FL_TRY(read_dim(r, json_array_get(j, k), &r->s->capacity[s].dims[k]));
+            FL_TRY(read_dim(r, json_array_get(list, k), &r->s->capacity[s].dims[k]));
     }
     return FL_OK;
 }

@@ -95,11 +95,12 @@ struct fl_schedule {
     uint32_t n_buffers;
     /*
      * A symbol that counts distinct rows is bound by the runtime to the capacity of its UniqueRows: elements of the index
-     * (all inputs' sum for MergeRows). capacity[s] = product of these dims, or 0 dims for symbols bound from inputs.
+     * (the sum of its operands' for MergeRows). capacity[s] = product, or sum, of these dims; 0 dims for symbols bound from inputs.
      */
     struct {
-        fl_dim dims[FL_MAX_RANK];
+        fl_dim *dims;
         uint32_t n_dims;
+        bool sum;
     } *capacity; /* one per symbol of the graph; several UniqueRows never share a symbol */
     uint32_t n_capacity;
 };

@@ -356,51 +356,47 @@ static void find_lives(plan *p)
 
 /* ---------------------------------------------------------------------------------------------------- capacity */
 
-static void set_capacity(fl_schedule *s, fl_dim symbol, const fl_dim *dims, uint32_t n)
+static bool set_capacity(plan *p, fl_dim symbol, const fl_dim *dims, uint32_t n, bool sum)
 {
-    if (!FL_DIM_IS_SYM(symbol))
-        return;
     uint32_t i = FL_SYM_OF_DIM(symbol);
-    s->capacity[i].n_dims = n;
-    memcpy(s->capacity[i].dims, dims, n * sizeof *dims);
+    fl_dim *copy = fl_arena_new(&p->g->arena, fl_dim, n + 1);
+    if (!FL_DIM_IS_SYM(symbol) || !copy)
+        return copy != NULL;
+    memcpy(copy, dims, n * sizeof *dims);
+    p->s->capacity[i].dims = copy;
+    p->s->capacity[i].n_dims = n;
+    p->s->capacity[i].sum = sum;
+    return true;
 }
 
 /* Distinct rows are at most as many as the index has elements, merged ones as many as all operands hold together. */
+static bool capacity_of(plan *p, const fl_node *n)
+{
+    const fl_graph *g = p->g;
+    if (n->op == FL_OP_UNIQUE_ROWS) {
+        const fl_type *index = fl_value_type(g, n->in[0]);
+        bool places = index->rank == 2 && n->out[3] != FL_NONE; /* all places of the index: a symbol of its own */
+        return set_capacity(p, fl_value_type(g, n->out[0])->dims[0], index->dims, (uint32_t)index->rank, false) &&
+               (!places || set_capacity(p, fl_value_type(g, n->out[3])->dims[0], index->dims, 2, false));
+    }
+    if (n->op != FL_OP_MERGE_ROWS)
+        return true;
+    uint32_t n_dims = n->n_in / 3;
+    fl_dim *dims = fl_arena_new(&p->cx->scratch, fl_dim, n_dims);
+    for (uint32_t k = 0; dims && k < n_dims; k++)
+        dims[k] = fl_value_type(g, n->in[3 * k + 1])->dims[0];
+    return dims && set_capacity(p, fl_value_type(g, n->out[0])->dims[0], dims, n_dims, true);
+}
+
 static fl_status find_capacities(plan *p)
 {
     fl_graph *g = p->g;
-    fl_schedule *s = p->s;
-
-    s->n_capacity = g->n_symbols;
-    s->capacity = fl_arena_calloc(&g->arena, g->n_symbols + 1, sizeof *s->capacity);
-    if (!s->capacity)
-        return fl_out_of_memory(p->cx->diag);
-    for (fl_id i = 0; i < g->n_nodes; i++) {
-        const fl_node *n = &g->nodes[i];
-        if (n->op == FL_OP_UNIQUE_ROWS) {
-            const fl_type *index = fl_value_type(g, n->in[0]);
-            set_capacity(s, fl_value_type(g, n->out[0])->dims[0], index->dims, (uint32_t)index->rank);
-            if (index->rank == 2 && n->out[3] != FL_NONE) /* all places of the index: a symbol of its own */
-                set_capacity(s, fl_value_type(g, n->out[3])->dims[0], index->dims, 2);
-        } else if (n->op == FL_OP_MERGE_ROWS) {
-            uint32_t from = FL_SYM_OF_DIM(fl_value_type(g, n->in[1])->dims[0]);
-            fl_dim dims[FL_MAX_RANK];
-            uint32_t n_dims = s->capacity[from].n_dims;
-            memcpy(dims, s->capacity[from].dims, sizeof dims);
-            for (uint32_t k = 3; k < n->n_in; k += 3) {
-                uint32_t other = FL_SYM_OF_DIM(fl_value_type(g, n->in[k + 1])->dims[0]);
-                if (s->capacity[other].n_dims != n_dims ||
-                    memcmp(s->capacity[other].dims, dims, n_dims * sizeof dims[0]) != 0)
-                    return fl_error(p->cx->diag, FL_E_SCHEDULE, n->origin.loc,
-                                    "native code merges rows of indices of one size only, which \"%s\" and \"%s\" are not",
-                                    g->values[n->in[1]].name, g->values[n->in[k + 1]].name);
-            }
-            if (n->n_in > 3)
-                dims[n_dims++] = n->n_in / 3;
-            set_capacity(s, fl_value_type(g, n->out[0])->dims[0], dims, n_dims);
-        }
-    }
-    return FL_OK;
+    p->s->n_capacity = g->n_symbols;
+    p->s->capacity = fl_arena_calloc(&g->arena, g->n_symbols + 1, sizeof *p->s->capacity);
+    bool ok = p->s->capacity != NULL;
+    for (fl_id i = 0; ok && i < g->n_nodes; i++)
+        ok = capacity_of(p, &g->nodes[i]);
+    return ok ? FL_OK : fl_out_of_memory(p->cx->diag);
 }
 
 fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)

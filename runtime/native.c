@@ -84,14 +84,15 @@ static void bind_capacities(native_engine *n)
         for (uint32_t i = 0; i < s->n_capacity; i++) {
             if (s->capacity[i].n_dims == 0 || n->dim[i] >= 0)
                 continue;
-            int64_t product = 1;
-            for (uint32_t k = 0; k < s->capacity[i].n_dims && product >= 0; k++) {
+            bool sum = s->capacity[i].sum;
+            int64_t all = sum ? 0 : 1;
+            for (uint32_t k = 0; k < s->capacity[i].n_dims && all >= 0; k++) {
                 int64_t d = extent(n, s->capacity[i].dims[k]);
-                if (d < 0 || __builtin_mul_overflow(product, d, &product))
-                    product = -1;
+                if (d < 0 || (sum ? __builtin_add_overflow(all, d, &all) : __builtin_mul_overflow(all, d, &all)))
+                    all = -1;
             }
-            n->dim[i] = product;
-            changed |= product >= 0;
+            n->dim[i] = all;
+            changed |= all >= 0;
         }
     }
 }

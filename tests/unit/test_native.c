@@ -122,6 +122,8 @@ static void make(fixture *f)
     f->segments[3] = (fl_segment){"update", FL_DOMAIN_ONE, 1, FL_NONE, 2, NULL, 0, 0, 0, 0};
     f->schedule = (fl_schedule){f->segments, 4, 3, f->storage, 16, f->buffers, N_BUFFERS, NULL, 2};
     f->schedule.capacity = fl_arena_calloc(&f->g->arena, 2, sizeof *f->schedule.capacity);
+    f->schedule.capacity[1].dims = fl_arena_new(&f->g->arena, fl_dim, 2);
+    assert_non_null(f->schedule.capacity[1].dims);
     f->schedule.capacity[1].dims[0] = batch;
     f->schedule.capacity[1].dims[1] = 3;
     f->schedule.capacity[1].n_dims = 2;
