@@ -4,7 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/data_path.h"
+
 enum { MAX_ENTRIES = 8 };
+
+static uint32_t threads_of(const fl_session *s)
+{
+    return s->options.threads ? s->options.threads : fl_cpu_count();
+}
+
+uint32_t fl_session_threads(const fl_session *s)
+{
+    return s->pool ? fl_pool_size(s->pool) : 1;
+}
 
 static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
 {
@@ -12,8 +24,10 @@ static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
     size_t n = 0;
     const void *bytes = fl_model_entry(s->model, FL_VOCABULARY_ENTRY, &n);
 
-    if (bytes && !s->vocabulary)
+    if (bytes)
         FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(s->model), &s->vocabulary, dg));
+    else if (s->options.data && fl_schema_needs_vocabulary(schema))
+        FL_TRY(fl_data_vocabulary(s->options.data, schema, s->manifest->quirks, threads_of(s), s->options.note, &s->vocabulary, dg));
     return s->vocabulary && !fl_schema_is_bound(schema) ? fl_vocabulary_bind(s->vocabulary, schema, dg) : FL_OK;
 }
 
@@ -32,10 +46,11 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
 {
     FL_TRY(fl_model_open(path, 0, &s->model, dg));
     s->manifest = fl_model_manifest(s->model);
+    if (s->options.has_seed)
+        s->manifest->seed = s->options.seed;
     FL_TRY(open_vocabulary(s, dg));
-    uint32_t threads = s->options.threads ? s->options.threads : fl_cpu_count();
-    if (threads > 1)
-        FL_TRY(fl_pool_new(threads, &s->pool, dg));
+    if (threads_of(s) > 1)
+        FL_TRY(fl_pool_new(threads_of(s), &s->pool, dg));
     for (int p = 0; p < FL_N_PROGRAMS; p++)
         FL_TRY(fl_model_program(s->model, (fl_program)p, &s->programs[p], dg));
     const fl_graph *train = s->options.train ? s->programs[FL_PROGRAM_TRAIN] : NULL;
@@ -48,16 +63,15 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     if (!train)
         programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
     FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->pool, dg));
-    if (train && s->programs[FL_PROGRAM_INIT])
-        FL_TRY(fl_variables_first(&s->variables, s->programs[FL_PROGRAM_INIT], s->options.seed, false, s->pool, dg));
+    if ((train || s->options.first_weights) && s->programs[FL_PROGRAM_INIT])
+        FL_TRY(fl_variables_first(&s->variables, s->programs[FL_PROGRAM_INIT], s->manifest->seed, false, s->pool, dg));
     return FL_OK;
 }
 
-fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_vocabulary *vocabulary, fl_diag *dg)
+fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_diag *dg)
 {
     memset(s, 0, sizeof *s);
     s->options = *options;
-    s->vocabulary = vocabulary;
     fl_status status = open_parts(s, path, dg);
     if (status != FL_OK)
         fl_session_close(s);
@@ -167,6 +181,8 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
     FL_ASSERT(n_entries + 2 <= MAX_ENTRIES);
     if (train)
         FL_TRY(train->flush(train, dg));
+    if (!s->options.train)
+        FL_TRY(verify_tables(s, dg)); /* what is copied from the file gets fresh checksums */
     FL_TRY(fl_model_source(s->model, &content.source, dg));
     memcpy(content.programs, s->programs, sizeof content.programs);
     for (uint32_t i = 0; i < n_entries; i++)
@@ -180,13 +196,24 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
         v.bytes = fl_vocabulary_bytes(s->vocabulary, &v.n);
         all[content.n_entries++] = v;
     }
-    fl_model_variable_source *list = calloc((size_t)store->n_vars + 1, sizeof *list);
+    uint32_t n_stored = fl_model_n_variables(s->model);
+    fl_model_variable_source *list = calloc((size_t)store->n_vars + n_stored + 1, sizeof *list);
     if (!list)
         return fl_out_of_memory(dg);
     for (uint32_t i = 0; i < store->n_vars; i++)
         if (s->variables.has_values[i] && !is_derived(s, store->vars[i].name))
             list[content.n_variables++] =
                 (fl_model_variable_source){store->vars[i].name, store->vars[i].type, store->vars[i].data, store->vars[i].stride};
+    for (uint32_t i = 0; i < n_stored; i++) {
+        fl_model_variable_source v = {0};
+        const fl_tensor *t = fl_model_variable(s->model, i, &v.name);
+        if (fl_store_find(store, v.name))
+            continue;
+        v.type = t->type;
+        v.bytes = t->bytes;
+        v.stride = t->type.rank >= 2 ? fl_type_elements(&t->type) / (t->type.dims[0] ? t->type.dims[0] : 1) : 1;
+        list[content.n_variables++] = v;
+    }
     content.variables = list;
     fl_status status = fl_model_save(path, &content, dg);
     free(list);

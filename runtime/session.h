@@ -14,8 +14,12 @@ typedef fl_status fl_interpret_fn(const fl_graph *g, const fl_store *store, fl_e
 
 typedef struct fl_session_options {
     bool train;                 /* variables in records that may change; else they stay where the file is mapped */
+    bool first_weights;         /* also without train: variables that have no values get first weights (to measure, not to predict) */
     uint32_t threads;           /* 0: as many as there are CPUs */
-    uint64_t seed;              /* of first weights */
+    bool has_seed;              /* `seed` replaces the manifest's, of first weights and of masks */
+    uint64_t seed;
+    const char *data;           /* NULL: none; where a model that has seen no data gets its vocabulary (data_path.h) */
+    void (*note)(const char *text); /* NULL, or told what takes long */
     const char *cpu;            /* NULL: the best */
     fl_compile_fn *compile;     /* for native code; NULL: interpret */
     fl_interpret_fn *interpret; /* NULL: native code */
@@ -33,19 +37,19 @@ typedef struct fl_session {
 } fl_session;
 
 /*
- * Open the model file, bind its `auto` tables, place the variables; when training, first weights fill what has no values. A
- * model that has no vocabulary yet takes `vocabulary` (may be NULL), which the session then owns, also on failure.
+ * Open the model file, bind its `auto` tables, place the variables; when training, first weights fill what has no values.
  */
-FL_MUST_USE fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_vocabulary *vocabulary,
-                                      fl_diag *dg);
-void fl_session_close(fl_session *s);
+FL_MUST_USE fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_diag *dg);
+void fl_session_close(fl_session *s); /* a zeroed one is fine */
+/* Threads that compute, the caller's included. */
+uint32_t fl_session_threads(const fl_session *s);
 
 /* The engine of program p, with memory for `batch` rows. Reports a missing program, and (predict) missing weights. Runs the prologue before
  * predict is first used. Borrowed. */
 FL_MUST_USE fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg);
 /* After training: what predict derives from weights is derived anew. */
 FL_MUST_USE fl_status fl_session_derive(fl_session *s, fl_diag *dg);
-/* Write the model with its present variables, optimiser state included. entries: further ones, beside the vocabulary's. */
+/* Write the model with its present variables, optimiser state included (also where nobody trains and it stayed in the file). entries: further ones, beside the vocabulary's. */
 FL_MUST_USE fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries,
                                       fl_diag *dg);
 

@@ -75,13 +75,13 @@ static void a_model_lives(void **state)
     make_model();
     fl_diag_init(&dg);
     o.train = false;
-    assert_int_equal(fl_session_open(&s, path, &o, NULL, &dg), FL_OK);
+    assert_int_equal(fl_session_open(&s, path, &o, &dg), FL_OK);
     assert_int_not_equal(fl_session_engine(&s, FL_PROGRAM_PREDICT, 1, &e, &dg), FL_OK);
     fl_session_close(&s);
     fl_diag_deinit(&dg);
 
     o.train = true;
-    assert_int_equal(fl_session_open(&s, path, &o, NULL, NULL), FL_OK);
+    assert_int_equal(fl_session_open(&s, path, &o, NULL), FL_OK);
     assert_int_equal(fl_session_engine(&s, FL_PROGRAM_TRAIN, 1, &e, NULL), FL_OK);
     for (int i = 0; i < 2; i++)
         assert_int_equal(e->run(e, &(fl_run){dims, (const void *const[]){x}, NULL}, NULL), FL_OK);
@@ -94,7 +94,7 @@ static void a_model_lives(void **state)
     fl_session_close(&s);
 
     o.train = false;
-    assert_int_equal(fl_session_open(&s, saved, &o, NULL, NULL), FL_OK);
+    assert_int_equal(fl_session_open(&s, saved, &o, NULL), FL_OK);
     predict_with(&s, x, again);
     assert_memory_equal(y, again, sizeof y);
     fl_session_close(&s);

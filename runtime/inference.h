@@ -1,0 +1,45 @@
+/*
+ * inference.h -- the predict program over all rows of a path: what infer and predict do, and a trainer's validation.
+ */
+#ifndef FL_RUNTIME_INFERENCE_H
+#define FL_RUNTIME_INFERENCE_H
+
+#include "runtime/reader.h"
+#include "runtime/session.h"
+
+#include <signal.h>
+
+/* One batch and its predictions, one logit and one probability a row. Anything but FL_OK ends the work with that status. */
+typedef fl_status fl_predicted_fn(void *arg, const fl_batch *rows, const float *logit, const float *probability, fl_diag *dg);
+
+typedef struct fl_inference {
+    int64_t batch;         /* rows of a run; 0: 1024. Predictions do not depend on it */
+    bool need_label;       /* rows without a label are bad */
+    bool keep_bad_rows;    /* rows that cannot be read come marked (fl_batch, bad) instead of being left out */
+    bool strict;           /* the first bad row is an error */
+    bool drop_last;        /* a last batch that is not full is left out */
+    const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
+    fl_predicted_fn *each;
+    void *arg;
+} fl_inference;
+
+typedef struct fl_inference_result {
+    fl_reader_stats rows;
+    double seconds; /* from the first row to the last prediction, without opening */
+} fl_inference_result;
+
+/* The rows of the path, in order. Bad rows end in warnings. `out` may be NULL. */
+FL_MUST_USE fl_status fl_infer(fl_session *s, const char *path, const fl_inference *o, fl_inference_result *out, fl_diag *dg);
+
+typedef struct fl_evaluation {
+    double auc, logloss; /* NaN where they do not exist: no rows; AUC also with one class only */
+    int64_t rows;
+    bool exact;          /* AUC by comparing all rows; else by bins (metrics.h) */
+    bool finite;         /* no logit was NaN or infinite */
+    fl_inference_result result;
+} fl_evaluation;
+
+/* AUC and logloss over the labelled rows of a path. o->each and o->need_label are ignored. */
+FL_MUST_USE fl_status fl_evaluate(fl_session *s, const char *path, const fl_inference *o, fl_evaluation *out, fl_diag *dg);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * verb_options.h -- what verbs that work on a model have in common: options, their errors, opening a session, ending.
+ * Command line code: it prints, and knows the backend.
+ */
+#ifndef FL_RUNTIME_VERB_OPTIONS_H
+#define FL_RUNTIME_VERB_OPTIONS_H
+
+#include "runtime/session.h"
+
+#include <signal.h>
+
+/* Options that a verb takes besides --json, --quiet and --help, which all take. */
+enum {
+    FL_TAKES_DATA = 1 << 0,    /* --data PATH */
+    FL_TAKES_BATCH = 1 << 1,   /* --batch N */
+    FL_TAKES_THREADS = 1 << 2, /* --threads N */
+    FL_TAKES_SEED = 1 << 3,    /* --seed N */
+    FL_TAKES_ENGINE = 1 << 4,  /* --backend=native|interp --cpu=LEVEL */
+    FL_TAKES_LOG = 1 << 5,     /* --log=plain|paddlerec */
+    FL_TAKES_STRICT = 1 << 6,  /* --strict */
+    FL_TAKES_VERIFY = 1 << 7,  /* --verify */
+    FL_TAKES_OUTPUT = 1 << 8,  /* -o PATH */
+    FL_TAKES_MORE = 1 << 9     /* operands behind the model */
+};
+
+typedef struct fl_verb_options {
+    const char *verb;
+    const char *model;          /* the first operand; never NULL */
+    char *const *more;          /* further operands */
+    int n_more;
+    const char *data, *output;  /* NULL: not given */
+    int64_t batch;              /* 0: not given */
+    uint32_t threads;           /* 0: not given */
+    bool has_seed;
+    uint64_t seed;
+    bool interpret;
+    const char *cpu;            /* NULL: the best */
+    const char *log;            /* "plain", "paddlerec"; NULL: as the model says */
+    bool json, quiet, strict, verify;
+} fl_verb_options;
+
+/* An option of one verb alone. */
+typedef struct fl_verb_option {
+    const char *name; /* without dashes */
+    bool has_value;
+} fl_verb_option;
+
+typedef struct fl_verb {
+    const char *name;
+    const char *help;            /* all of it */
+    unsigned takes;              /* FL_TAKES_* */
+    const fl_verb_option *own;   /* [n_own] */
+    uint32_t n_own;
+    /* Option `name` of `own` was given, with a value or NULL. False: the value cannot be read. */
+    bool (*take)(void *arg, const char *name, char *value);
+    void *arg;
+} fl_verb;
+
+/* What stands in every help text of a verb that runs code. */
+#define FL_HELP_ENGINE                                                                                                      \
+    "  --backend=native|interp   generated code (default), or the interpreter in double precision: slow, the definition\n" \
+    "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n"
+#define FL_HELP_THREADS "  --threads N               default: the CPUs that this process may use. Results do not depend on it\n"
+#define FL_HELP_COMMON                                               \
+    "  --json                    one JSON object a line, on standard output\n" \
+    "  --quiet                   no progress and notes on standard error\n"
+
+/* Fill *o. Result: -1 to go on; else the exit status of the program, which has printed help or what is wrong. */
+int fl_verb_parse(const fl_verb *verb, int argc, char **argv, fl_verb_options *o);
+/* "flenrt: error: VERB: WHAT [E0002]" with a hint; returns exit status 2. */
+int fl_verb_wrong(const char *verb, const char *format, ...) FL_PRINTF(2, 3);
+
+/* Whole numbers from `least`; sizes take K, M, G. False: no such number. */
+bool fl_parse_size(const char *text, int64_t least, int64_t *out);
+/* "1,8,64": up to `max` sizes; *n of them. */
+bool fl_parse_sizes(const char *text, int64_t least, int64_t *out, uint32_t max, uint32_t *n);
+
+/* A line on standard error, unless --quiet. */
+void fl_verb_note(const char *text);
+void fl_verb_notef(const char *format, ...) FL_PRINTF(1, 2);
+
+/* 1 after Ctrl-C or a termination signal, once fl_verb_catch_interrupts was called; a second one ends the process. */
+extern volatile sig_atomic_t fl_interrupted;
+void fl_verb_catch_interrupts(void);
+
+/* The options of a session: threads, seed, backend, cpu, data, notes. */
+fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train);
+FL_MUST_USE fl_status fl_verb_session(const fl_verb_options *o, bool train, fl_session *s, fl_diag *dg);
+/* Print and drop the diagnostics; the exit status. */
+int fl_verb_end(fl_status status, fl_diag *dg);
+
+/* Text as a JSON string, quotes included. Numbers that are not finite are null. */
+void fl_json_string(FILE *f, const char *text);
+void fl_json_number(FILE *f, double x);
+
+#endif
