@@ -6,7 +6,7 @@
  * A node's domain follows from the leading dimension of what it makes. Its phase is the latest of its operands' phases if it reads only
  * its own rows of values of the same domain, and one more if it reads them as a whole. Nodes of one domain and phase are one
  * segment. A variable's new value goes into the variable's own memory, so it comes a phase after every node that still reads the
- * old value, unless that node reads just the same rows earlier in the same segment.
+ * old value, unless that node reads just the same rows earlier in the same segment. Look-ups then sink to their only reader.
  *
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
@@ -330,6 +330,56 @@ static bool make_segments(cut *c, fl_schedule *s)
     return true;
 }
 
+/* The latest phase in which `node` may still read the old value of the variables that it shows. */
+static uint32_t latest_reading(const cut *c, fl_id node)
+{
+    const fl_graph *g = c->g;
+    uint32_t latest = UINT32_MAX;
+
+    for (uint32_t k = 0; k < g->nodes[node].n_in; k++) {
+        fl_id v = g->nodes[node].in[k];
+        for (uint32_t u = 0; v != FL_NONE && c->root[v] != FL_NONE && u < g->n_updates; u++) {
+            fl_id writer = fl_value_node(g, g->updates[u].next);
+            for (; writer != FL_NONE && g->updates[u].variable == c->root[v];
+                 writer = g->nodes[writer].op == FL_OP_SCATTER_ND ? fl_value_is(g, g->nodes[writer].in[0], FL_OP_SCATTER_ND) : FL_NONE) {
+                bool along = node < writer && same_rows_of_variable(c, node, k, writer, c->root[v]);
+                uint32_t last = along ? c->phase[writer] : c->phase[writer] > 0 ? c->phase[writer] - 1 : 0;
+                latest = last < latest ? last : latest;
+            }
+        }
+    }
+    return latest;
+}
+
+/*
+ * A look-up whose rows are read only later, in one place of work, moves there: what it reads is loaded where it is used and never copied
+ * (an optimiser's state beside the update).
+ */
+static void sink_look_ups(cut *c)
+{
+    fl_graph *g = c->g;
+    uint32_t *first = fl_arena_new(&c->cx->scratch, uint32_t, g->n_nodes + 1); /* phase of the earliest reader */
+
+    for (fl_id i = 0; first && i < g->n_nodes; i++)
+        first[i] = UINT32_MAX;
+    for (fl_id i = 0; first && i < g->n_nodes; i++) {
+        for (uint32_t k = 0; !c->idle[i] && k < g->nodes[i].n_in; k++) {
+            fl_id p = fl_value_node(g, g->nodes[i].in[k]);
+            if (p == FL_NONE || g->nodes[p].op != FL_OP_GATHER)
+                continue;
+            bool along = fl_same_work(&c->work[i], &c->work[p]) && fl_reads_own_rows(g, i, k);
+            uint32_t phase = along ? c->phase[i] : 0;
+            first[p] = phase < first[p] ? phase : first[p];
+        }
+    }
+    for (uint32_t i = 0; first && i < g->n_outputs; i++)
+        if (fl_value_node(g, g->outputs[i]) != FL_NONE)
+            first[fl_value_node(g, g->outputs[i])] = 0;
+    for (fl_id i = 0; first && i < g->n_nodes; i++)
+        if (g->nodes[i].op == FL_OP_GATHER && first[i] != UINT32_MAX && first[i] > c->phase[i] && latest_reading(c, i) >= first[i])
+            c->phase[i] = first[i];
+}
+
 /* Phases that hold nothing (everything in them moved on) are closed up. */
 static void close_gaps(cut *c)
 {
@@ -375,6 +425,7 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
         moved = sweep_operands(&c);
         moved |= sweep_writers(&c);
     }
+    sink_look_ups(&c);
     close_gaps(&c);
     if (!make_segments(&c, s))
         return fl_out_of_memory(cx->diag);
