@@ -327,8 +327,12 @@ static bool entries(parser *p, bool keep)
     do {
         fl_meta_entry e = {0};
         int64_t version;
+        (void)peek(p);
+        const char *start = p->at;
         if (!string(p, &e.key) || !need(p, ':') || !(keep ? string(p, &e.value) : read_int(p, &version)))
             return false;
+        if (!keep && *e.key == '\0' && (version < 13 || version > 22)) /* as in binary files, ir/onnx_parts.h */
+            return fail(p, start, "the standard operators are read at opsets 13 to 22");
         if (keep && !FL_PUSH(&p->scratch, p->meta, p->n_meta, p->meta_capacity, e))
             return no_memory(p);
     } while (accept(p, ','));

@@ -18,6 +18,8 @@
 
 #include <string.h>
 
+enum { MAX_PARTS = 256 }; /* operands of a sum of sums; more stay unfused */
+
 typedef enum form {
     FORM_NONE,
     FORM_COLUMNS, /* [B,n,K] */
@@ -130,20 +132,42 @@ static view see_square(view x)
     return x;
 }
 
-/* A sum of sums: the operands' columns, in any order, must be one run without gap or overlap. */
-static view see_add(const matcher *m, const fl_node *n)
+/* The sums that v adds up: v itself, or those of its operands where v is an Add or Sum that is none, such as one whose columns have a gap. */
+static bool find_parts(const matcher *m, fl_id v, view *part, uint32_t *n, int depth)
 {
-    view sum = view_of(m, n->in[0]);
+    view x = view_of(m, v);
+    fl_id id = fl_value_node(m->g, v);
+    if (x.form == FORM_SUM) {
+        if (*n == MAX_PARTS)
+            return false;
+        part[(*n)++] = x;
+        return true;
+    }
+    if (id == FL_NONE || depth == MAX_PARTS || (m->g->nodes[id].op != FL_OP_ADD && m->g->nodes[id].op != FL_OP_SUM))
+        return false;
+    const fl_node *node = &m->g->nodes[id];
+    for (uint32_t k = 0; k < node->n_in; k++)
+        if (!find_parts(m, node->in[k], part, n, depth + 1))
+            return false;
+    return true;
+}
+
+/* A sum of sums: their columns, in any order and association, must be one run without gap or overlap. */
+static view see_add(const matcher *m, const fl_node *node)
+{
+    view part[MAX_PARTS];
+    uint32_t n = 0;
+    if (!find_parts(m, node->out[0], part, &n, 0) || n == 0)
+        return (view){0};
+    view sum = part[0];
     int64_t low = sum.first, high = sum.first + sum.n, total = 0;
-    for (uint32_t k = 0; k < n->n_in; k++) {
-        view x = view_of(m, n->in[k]);
-        if (x.form != FORM_SUM || x.gather != sum.gather || x.squared != sum.squared)
+    for (uint32_t k = 0; k < n; k++) {
+        view x = part[k];
+        if (x.gather != sum.gather || x.squared != sum.squared)
             return (view){0};
-        for (uint32_t j = 0; j < k; j++) {
-            view y = view_of(m, n->in[j]);
-            if (x.first < y.first + y.n && y.first < x.first + x.n)
+        for (uint32_t j = 0; j < k; j++)
+            if (x.first < part[j].first + part[j].n && part[j].first < x.first + x.n)
                 return (view){0};
-        }
         low = x.first < low ? x.first : low;
         high = x.first + x.n > high ? x.first + x.n : high;
         total += x.n;
@@ -165,6 +189,8 @@ static void see(matcher *m, fl_id node)
         return;
     if (n->op == FL_OP_GATHER)
         y = see_gather(m->g, node);
+    else if (n->op == FL_OP_ADD || n->op == FL_OP_SUM)
+        y = see_add(m, n);
     else if (x.form == FORM_NONE)
         return;
     else if (n->op == FL_OP_SPLIT)
@@ -182,8 +208,6 @@ static void see(matcher *m, fl_id node)
         y = same_view(&x, &other) ? see_square(x) : y;
     } else if (n->op == FL_OP_POW && fl_value_scalar(m->g, n->in[1], &exponent) && exponent == 2)
         y = see_square(x);
-    else if (n->op == FL_OP_ADD || n->op == FL_OP_SUM)
-        y = see_add(m, n);
     if (n->op != FL_OP_SPLIT)
         m->view[n->out[0]] = y;
 }
