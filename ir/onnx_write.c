@@ -192,11 +192,8 @@ static Onnx__AttributeProto *attribute(writer *w, const fl_attr *a)
     return p;
 }
 
-/* Trailing operands that are left out are not written. */
 static size_t put_names(writer *w, char ***names, const fl_id *ids, uint32_t n)
 {
-    while (n > 0 && ids[n - 1] == FL_NONE)
-        n--;
     *names = fl_arena_new(&w->arena, char *, n);
     for (uint32_t i = 0; *names && i < n; i++)
         (*names)[i] = text(ids[i] == FL_NONE ? "" : w->g->values[ids[i]].name);
@@ -247,7 +244,11 @@ static fl_status node(writer *w, fl_id id, Onnx__NodeProto **out)
     p->name = text(n->name);
     if (n->origin.pass)
         p->doc_string = text(n->origin.pass);
-    p->n_input = put_names(w, &p->input, n->in, n->n_in);
+    /* Other tools want trailing operands that are left out not to be there. Ours and outputs keep their places: their number says something. */
+    uint32_t n_in = n->n_in;
+    while (!*op->domain && n_in > 0 && n->in[n_in - 1] == FL_NONE)
+        n_in--;
+    p->n_input = put_names(w, &p->input, n->in, n_in);
     p->n_output = put_names(w, &p->output, n->out, n->n_out);
     p->attribute = attributes;
     for (uint32_t i = 0; i < n->n_attr; i++)

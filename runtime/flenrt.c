@@ -1,6 +1,7 @@
 /* flenrt.c -- the runtime's command line: verbs, and what is common to them. Each verb reads its own options. */
 #include "ir/base/diag.h"
 #include "runtime/verbs_data.h"
+#include "runtime/verbs_model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@ typedef struct verb {
 } verb;
 
 static const verb verbs[] = {
+    {"infer", fl_verb_infer, "AUC and logloss over labelled rows"},
+    {"predict", fl_verb_predict, "a probability for each row, as CSV"},
     {"prepare", fl_verb_prepare, "raw rows to the binary cache and vocabulary"},
     {"generate", fl_verb_generate, "rows from a planted model, whose best reachable AUC is known"},
 };

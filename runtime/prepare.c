@@ -5,36 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "ir/base/arena.h"
 #include "ir/base/rng.h"
+#include "runtime/aside_file.h"
 #include "runtime/cache_file.h"
 #include "runtime/reader.h"
 
 enum { BATCH_ROWS = 4096, PROGRESS_ROWS = 1 << 18 };
-
-static fl_status write_aside(const char *path, const void *bytes, size_t n, fl_diag *dg)
-{
-    char *temporary;
-    if (asprintf(&temporary, "%s.tmp.%ld", path, (long)getpid()) < 0)
-        return fl_out_of_memory(dg);
-    FILE *f = fopen(temporary, "wbe");
-    bool good = f && fwrite(bytes, 1, n, f) == n && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    int error = errno;
-    if (f && fclose(f) != 0 && good) {
-        good = false;
-        error = errno;
-    }
-    if (good && rename(temporary, path) != 0) {
-        good = false;
-        error = errno;
-    }
-    if (!good && f)
-        unlink(temporary);
-    free(temporary);
-    return good ? FL_OK : fl_error(dg, FL_E_WRITE, FL_FILE(path), "cannot write: %s", strerror(error));
-}
 
 typedef struct preparation {
     const fl_prepare_options *o;
@@ -148,7 +126,7 @@ static fl_status count(preparation *p, fl_schema *schema, fl_arena *names, fl_di
     if (status == FL_OK && needed) {
         size_t n;
         const void *bytes = fl_vocabulary_bytes(v, &n);
-        status = write_aside(path, bytes, n, dg);
+        status = fl_aside_write(path, bytes, n, dg);
     }
     if (status != FL_OK || !needed) {
         fl_vocabulary_free(v);

@@ -136,9 +136,12 @@ static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g,
     for (int d = 0; d < t.rank; d++) {
         if (!FL_DIM_IS_SYM(t.dims[d]))
             continue;
-        if (table_rows <= 0)
-            return fl_error(dg, FL_E_TABLE_UNBOUND, FL_NOWHERE, "variable \"%s\" has no size yet: dimension \"%s\" comes from a vocabulary",
-                            value->name, g->symbols[FL_SYM_OF_DIM(t.dims[d])]);
+        if (table_rows <= 0) {
+            (void)fl_error(dg, FL_E_TABLE_UNBOUND, FL_NOWHERE, "variable \"%s\" has no size yet: dimension \"%s\" comes from a vocabulary",
+                           value->name, g->symbols[FL_SYM_OF_DIM(t.dims[d])]);
+            fl_hint(dg, "the model has seen no data: train it, or let `flenrt prepare` make a vocabulary");
+            return FL_BAD_INPUT;
+        }
         t.dims[d] = table_rows;
     }
     if (known) {
@@ -276,8 +279,11 @@ fl_status fl_variables_check(const fl_variables *v, const fl_graph *g, fl_diag *
     for (uint32_t i = 0; i < g->n_variables; i++) {
         const fl_value *value = &g->values[g->variables[i]];
         const fl_var *var = value->kind == FL_VALUE_VARIABLE && value->name ? fl_store_find(&v->store, value->name) : NULL;
-        if (var && !v->has_values[var - v->store.vars])
-            return fl_error(dg, FL_E_NO_WEIGHTS, FL_NOWHERE, "the model has no values for \"%s\": it has not been trained", var->name);
+        if (!var || v->has_values[var - v->store.vars])
+            continue;
+        (void)fl_error(dg, FL_E_NO_WEIGHTS, FL_NOWHERE, "the model has no values for \"%s\": it has not been trained", var->name);
+        fl_hint(dg, "`flenrt train model.bin --data PATH -o trained.bin` trains it");
+        return FL_BAD_INPUT;
     }
     return FL_OK;
 }

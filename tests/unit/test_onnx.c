@@ -191,6 +191,36 @@ static void round_trip(void **state)
     free(second);
 }
 
+/* The number of a layer's operands and outputs says how many fields it has, also where the last are left out. */
+static void places_are_kept(void **state)
+{
+    (void)state;
+    fl_graph *g = fl_graph_new("places");
+    fl_dim batch = fl_graph_symbol(g, "batch");
+    fl_id f = fl_graph_input(g, "f", fl_type_make(FL_FLOAT, 2, (fl_dim[]){batch, 4}));
+    fl_id r = fl_graph_variable(g, "r", fl_type_make(FL_FLOAT, 1, (fl_dim[]){1}));
+    fl_id node = fl_node_new(g, FL_OP_FIELD_INTERACTION, "h", (fl_id[]){r, FL_NONE, f, f, FL_NONE, FL_NONE}, 6, 1);
+    fl_node_set_int(g, node, "fields", 2);
+    fl_build_infer(g, node);
+    fl_graph_output(g, fl_node_out(g, node, 0));
+    fl_id split[2];
+    fl_build_split(g, "part", f, 1, (int64_t[]){2, 2}, 2, split);
+    fl_graph_output(g, split[0]);
+    g->nodes[fl_value_node(g, split[0])].out[1] = FL_NONE;
+    g->values[split[1]].name = NULL;
+    void *bytes;
+    size_t n;
+    assert_int_equal(fl_onnx_encode(g, NULL, &bytes, &n, NULL), FL_OK);
+    fl_graph *again = decode_ok(bytes, n);
+    const fl_node *h = &again->nodes[fl_value_node(again, fl_graph_find(again, "h"))];
+    assert_int_equal(h->n_in, 6);
+    assert_true(h->in[4] == FL_NONE && h->in[5] == FL_NONE);
+    assert_int_equal(again->nodes[fl_value_node(again, again->outputs[1])].n_out, 2);
+    free(bytes);
+    fl_graph_free(again);
+    fl_graph_free(g);
+}
+
 static void older_opset(void **state)
 {
     (void)state;
@@ -449,6 +479,7 @@ int main(void)
         cmocka_unit_test(bombs_are_refused_cheaply), /* first: it measures the process's peak memory */
         cmocka_unit_test(the_budget_holds),
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(places_are_kept),
         cmocka_unit_test(older_opset),
         cmocka_unit_test(wrong_forms),
         cmocka_unit_test(wrong_names),

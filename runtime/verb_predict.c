@@ -1,0 +1,119 @@
+/* verb_predict.c -- `flenrt predict`: one line of CSV a row, in input order. */
+#include "runtime/verbs_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/aside_file.h"
+#include "runtime/data_path.h"
+#include "runtime/inference.h"
+#include "runtime/verb_options.h"
+
+static const char help[] =
+    "usage: flenrt predict model.bin --data PATH [--logit] [-o FILE] [options]\n"
+    "\n"
+    "Writes CSV with the header `row,probability`: for each row of PATH its number, counted from 0, and the probability of a\n"
+    "click, 9 significant digits. Labels are not needed. A row that cannot be read keeps its number, has an empty probability and is\n"
+    "reported. PATH is a file, a folder or - for standard input, of slot text, comma text, CSV by the model's schema (values\n"
+    "never seen in training are fine) or the binary cache.\n"
+    "\n"
+    "  --logit                   a third column `logit`: the log of the odds\n"
+    "  -o, --output FILE         write there, whole or not at all; default: standard output\n"
+    "  --strict                  stop at the first row that cannot be read\n"
+    "  --batch N                 rows of a run, default 1024; changes nothing but speed\n" FL_HELP_THREADS FL_HELP_ENGINE
+    "  --json                    instead of CSV one object a row, and `done` at the end\n"
+    "  --quiet                   no notes on standard error\n"
+    "\n"
+    "example: flenrt predict trained.bin --data tomorrow.csv > p.csv\n";
+
+typedef struct prediction {
+    FILE *f;
+    bool logit, json;
+} prediction;
+
+static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, const float *probability, fl_diag *dg)
+{
+    const prediction *p = arg;
+
+    (void)dg; /* a stream remembers that it failed; fl_aside_finish asks it. A full disk must not be filled for an hour, though: */
+    for (int64_t i = 0; i < b->n && !ferror(p->f); i++) {
+        long long row = b->row[i];
+        if (p->json && b->bad[i])
+            fprintf(p->f, "{\"event\":\"row\",\"row\":%lld,\"probability\":null}\n", row);
+        else if (p->json)
+            fprintf(p->f, "{\"event\":\"row\",\"row\":%lld,\"probability\":%.9g,\"logit\":%.9g}\n", row, (double)probability[i], (double)logit[i]);
+        else if (b->bad[i])
+            fprintf(p->f, p->logit ? "%lld,,\n" : "%lld,\n", row);
+        else if (p->logit)
+            fprintf(p->f, "%lld,%.9g,%.9g\n", row, (double)probability[i], (double)logit[i]);
+        else
+            fprintf(p->f, "%lld,%.9g\n", row, (double)probability[i]);
+    }
+    return ferror(p->f) ? FL_IO : FL_OK;
+}
+
+static fl_status predict_to(const fl_verb_options *o, prediction *p, fl_session *s, const char *path, fl_diag *dg)
+{
+    fl_inference_result r;
+    fl_inference n = {.batch = o->batch, .keep_bad_rows = true, .strict = o->strict, .stop = &fl_interrupted, .each = print_rows, .arg = p};
+    fl_aside file;
+
+    FL_TRY(fl_aside_open(&file, o->output ? o->output : "-", dg));
+    p->f = file.f;
+    if (!p->json)
+        fputs(p->logit ? "row,probability,logit\n" : "row,probability\n", p->f);
+    fl_status status = fl_infer(s, path, &n, &r, dg);
+    if (status == FL_OK && p->json)
+        fprintf(p->f, "{\"event\":\"done\",\"rows\":%lld,\"bad_rows\":%lld,\"seconds\":%.6f,\"samples_per_second\":%.0f,\"wait_seconds\":%.6f}\n", (long long)r.rows.rows,
+                (long long)r.rows.bad_rows, r.seconds, r.seconds > 0 ? (double)r.rows.rows / r.seconds : 0, r.rows.wait_seconds);
+    if (status != FL_OK && !ferror(p->f)) {
+        fl_aside_abandon(&file);
+        return status;
+    }
+    return fl_aside_finish(&file, dg);
+}
+
+static fl_status predict(const fl_verb_options *o, prediction *p, fl_diag *dg)
+{
+    fl_session s;
+    char *path;
+
+    FL_TRY(fl_data_path(o->data, FL_DATA_VALID, &path, NULL, dg));
+    fl_status status = fl_verb_session(o, false, &s, dg);
+    if (status == FL_OK) {
+        if (strcmp(path, o->data) != 0)
+            fl_verb_notef("predict: rows of %s", path);
+        status = predict_to(o, p, &s, path, dg);
+        fl_session_close(&s);
+    }
+    free(path);
+    return status;
+}
+
+static bool take(void *arg, const char *name, char *value)
+{
+    prediction *p = arg;
+    (void)name; /* --logit is the only one */
+    (void)value;
+    return p->logit = true;
+}
+
+int fl_verb_predict(int argc, char **argv)
+{
+    static const fl_verb_option own[] = {{"logit", false}};
+    prediction p = {0};
+    fl_verb verb = {"predict", help, FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_STRICT | FL_TAKES_OUTPUT,
+                    own, FL_COUNT(own), take, &p};
+    fl_verb_options o;
+    fl_diag dg;
+    int wrong = fl_verb_parse(&verb, argc, argv, &o);
+
+    if (wrong >= 0)
+        return wrong;
+    if (!o.data)
+        return fl_verb_wrong(verb.name, "--data PATH is needed: the rows");
+    p.json = o.json;
+    fl_verb_catch_interrupts();
+    fl_diag_init(&dg);
+    return fl_verb_end(predict(&o, &p, &dg), &dg);
+}

@@ -1,0 +1,10 @@
+/*
+ * verbs_model.h -- the verbs of flenrt that use a model as it is. argv[0] is the verb; the result is the exit status.
+ */
+#ifndef FL_RUNTIME_VERBS_MODEL_H
+#define FL_RUNTIME_VERBS_MODEL_H
+
+int fl_verb_infer(int argc, char **argv);
+int fl_verb_predict(int argc, char **argv);
+
+#endif

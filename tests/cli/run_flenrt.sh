@@ -1,0 +1,51 @@
+#!/bin/sh
+# flenrt as a person meets it: help, wrong words, data made and prepared, verbs that use a model.
+bin=$1
+dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+failed=0
+FLEN_CACHE_DIR=$dir/cache
+export FLEN_CACHE_DIR
+
+# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$@" >"$dir/out" 2>&1
+    got=$?
+    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
+        echo "FAILED: $* (status $got, expected $status and \"$words\")"
+        cat "$dir/out"
+        failed=1
+    fi
+}
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+
+# Every verb that is listed explains itself, and refuses what it does not know.
+expect 0 "usage: flenrt VERB" "$bin/flenrt" --help
+for verb in $("$bin/flenrt" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
+    expect 0 "usage: flenrt $verb " "$bin/flenrt" "$verb" --help
+    expect 2 "[E0002]" "$bin/flenrt" "$verb" --nonsense
+    expect 2 "[E0002]" "$bin/flenrt" "$verb"
+done
+expect 2 'did you mean "predict"?' "$bin/flenrt" predcit
+expect 2 'did you mean "--data"?' "$bin/flenrt" infer --daat x
+expect 2 'option "--data" needs a value' "$bin/flenrt" infer m.bin --data
+expect 2 '--threads cannot be "0"' "$bin/flenrt" infer m.bin --data d --threads 0
+expect 2 '--backend cannot be "gpu"' "$bin/flenrt" infer m.bin --data d --backend=gpu
+expect 2 '--batch cannot be "1.5"' "$bin/flenrt" predict m.bin --data d --batch=1.5
+expect 2 'one model is enough: "n.bin"' "$bin/flenrt" infer m.bin n.bin --data d
+expect 1 "m.bin: error: cannot open" "$bin/flenrt" infer m.bin --data d
+
+# Planted rows, their cache and vocabulary.
+expect 0 '"bayes_auc":' "$bin/flenrt" generate --rows 4000 --ids 1000 --seed 7 --json -o "$dir/rows.csv"
+expect 0 "network lr" "$bin/flenc" compile models/lr/config.yaml -o "$dir/model.bin"
+expect 0 '"train_rows":3600,"valid_rows":400,"bad_rows":0' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/prepared" --valid-tail 400 --json
+for file in train valid vocabulary model.bin; do
+    [ -s "$dir/prepared/$file" ] || fail "prepare made no $file"
+done
+expect 1 "it has not been trained [E0704]" "$bin/flenrt" infer "$dir/prepared/model.bin" --data "$dir/prepared"
+
+exit $failed
