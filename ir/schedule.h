@@ -15,7 +15,7 @@
 /* At most so many rows in one call of a FL_DOMAIN_ROWS segment; scratch is sized for it. */
 #define FL_TILE_ROWS 64
 
-/* What UniqueRows and MergeRows need at the start of the scratch of their segment. */
+/* What UniqueRows, MergeRows and EmbeddingBagGrad need at the start of the scratch of their segment, in turn. */
 #define FL_HASH_BYTES     64
 #define FL_HASH_ROW_BYTES 32
 
@@ -34,8 +34,9 @@ typedef struct fl_segment {
     fl_id *nodes; /* in order */
     uint32_t n_nodes;
     /*
-     * Scratch of one worker: bytes + row_bytes * extent of dimension 0 of the UniqueRows index, or of D' for MergeRows
-     * (hash tables: the segment of such a node has it to itself, row_bytes = FL_HASH_ROW_BYTES, bytes = FL_HASH_BYTES more).
+     * Scratch of one worker: bytes + row_bytes * extent of scratch_dim. For hash tables and what else nodes keep there for a while,
+     * bytes = FL_HASH_BYTES and row_bytes = FL_HASH_ROW_BYTES for each row of the UniqueRows index, of D' for MergeRows
+     * (which has a segment to itself), or of the values whose bags EmbeddingBagGrad looks up.
      */
     int64_t scratch_bytes, scratch_row_bytes;
     fl_dim scratch_dim; /* the dimension that scratch_row_bytes counts; 0 if none */

@@ -326,25 +326,35 @@ static fl_status place_nodes(plan *p)
     return FL_OK;
 }
 
-/* A buffer lives from the phase that first writes it to the phase that last reads it, through any value in it. */
+static void lives_in(fl_schedule *s, fl_id v, uint32_t phase)
+{
+    if (v == FL_NONE || s->storage[v].kind != FL_STORAGE_BUFFER)
+        return;
+    fl_buffer *b = &s->buffers[s->storage[v].buffer];
+    b->first_phase = phase < b->first_phase ? phase : b->first_phase;
+    b->last_phase = phase > b->last_phase ? phase : b->last_phase;
+}
+
+/*
+ * A buffer lives from the phase that first writes it to the phase that last reads it, through any value in it. A segment over
+ * slots reads their counts, whether or not one of its nodes does.
+ */
 static void find_lives(plan *p)
 {
     fl_graph *g = p->g;
     fl_schedule *s = p->s;
 
+    for (uint32_t i = 0; i < s->n_segments; i++)
+        lives_in(s, s->segments[i].count, s->segments[i].phase);
     for (fl_id i = 0; i < g->n_nodes; i++) {
         if (p->segment_of[i] == UINT32_MAX)
             continue;
         uint32_t phase = s->segments[p->segment_of[i]].phase;
         const fl_node *n = &g->nodes[i];
-        for (uint32_t k = 0; k < (uint32_t)n->n_in + n->n_out; k++) {
-            fl_id v = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
-            if (v == FL_NONE || s->storage[v].kind != FL_STORAGE_BUFFER)
-                continue;
-            fl_buffer *b = &s->buffers[s->storage[v].buffer];
-            b->first_phase = phase < b->first_phase ? phase : b->first_phase;
-            b->last_phase = phase > b->last_phase ? phase : b->last_phase;
-        }
+        for (uint32_t k = 0; k < n->n_in; k++)
+            lives_in(s, n->in[k], phase);
+        for (uint32_t k = 0; k < n->n_out; k++)
+            lives_in(s, n->out[k], phase);
     }
     for (uint32_t i = 0; i < g->n_outputs; i++)
         if (s->storage[g->outputs[i]].kind == FL_STORAGE_BUFFER && s->n_phases > 0)
@@ -375,9 +385,10 @@ static bool capacity_of(plan *p, const fl_node *n)
     const fl_graph *g = p->g;
     if (n->op == FL_OP_UNIQUE_ROWS) {
         const fl_type *index = fl_value_type(g, n->in[0]);
-        bool places = index->rank == 2 && n->out[3] != FL_NONE; /* all places of the index: a symbol of its own */
+        fl_dim places = n->out[3] != FL_NONE ? fl_value_type(g, n->out[3])->dims[0] : 1;
+        bool own = index->rank == 2 && places != index->dims[0] && places != index->dims[1]; /* not the symbol of an input */
         return set_capacity(p, fl_value_type(g, n->out[0])->dims[0], index->dims, (uint32_t)index->rank, false) &&
-               (!places || set_capacity(p, fl_value_type(g, n->out[3])->dims[0], index->dims, 2, false));
+               (!own || set_capacity(p, places, index->dims, 2, false));
     }
     if (n->op != FL_OP_MERGE_ROWS)
         return true;

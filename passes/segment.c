@@ -118,8 +118,8 @@ static fl_place_of_work work_of(const cut *c, fl_id node)
         fl_id count = n->op == FL_OP_UNIQUE_ROWS ? n->out[2] : n->in[1];
         return (fl_place_of_work){FL_DOMAIN_SLOTS, fl_value_type(g, count)->dims[0], count};
     }
-    if (n->op == FL_OP_MERGE_ROWS)
-        return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
+    if (n->op == FL_OP_MERGE_ROWS) /* by its count a place of its own: a hash table for each, beside other serial work */
+        return (fl_place_of_work){FL_DOMAIN_ONE, 1, n->out[2]};
     if (n->op == FL_OP_SCATTER_ND) { /* by the rows it writes, distinct ones; others may repeat and stay in one hand */
         fl_place_of_work w = work_of_dim(c, fl_value_type(g, n->in[2]));
         return w.domain == FL_DOMAIN_SLOTS ? w : (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
@@ -286,6 +286,18 @@ static int by_phase(const fl_segment *a, const fl_segment *b)
     return a->phase != b->phase ? (a->phase < b->phase ? -1 : 1) : 0;
 }
 
+/* The dimension that the node's scratch grows with; 0: it needs none. In one segment it is the same for all: those of one index. */
+static fl_dim scratch_rows(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+
+    if (n->op == FL_OP_UNIQUE_ROWS)
+        return fl_value_type(g, n->in[0])->dims[0];
+    if (n->op == FL_OP_MERGE_ROWS)
+        return fl_value_type(g, n->out[0])->dims[0];
+    return n->op == FL_OP_EMBEDDING_BAG_GRAD ? fl_value_type(g, n->in[3])->dims[0] : 0; /* a bag for each value */
+}
+
 static bool make_segments(cut *c, fl_schedule *s)
 {
     fl_graph *g = c->g;
@@ -317,16 +329,19 @@ static bool make_segments(cut *c, fl_schedule *s)
             continue;
         fl_segment *seg = segment_for(c, s, i);
         seg->nodes[seg->n_nodes++] = i;
-        if (g->nodes[i].op == FL_OP_UNIQUE_ROWS || g->nodes[i].op == FL_OP_MERGE_ROWS) {
+        fl_dim rows = scratch_rows(g, i);
+        if (rows != 0) {
             seg->scratch_bytes = FL_HASH_BYTES;
             seg->scratch_row_bytes = FL_HASH_ROW_BYTES;
-            seg->scratch_dim = g->nodes[i].op == FL_OP_UNIQUE_ROWS ? fl_value_type(g, g->nodes[i].in[0])->dims[0]
-                                                                   : fl_value_type(g, g->nodes[i].out[0])->dims[0];
+            seg->scratch_dim = rows;
         }
     }
-    for (uint32_t i = 0; i < s->n_segments; i++)
+    for (uint32_t i = 0; i < s->n_segments; i++) {
+        if (s->segments[i].domain == FL_DOMAIN_ONE)
+            s->segments[i].count = FL_NONE;
         if (!sort_segment(c, &s->segments[i]))
             return false;
+    }
     return true;
 }
 
