@@ -56,6 +56,9 @@ LLVMValueRef l_abs(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_neg_abs(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
 
+/* emit_rows.c: a table beyond the second cache, whose rows are worth fetching ahead. Buffers of this step are still near. */
+bool l_is_far(const fl_gen *gen, fl_id data);
+
 /* emit_mask.c */
 LLVMValueRef l_mask_key(fl_gen *gen, fl_id node);
 LLVMValueRef l_mask_row_key(fl_gen *gen, LLVMValueRef v_key, LLVMValueRef v_row);

@@ -14,41 +14,10 @@
  */
 #include "backend/llvm/emit.h"
 
-enum { MAX_VECTORS = 8, PACK_TERMS = 128, MAX_ROWS = 12, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
-
-typedef struct strip {
-    unsigned n; /* vectors */
-    unsigned width[MAX_VECTORS];
-    int64_t at[MAX_VECTORS]; /* column of each, within the strip */
-    int64_t columns;
-    unsigned registers;
-} strip;
-
-static unsigned registers_of(const fl_gen *gen, unsigned width)
-{
-    return (width + gen->register_lanes - 1) / gen->register_lanes;
-}
-
-/* Vectors for `columns` columns, at most `max` registers of them. */
-static strip make_strip(const fl_gen *gen, int64_t columns, unsigned max)
-{
-    strip s = {0};
-
-    while (s.columns < columns && s.n < MAX_VECTORS) {
-        unsigned width = l_chunk(columns - s.columns);
-
-        if (s.registers + registers_of(gen, width) > max && s.n > 0)
-            break;
-        s.at[s.n] = s.columns;
-        s.width[s.n++] = width;
-        s.columns += width;
-        s.registers += registers_of(gen, width);
-    }
-    return s;
-}
+enum { PACK_TERMS = 128, MAX_ROWS = 12, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
-static unsigned rows_of(const fl_gen *gen, const strip *s)
+static unsigned rows_of(const fl_gen *gen, const l_strip *s)
 {
     unsigned spare = gen->n_registers == 32 ? 2 : 1;
     unsigned rows = gen->n_registers > spare + s->registers ? (gen->n_registers - spare - s->registers) / s->registers : 1;
@@ -92,10 +61,10 @@ static bool has_finish(const l_product *p)
 }
 
 /* `rows` rows from v_row by strip `s` from v_column: the innermost loop. accumulate: add to what C holds. */
-static void emit_tile(fl_gen *gen, const l_product *p, const strip *s, unsigned rows, LLVMValueRef v_row,
+static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_row,
                       LLVMValueRef v_column, bool accumulate)
 {
-    LLVMValueRef v_sums[MAX_TILE], v_b[MAX_VECTORS], v_row_at[MAX_ROWS], v_pa, v_pb;
+    LLVMValueRef v_sums[MAX_TILE], v_b[L_MAX_VECTORS], v_row_at[MAX_ROWS], v_pa, v_pb;
     unsigned n = rows * s->n;
     l_loop loop;
 
@@ -132,7 +101,7 @@ static void emit_tile(fl_gen *gen, const l_product *p, const strip *s, unsigned 
                l_add(gen, v_column, l_i64(gen, s->at[i % s->n])));
 }
 
-static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column, bool accumulate)
+static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool accumulate)
 {
     unsigned rows = rows_of(gen, s);
     LLVMValueRef v_tail = p->v_m_from, v_count;
@@ -207,7 +176,7 @@ static void pack_strip(fl_gen *gen, const l_product *p, LLVMValueRef v_b, LLVMVa
 }
 
 /* C[.., strip] = f(C[.., strip]); f is finish(), or 0 */
-static void over_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column, bool zero)
+static void over_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool zero)
 {
     l_loop loop;
 
@@ -235,7 +204,7 @@ static LLVMValueRef pack_buffer(fl_gen *gen)
 }
 
 /* Terms in blocks of PACK_TERMS, added into C: storing and loading a partial sum does not change it. */
-static void emit_transposed_strip(fl_gen *gen, const l_product *p, const strip *s, LLVMValueRef v_column)
+static void emit_transposed_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column)
 {
     l_product plain = *p;
     LLVMValueRef v_pack = pack_buffer(gen), v_strip;
@@ -345,7 +314,7 @@ void l_emit_product(fl_gen *gen, const l_product *p)
 {
     unsigned max = gen->n_registers == 32 || gen->register_lanes == 4 ? 4 : 2;
     l_product q = *p;
-    strip s = make_strip(gen, p->n, max);
+    l_strip s = l_strip_of(gen, p->n, max);
     int64_t full = s.columns > 0 ? p->n / s.columns : 0;
     l_loop loop;
 
@@ -370,7 +339,7 @@ void l_emit_product(fl_gen *gen, const l_product *p)
     }
     for (int64_t column = full * s.columns; column < p->n; column += s.columns) {
         /* the rest in one strip if it fits, at the price of fewer rows at a time */
-        s = make_strip(gen, p->n - column, max);
+        s = l_strip_of(gen, p->n - column, max);
         if (q.transposed)
             emit_transposed_strip(gen, &q, &s, l_i64(gen, column));
         else

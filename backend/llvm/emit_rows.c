@@ -34,13 +34,12 @@ static LLVMValueRef indexed_row(const pool *p, LLVMValueRef v_row, LLVMValueRef 
     return l_element_address(gen, p->data, v_index, l_i64(gen, 0));
 }
 
-/* Tables beyond the second cache are fetched one batch row ahead; buffers of this step are still near. */
-static bool is_far(const pool *p)
+bool l_is_far(const fl_gen *gen, fl_id data)
 {
-    const fl_value *v = &p->gen->g->values[p->data];
+    const fl_value *v = &gen->g->values[data];
     int64_t rows = v->type.dims[0];
 
-    return v->kind == FL_VALUE_VARIABLE && (FL_DIM_IS_SYM(rows) || rows * p->width * 4 > NEAR_BYTES);
+    return v->kind == FL_VALUE_VARIABLE && (FL_DIM_IS_SYM(rows) || rows > NEAR_BYTES / 4 / l_row_elements(&v->type));
 }
 
 static void prefetch_row(const pool *p, LLVMValueRef v_row)
@@ -118,13 +117,13 @@ void fl_emit_field_pool(fl_gen *gen, fl_id node)
     for (uint32_t m = 0; m < p.n_fields; m++)
         p.slots += p.fields[m];
     l_rows(gen, fl_value_type(gen->g, p.index)->dims[0], &v_from, &v_to);
-    if (is_far(&p)) {
+    if (l_is_far(gen, p.data)) {
         l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_from, v_to, ""));
         prefetch_row(&p, v_from);
         l_if_end(gen, &more);
     }
     l_loop_begin(gen, &row, v_from, v_to, 1);
-    if (is_far(&p)) {
+    if (l_is_far(gen, p.data)) {
         v_next = l_add(gen, row.v_i, l_i64(gen, 1));
         l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_next, v_to, ""));
         prefetch_row(&p, v_next);

@@ -350,3 +350,44 @@ unsigned l_chunk(int64_t n)
         width /= 2;
     return width;
 }
+
+static unsigned registers_of(const fl_gen *gen, unsigned width)
+{
+    return (width + gen->register_lanes - 1) / gen->register_lanes;
+}
+
+l_strip l_strip_of(const fl_gen *gen, int64_t columns, unsigned max)
+{
+    l_strip s = {0};
+
+    while (s.columns < columns && s.n < L_MAX_VECTORS) {
+        unsigned width = l_chunk(columns - s.columns);
+
+        if (s.registers + registers_of(gen, width) > max && s.n > 0)
+            break;
+        s.at[s.n] = s.columns;
+        s.width[s.n++] = width;
+        s.columns += width;
+        s.registers += registers_of(gen, width);
+    }
+    return s;
+}
+
+void l_strips(fl_gen *gen, int64_t columns, unsigned max, void (*emit)(void *arg, const l_strip *s, LLVMValueRef v_column),
+              void *arg)
+{
+    l_strip s = l_strip_of(gen, columns, max);
+    int64_t column = 0;
+    l_loop loop;
+
+    if (columns >= 2 * s.columns) {
+        column = columns / s.columns * s.columns;
+        l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, column), s.columns);
+        emit(arg, &s, loop.v_i);
+        l_loop_end(gen, &loop);
+    }
+    for (; column < columns; column += s.columns) {
+        s = l_strip_of(gen, columns - column, max);
+        emit(arg, &s, l_i64(gen, column));
+    }
+}

@@ -127,6 +127,23 @@ void l_if_end(fl_gen *gen, l_if *branch);
 /* -- widths -- */
 /* Widest power of two <= L_LANES that fits into `n` > 0 elements. */
 unsigned l_chunk(int64_t n);
+enum { L_MAX_VECTORS = 8 };
+/* Neighbouring columns of a row as vectors, widest first. */
+typedef struct l_strip {
+    unsigned n; /* vectors */
+    unsigned width[L_MAX_VECTORS];
+    int64_t at[L_MAX_VECTORS]; /* column of each, within the strip */
+    int64_t columns;
+    unsigned registers; /* that one row of it takes */
+} l_strip;
+/* Vectors for the first of `columns` > 0 columns, in at most `max` registers. */
+l_strip l_strip_of(const fl_gen *gen, int64_t columns, unsigned max);
+/*
+ * A row of `columns` columns strip by strip, in a loop where two or more strips are alike: emit(arg, strip, column it starts at)
+ * for each. Nothing may be carried from one strip to the next.
+ */
+void l_strips(fl_gen *gen, int64_t columns, unsigned max, void (*emit)(void *arg, const l_strip *s, LLVMValueRef v_column),
+              void *arg);
 
 /* -- the schedule's values (llvm_abi.c) -- */
 const l_place *l_place_of(fl_gen *gen, fl_id value);

@@ -158,10 +158,9 @@ static void test_flen_of_all_widths(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    static const char text[] = "g (int64[batch,2] ids, float[9,4] t) => (float[batch,4] y) {\n"
-                               "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
-                               "  e = Gather (t, rows)\n"
-                               "  y = ai.flen.FieldPool <fields = [2]> (e, inverse)\n"
+    static const char text[] = "g (float[batch,4] x) => (float[batch,4] z) {\n"
+                               "  y = ai.flen.MaskedDropout <rate = 0.5, style = \"upscale_in_train\"> (x)\n"
+                               "  z = ai.flen.MaskedDropout <rate = 0.2, style = \"upscale_in_train\"> (y)\n"
                                "}";
     fl_graph *g;
     fl_diag dg;
@@ -172,9 +171,11 @@ static void test_refusals(void **state)
     fl_pipeline_options o = {.passes = "infer-types,segment,plan-memory", .log = stderr};
     assert_int_equal(fl_pipeline_run(g, &o, &dg), FL_OK);
     assert_int_equal(fl_compile(g, "x86-64-v3", &image, &size, &dg), FL_UNSUPPORTED);
-    assert_int_equal(dg.n_entries, 1);
+    assert_int_equal(dg.n_entries, 2);
     assert_string_equal(dg.entries[0].text,
-                        "node \"rows\" (UniqueRows) cannot be compiled: there is no emitter for this operator");
+                        "node \"y\" (MaskedDropout) cannot be compiled: there is no emitter for this operator");
+    assert_string_equal(dg.entries[1].text,
+                        "node \"z\" (MaskedDropout) cannot be compiled: there is no emitter for this operator");
     fl_diag_deinit(&dg);
     fl_graph_free(g);
 }

@@ -1,0 +1,308 @@
+/*
+ * emit_distinct.c -- distinct rows: UniqueRows of one slot, MergeRows of many.
+ *
+ * The table of a call lies at the start of its scratch: 2 to 4 times as many places as there can be rows,
+ * each the number of a distinct row plus one, 0 if it is free. A row is written behind the distinct ones
+ * before it is looked for, and a free place stands for it: so one comparison ends the search, found or not,
+ * and nothing else depends on which it was. In a batch known and new rows alternate at random, and a branch
+ * between them would be guessed wrong every other time.
+ */
+#include "backend/llvm/emit.h"
+#include "ir/schedule.h"
+
+/* Table: 4 bytes for each of at most 4 places a row, and at least one vector; then two arrays of 4 bytes a
+ * row. */
+enum { ENTRY = 4, TABLE_ROW_BYTES = 4 * ENTRY };
+_Static_assert(L_LANES *ENTRY <= FL_HASH_BYTES && TABLE_ROW_BYTES + 2 * ENTRY <= FL_HASH_ROW_BYTES,
+               "scratch of a hash table");
+
+typedef struct table {
+    LLVMValueRef v_size, v_mask, v_shift; /* places; places - 1; 64 - log2(places) */
+    LLVMValueRef v_rows;                  /* address of distinct row 0 */
+} table;
+
+static LLVMValueRef signed_64(fl_gen *gen, LLVMValueRef v)
+{
+    return LLVMBuildSExt(gen->b, v, gen->i64, "");
+}
+
+static LLVMValueRef int_32(fl_gen *gen, LLVMValueRef v)
+{
+    return LLVMBuildTrunc(gen->b, v, gen->i32, "");
+}
+
+/* Address of byte `fixed` + `each` * v_n of the scratch. */
+static LLVMValueRef scratch_at(fl_gen *gen, int64_t fixed, int64_t each, LLVMValueRef v_n)
+{
+    return l_at(gen, FL_INT8, gen->v_scratch,
+                l_add(gen, l_mul(gen, v_n, l_i64(gen, each)), l_i64(gen, fixed)));
+}
+
+/* An empty table for at most v_n rows: clearing costs as much as a few of them. */
+static table new_table(fl_gen *gen, LLVMValueRef v_n, LLVMValueRef v_rows)
+{
+    table t = {.v_rows = v_rows};
+    LLVMValueRef v_zeros = l_intrinsic(gen, "llvm.ctlz", (LLVMValueRef[]){v_n, LLVMConstNull(gen->i1)}, 2);
+    l_loop loop;
+
+    t.v_shift = LLVMBuildSub(gen->b, v_zeros, l_i64(gen, 1),
+                             ""); /* n < 2^(64 - zeros), so 2^(65 - zeros) is over 2 n */
+    t.v_size = LLVMBuildShl(gen->b, l_i64(gen, 1), LLVMBuildSub(gen->b, l_i64(gen, 64), t.v_shift, ""), "");
+    t.v_mask = LLVMBuildSub(gen->b, t.v_size, l_i64(gen, 1), "");
+    l_loop_begin(gen, &loop, l_i64(gen, 0), t.v_size, L_LANES);
+    l_store(gen, FL_INT32, LLVMConstNull(LLVMVectorType(gen->i32, L_LANES)),
+            l_at(gen, FL_INT32, gen->v_scratch, loop.v_i));
+    l_loop_end(gen, &loop);
+    return t;
+}
+
+/*
+ * The number of v_row among v_n distinct ones, v_n itself if it is new:
+ *
+ *     rows[n] = row;  p = row * golden ratio >> shift
+ *     while (d = table[p] == 0 ? n : table[p] - 1, rows[d] != row) p = (p + 1) & mask
+ *     table[p] = d + 1
+ */
+static LLVMValueRef find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValueRef v_row)
+{
+    LLVMValueRef v_at, v_entry, v_d, v_next, v_place, v_found;
+    LLVMBasicBlockRef b_before, b_probe = l_block(gen, "probe"), b_next = l_block(gen, "collision"),
+                                b_found = l_block(gen, "found");
+
+    l_store(gen, FL_INT64, v_row, l_at(gen, FL_INT64, t->v_rows, v_n));
+    v_at = LLVMBuildMul(gen->b, v_row, l_i64(gen, (int64_t)UINT64_C(0x9e3779b97f4a7c15)), "");
+    v_at = LLVMBuildLShr(gen->b, v_at, t->v_shift, "");
+    b_before = LLVMGetInsertBlock(gen->b);
+    LLVMBuildBr(gen->b, b_probe);
+
+    LLVMPositionBuilderAtEnd(gen->b, b_probe);
+    v_place = LLVMBuildPhi(gen->b, gen->i64, "place");
+    v_entry = l_load(gen, FL_INT32, l_at(gen, FL_INT32, gen->v_scratch, v_place), 1);
+    v_d = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), l_i64(gen, 1), "");
+    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, v_entry, l_i32(gen, 0), "");
+    v_d = LLVMBuildSelect(gen->b, v_found, v_n, v_d, "");
+    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, l_load(gen, FL_INT64, l_at(gen, FL_INT64, t->v_rows, v_d), 1),
+                            v_row, "");
+    LLVMBuildCondBr(gen->b, v_found, b_found, b_next);
+
+    LLVMPositionBuilderAtEnd(gen->b, b_next);
+    v_next = LLVMBuildAnd(gen->b, LLVMBuildAdd(gen->b, v_place, l_i64(gen, 1), ""), t->v_mask, "");
+    LLVMBuildBr(gen->b, b_probe);
+    LLVMAddIncoming(v_place, (LLVMValueRef[]){v_at, v_next}, (LLVMBasicBlockRef[]){b_before, b_next}, 2);
+
+    LLVMPositionBuilderAtEnd(gen->b, b_found);
+    l_store(gen, FL_INT32, int_32(gen, LLVMBuildAdd(gen->b, v_d, l_i64(gen, 1), "")),
+            l_at(gen, FL_INT32, gen->v_scratch, v_place));
+    return v_d;
+}
+
+/* ----------------------------------------------------------------------------------------------------
+ * UniqueRows */
+
+typedef struct unique {
+    fl_gen *gen;
+    const fl_node *node;
+    LLVMValueRef v_batch, v_first; /* rows of the index; the slot's first place */
+    LLVMValueRef v_numbers,
+        v_positions; /* scratch: distinct row of each batch row; counts, then places in order */
+} unique;
+
+/* The slot's distinct rows, their number, and the inverse; counts of each distinct row. */
+static LLVMValueRef number_rows(const unique *u)
+{
+    fl_gen *gen = u->gen;
+    fl_id index = u->node->in[0], inverse = u->node->out[1];
+    fl_dtype dtype = fl_value_type(gen->g, index)->dtype;
+    LLVMValueRef v_column = fl_value_type(gen->g, index)->rank == 2 ? gen->v_slot : l_i64(gen, 0);
+    table t = new_table(gen, u->v_batch, l_element_address(gen, u->node->out[0], u->v_first, l_i64(gen, 0)));
+    LLVMValueRef v_n, v_d, v_new, v_count, v_at, v_row;
+    l_loop b;
+
+    l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
+    v_n = l_carry(gen, &b, l_i64(gen, 0));
+    v_row = l_load(gen, dtype, l_element_address(gen, index, b.v_i, v_column), 1);
+    v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row));
+    v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_d, v_n, "");
+    l_next(&b, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, v_new, gen->i64, ""), ""));
+    if (inverse != FL_NONE)
+        l_store(gen, FL_INT32, int_32(gen, l_add(gen, u->v_first, v_d)),
+                l_element_address(gen, inverse, b.v_i, v_column));
+    l_store(gen, FL_INT32, int_32(gen, v_d), l_at(gen, FL_INT32, u->v_numbers, b.v_i));
+    v_at = l_at(gen, FL_INT32, u->v_positions, v_d);
+    v_count = LLVMBuildSelect(gen->b, v_new, l_i32(gen, 0), l_load(gen, FL_INT32, v_at, 1), "");
+    l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_count, l_i32(gen, 1), ""), v_at);
+    l_loop_end(gen, &b);
+    return b.v_result[0];
+}
+
+/* Counts become the bounds of each distinct row's part of order, and where its next batch row goes. */
+static void bound_rows(const unique *u, LLVMValueRef v_n)
+{
+    fl_gen *gen = u->gen;
+    fl_id segment = u->node->out[4];
+    LLVMValueRef v_start = int_32(gen, u->v_first), v_end, v_at;
+    l_loop d;
+
+    l_loop_begin(gen, &d, l_i64(gen, 0), v_n, 1);
+    v_start = l_carry(gen, &d, v_start);
+    v_at = l_at(gen, FL_INT32, u->v_positions, d.v_i);
+    v_end = LLVMBuildAdd(gen->b, v_start, l_load(gen, FL_INT32, v_at, 1), "");
+    l_store(gen, FL_INT32, v_start, v_at);
+    if (segment != FL_NONE) {
+        LLVMValueRef v_row = l_add(gen, u->v_first, d.v_i);
+
+        l_store(gen, FL_INT32, v_start, l_element_address(gen, segment, v_row, l_i64(gen, 0)));
+        l_store(gen, FL_INT32, v_end, l_element_address(gen, segment, v_row, l_i64(gen, 1)));
+    }
+    l_next(&d, 0, v_end);
+    l_loop_end(gen, &d);
+}
+
+static void order_rows(const unique *u)
+{
+    fl_gen *gen = u->gen;
+    LLVMValueRef v_at, v_position;
+    l_loop b;
+
+    l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
+    v_at = signed_64(gen, l_load(gen, FL_INT32, l_at(gen, FL_INT32, u->v_numbers, b.v_i), 1));
+    v_at = l_at(gen, FL_INT32, u->v_positions, v_at);
+    v_position = l_load(gen, FL_INT32, v_at, 1);
+    l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_position, l_i32(gen, 1), ""), v_at);
+    l_store(gen, FL_INT32, int_32(gen, b.v_i),
+            l_element_address(gen, u->node->out[3], signed_64(gen, v_position), l_i64(gen, 0)));
+    l_loop_end(gen, &b);
+}
+
+/*
+ * UniqueRows, of slot s, whose places start at f = s * batch:
+ *
+ *     n = 0; for b: d = find(index[b, s]); n += d == n; inverse[b, s] = f + d; number[b] = d; position[d]++
+ *     count[s] = n
+ *     start = f; for d < n: segment[f + d] = start, start + position[d]; position[d] = start; start = its end
+ *     for b: order[position[number[b]]++] = b
+ *
+ * The slot's rows are known from here on, for what follows in the segment.
+ */
+void fl_emit_unique_rows(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    unique u = {.gen = gen, .node = n};
+    LLVMValueRef v_n;
+
+    if (gen->segment->domain != FL_DOMAIN_SLOTS || gen->segment->count != n->out[2] || n->out[0] == FL_NONE) {
+        l_unsupported(gen, node, "its segment does not go over its slots");
+        return;
+    }
+    u.v_batch = l_extent(gen, fl_value_type(gen->g, n->in[0])->dims[0]);
+    u.v_first = l_mul(gen, gen->v_slot, u.v_batch);
+    u.v_numbers = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES, u.v_batch);
+    u.v_positions = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES + ENTRY, u.v_batch);
+    v_n = number_rows(&u);
+    l_store(gen, FL_INT32, int_32(gen, v_n), l_element_address(gen, n->out[2], gen->v_slot, l_i64(gen, 0)));
+    if (n->out[3] != FL_NONE || n->out[4] != FL_NONE)
+        bound_rows(&u, v_n);
+    if (n->out[3] != FL_NONE)
+        order_rows(&u);
+    gen->v_row_from = u.v_first;
+    gen->v_row_to = l_add(gen, u.v_first, v_n);
+}
+
+/* -----------------------------------------------------------------------------------------------------
+ * MergeRows */
+
+typedef struct merge {
+    fl_gen *gen;
+    const fl_node *node;
+    fl_id grad;                       /* the operand's gradient */
+    LLVMValueRef v_from, v_to, v_new; /* its row; the merged row; is that new? */
+} merge;
+
+static void add_strip(void *arg, const l_strip *s, LLVMValueRef v_column)
+{
+    const merge *m = arg;
+    fl_gen *gen = m->gen;
+
+    for (unsigned v = 0; v < s->n; v++) {
+        LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[v]));
+        LLVMValueRef v_x =
+            l_load(gen, FL_FLOAT, l_element_address(gen, m->grad, m->v_from, v_j), s->width[v]);
+        LLVMValueRef v_at = l_element_address(gen, m->node->out[1], m->v_to, v_j);
+        LLVMValueRef v_sum = LLVMBuildFAdd(gen->b, l_load(gen, FL_FLOAT, v_at, s->width[v]), v_x, "");
+
+        l_store(gen, FL_FLOAT, LLVMBuildSelect(gen->b, m->v_new, v_x, v_sum, ""), v_at);
+    }
+}
+
+/* The used places of slot v_slot of an operand. */
+static void places_of(fl_gen *gen, fl_id count, fl_id rows, LLVMValueRef v_slot, LLVMValueRef *v_from,
+                      LLVMValueRef *v_to)
+{
+    LLVMValueRef v_slots = l_extent(gen, fl_value_type(gen->g, count)->dims[0]);
+    LLVMValueRef v_all = l_extent(gen, fl_value_type(gen->g, rows)->dims[0]);
+
+    *v_from = l_mul(gen, v_slot, LLVMBuildUDiv(gen->b, v_all, v_slots, ""));
+    *v_to = signed_64(gen, l_load(gen, FL_INT32, l_element_address(gen, count, v_slot, l_i64(gen, 0)), 1));
+    *v_to = l_add(gen, *v_from, *v_to);
+}
+
+/* All slots of operand i merged; v_n distinct rows before, result after. */
+static LLVMValueRef merge_operand(merge *m, const table *t, uint32_t i, int64_t width, LLVMValueRef v_n)
+{
+    fl_gen *gen = m->gen;
+    fl_id count = m->node->in[i], rows = m->node->in[i + 1];
+    LLVMValueRef v_from, v_to, v_row;
+    l_loop slot, d;
+
+    m->grad = m->node->in[i + 2];
+    l_loop_begin(gen, &slot, l_i64(gen, 0), l_extent(gen, fl_value_type(gen->g, count)->dims[0]), 1);
+    v_n = l_carry(gen, &slot, v_n);
+    places_of(gen, count, rows, slot.v_i, &v_from, &v_to);
+    l_loop_begin(gen, &d, v_from, v_to, 1);
+    v_n = l_carry(gen, &d, v_n);
+    v_row = l_load(gen, FL_INT64, l_element_address(gen, rows, d.v_i, l_i64(gen, 0)), 1);
+    m->v_from = d.v_i;
+    m->v_to = find(gen, t, v_n, v_row);
+    m->v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, m->v_to, v_n, "");
+    l_next(&d, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, m->v_new, gen->i64, ""), ""));
+    l_strips(gen, width, gen->n_registers / 2, add_strip, m);
+    l_loop_end(gen, &d);
+    l_next(&slot, 0, d.v_result[0]);
+    l_loop_end(gen, &slot);
+    return slot.v_result[0];
+}
+
+/*
+ * MergeRows:
+ *
+ *     n = 0; for each operand, each slot of it, each place p of that slot:
+ *         d = find(rows_i[p]); g[d] = d == n ? g_i[p] : g[d] + g_i[p]; n += d == n
+ *     count[0] = n
+ */
+void fl_emit_merge_rows(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *t = fl_value_type(gen->g, n->out[1]);
+    merge m = {.gen = gen, .node = n};
+    LLVMValueRef v_n = l_i64(gen, 0), v_from, v_to;
+    l_loop slot;
+    table found;
+
+    if (gen->segment->domain != FL_DOMAIN_ONE || t->dtype != FL_FLOAT || l_row_elements(t) < 1) {
+        l_unsupported(gen, node, "it has code for rows of float of static width");
+        return;
+    }
+    for (uint32_t i = 0; i < n->n_in; i += 3) { /* how many there are at most */
+        l_loop_begin(gen, &slot, l_i64(gen, 0), l_extent(gen, fl_value_type(gen->g, n->in[i])->dims[0]), 1);
+        v_n = l_carry(gen, &slot, v_n);
+        places_of(gen, n->in[i], n->in[i + 1], slot.v_i, &v_from, &v_to);
+        l_next(&slot, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildSub(gen->b, v_to, v_from, ""), ""));
+        l_loop_end(gen, &slot);
+        v_n = slot.v_result[0];
+    }
+    found = new_table(gen, v_n, l_element_address(gen, n->out[0], l_i64(gen, 0), l_i64(gen, 0)));
+    v_n = l_i64(gen, 0);
+    for (uint32_t i = 0; i < n->n_in; i += 3)
+        v_n = merge_operand(&m, &found, i, l_row_elements(t), v_n);
+    l_store(gen, FL_INT32, int_32(gen, v_n), l_element_address(gen, n->out[2], l_i64(gen, 0), l_i64(gen, 0)));
+}
