@@ -51,6 +51,8 @@ FL_MUST_USE fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg
 #define FL_FORWARD_ENTRY "forward.onnx"
 /* A further entry's bytes in the mapping; NULL if absent. */
 const void *fl_model_entry(const fl_model *m, const char *name, size_t *n);
+/* Names of the further entries, those that fl_model_save was given, by index from 0; NULL behind the last. */
+const char *fl_model_further_entry(const fl_model *m, uint32_t i);
 /* Size of the file in bytes, and its path. */
 uint64_t fl_model_bytes(const fl_model *m);
 const char *fl_model_path(const fl_model *m);

@@ -235,9 +235,9 @@ static fl_status open_parts(fl_model *m, unsigned flags, fl_diag *dg)
     for (uint32_t i = 0; i < m->n_entries; i++)
         if (strcmp(m->entries[i].name, FL_MODEL_WEIGHTS) != 0)
             FL_TRY(fl_zip_check(m->bytes, &m->entries[i], m->path, dg));
-    const fl_zip_entry *manifest = find_entry(m, "manifest.json");
+    const fl_zip_entry *manifest = find_entry(m, FL_MODEL_MANIFEST);
     if (!manifest)
-        return content_error(m, "manifest.json", "the part is missing", dg);
+        return content_error(m, FL_MODEL_MANIFEST, "the part is missing", dg);
     FL_TRY(fl_manifest_parse(&m->manifest, (const char *)m->bytes + manifest->offset, manifest->size, FL_FILE(m->path), dg));
     FL_TRY(read_index(m, dg));
     return check_weights(m, flags, dg);
@@ -352,6 +352,25 @@ const void *fl_model_entry(const fl_model *m, const char *name, size_t *n)
     const fl_zip_entry *e = find_entry(m, name);
     *n = e ? e->size : 0;
     return e ? m->bytes + e->offset : NULL;
+}
+
+static bool is_part(const char *name)
+{
+    for (int p = 0; p < FL_N_PROGRAMS; p++) {
+        size_t n = strlen(fl_program_name((fl_program)p));
+        if (strncmp(name, fl_program_name((fl_program)p), n) == 0 && strcmp(name + n, ".onnx") == 0)
+            return true;
+    }
+    return strcmp(name, FL_MODEL_MANIFEST) == 0 || strcmp(name, FL_MODEL_SOURCE) == 0 || strcmp(name, FL_MODEL_WEIGHTS) == 0 ||
+           strcmp(name, FL_MODEL_INDEX) == 0;
+}
+
+const char *fl_model_further_entry(const fl_model *m, uint32_t i)
+{
+    for (uint32_t k = 0; k < m->n_entries; k++)
+        if (!is_part(m->entries[k].name) && i-- == 0)
+            return m->entries[k].name;
+    return NULL;
 }
 
 uint64_t fl_model_bytes(const fl_model *m)

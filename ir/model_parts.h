@@ -15,8 +15,9 @@ enum {
     FL_MODEL_INDEX_FORMAT = 1
 };
 
-#define FL_MODEL_WEIGHTS "weights.bin"
-#define FL_MODEL_INDEX   "index.json"
-#define FL_MODEL_SOURCE  "model.onnx"
+#define FL_MODEL_MANIFEST "manifest.json"
+#define FL_MODEL_WEIGHTS  "weights.bin"
+#define FL_MODEL_INDEX    "index.json"
+#define FL_MODEL_SOURCE   "model.onnx"
 
 #endif

@@ -123,7 +123,7 @@ static fl_status put_small_parts(saver *s)
     char *manifest = fl_manifest_print(c->manifest);
     if (!manifest)
         return fl_out_of_memory(s->dg);
-    fl_status status = put_entry(s, "manifest.json", manifest, strlen(manifest));
+    fl_status status = put_entry(s, FL_MODEL_MANIFEST, manifest, strlen(manifest));
     free(manifest);
     FL_TRY(status);
     if (c->source)

@@ -43,6 +43,8 @@ static bool is_valid(const preparation *p, const fl_batch *b, int64_t i)
 /* Rows go in runs: neighbours mostly share their side. */
 static fl_status write_batch(preparation *p, const fl_batch *b, fl_diag *dg)
 {
+    if (p->o->stop && *p->o->stop)
+        return fl_error(dg, FL_E_INTERRUPTED, FL_NOWHERE, "interrupted");
     for (int64_t i = 0, j; i < b->n; i = j) {
         bool valid = is_valid(p, b, i);
         for (j = i + 1; j < b->n && is_valid(p, b, j) == valid; j++)
@@ -109,31 +111,37 @@ static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
 }
 
 /* The first pass, where the schema or a split by tail needs it. */
-static fl_status count(preparation *p, fl_schema *schema, fl_arena *names, fl_diag *dg)
+static fl_status count(preparation *p, fl_schema *schema, fl_diag *dg)
 {
     const fl_prepare_options *o = p->o;
     fl_vocabulary *v = NULL;
-    bool needed = fl_schema_needs_vocabulary(schema);
+    bool needed = !o->vocabulary && fl_schema_needs_vocabulary(schema);
 
-    if (needed || o->split == FL_SPLIT_TAIL)
+    if (needed || o->split == FL_SPLIT_TAIL) {
         FL_TRY(fl_vocabulary_build(o->paths, o->n_paths, schema, o->quirks, o->threads, false, &v, &p->total_rows, dg));
-    if (o->progress)
-        o->progress(o->progress_arg, "count", p->total_rows);
-    fl_status status = fl_vocabulary_bind(v, schema, dg);
-    const char *path = fl_arena_printf(names, "%s/vocabulary", o->folder);
-    if (status == FL_OK && !path)
-        status = fl_out_of_memory(dg);
-    if (status == FL_OK && needed) {
-        size_t n;
-        const void *bytes = fl_vocabulary_bytes(v, &n);
-        status = fl_aside_write(path, bytes, n, dg);
+        if (o->progress)
+            o->progress(o->progress_arg, "count", p->total_rows);
     }
-    if (status != FL_OK || !needed) {
+    if (!needed) {
         fl_vocabulary_free(v);
         v = NULL;
     }
-    p->vocabulary = p->out->vocabulary = v;
-    return status;
+    p->out->vocabulary = v;
+    p->vocabulary = v ? v : o->vocabulary;
+    return fl_vocabulary_bind(p->vocabulary, schema, dg);
+}
+
+static fl_status write_vocabulary(const preparation *p, fl_arena *names, fl_diag *dg)
+{
+    const char *path = fl_arena_printf(names, "%s/vocabulary", p->o->folder);
+    size_t n;
+
+    if (!p->vocabulary)
+        return FL_OK;
+    if (!path)
+        return fl_out_of_memory(dg);
+    const void *bytes = fl_vocabulary_bytes(p->vocabulary, &n);
+    return fl_aside_write(path, bytes, n, dg);
 }
 
 fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_result *out, fl_diag *dg)
@@ -145,7 +153,9 @@ fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_
     if (mkdir(o->folder, 0777) != 0 && errno != EEXIST)
         return fl_error(dg, FL_E_OPEN, FL_FILE(o->folder), "cannot make the folder: %s", strerror(errno));
     fl_arena_init(&names);
-    fl_status status = count(&p, schema, &names, dg);
+    fl_status status = count(&p, schema, dg);
+    if (status == FL_OK)
+        status = write_vocabulary(&p, &names, dg);
     if (status == FL_OK)
         status = encode(&p, &names, dg);
     if (status != FL_OK) {

@@ -6,6 +6,8 @@
 
 #include "runtime/vocabulary.h"
 
+#include <signal.h>
+
 typedef enum fl_split { FL_SPLIT_NONE, FL_SPLIT_FROM, FL_SPLIT_SHARE, FL_SPLIT_TAIL } fl_split;
 
 typedef struct fl_prepare_options {
@@ -18,6 +20,8 @@ typedef struct fl_prepare_options {
     int64_t tail;             /* TAIL: the last so many rows */
     uint64_t seed;
     uint32_t threads, quirks;
+    const fl_vocabulary *vocabulary; /* of a model that has seen data; NULL: one is made, if the schema needs it */
+    const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
     bool strict;
     void (*progress)(void *arg, const char *pass, int64_t rows); /* every 2^18 rows or so; NULL: none */
     void *progress_arg;
@@ -25,7 +29,7 @@ typedef struct fl_prepare_options {
 
 typedef struct fl_prepare_result {
     int64_t train_rows, valid_rows, bad_rows;
-    fl_vocabulary *vocabulary; /* owned by the caller; NULL if no slot needs one */
+    fl_vocabulary *vocabulary; /* the one that was made, owned by the caller; NULL if none was */
 } fl_prepare_result;
 
 /* Binds the schema. The files are written aside and renamed, the vocabulary first. */

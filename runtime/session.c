@@ -6,7 +6,7 @@
 
 #include "runtime/data_path.h"
 
-enum { MAX_ENTRIES = 8 };
+enum { MAX_ENTRIES = 32 };
 
 static uint32_t threads_of(const fl_session *s)
 {
@@ -29,6 +29,23 @@ static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
     else if (s->options.data && fl_schema_needs_vocabulary(schema))
         FL_TRY(fl_data_vocabulary(s->options.data, schema, s->manifest->quirks, threads_of(s), s->options.note, &s->vocabulary, dg));
     return s->vocabulary && !fl_schema_is_bound(schema) ? fl_vocabulary_bind(s->vocabulary, schema, dg) : FL_OK;
+}
+
+/* Trainable numbers: known once tables are bound. */
+static int64_t count_parameters(const fl_session *s)
+{
+    const fl_graph *g = s->programs[FL_PROGRAM_TRAIN];
+    int64_t total = 0;
+
+    for (uint32_t i = 0; g && i < g->n_params; i++) {
+        fl_type t = *fl_value_type(g, g->params[i].variable);
+        for (int d = 0; d < t.rank; d++)
+            if (FL_DIM_IS_SYM(t.dims[d]))
+                t.dims[d] = s->manifest->schema.table_rows;
+        if (g->params[i].rule.kind != FL_RULE_NONE)
+            total += fl_type_elements(&t);
+    }
+    return total;
 }
 
 /* Damage in large tables is looked for when they are copied; fl_model_open has checked small files whole. */
@@ -63,6 +80,8 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     if (!train)
         programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
     FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->pool, dg));
+    if (s->manifest->parameters == 0)
+        s->manifest->parameters = count_parameters(s);
     if ((train || s->options.first_weights) && s->programs[FL_PROGRAM_INIT])
         FL_TRY(fl_variables_first(&s->variables, s->programs[FL_PROGRAM_INIT], s->manifest->seed, false, s->pool, dg));
     return FL_OK;
@@ -171,40 +190,44 @@ fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engin
     return FL_OK;
 }
 
-fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, fl_diag *dg)
+/* The given entries, the vocabulary, and the file's further ones that neither replaces. */
+static void collect_entries(const fl_session *s, const fl_model_entry_source *entries, uint32_t n_entries, fl_model_entry_source *all, uint32_t *n)
 {
-    const fl_store *store = &s->variables.store;
-    fl_engine *train = s->engines[FL_PROGRAM_TRAIN];
-    fl_model_entry_source all[MAX_ENTRIES];
-    fl_model_content content = {.manifest = s->manifest, .entries = all};
+    const char *name;
 
-    FL_ASSERT(n_entries + 2 <= MAX_ENTRIES);
-    if (train)
-        FL_TRY(train->flush(train, dg));
-    if (!s->options.train)
-        FL_TRY(verify_tables(s, dg)); /* what is copied from the file gets fresh checksums */
-    FL_TRY(fl_model_source(s->model, &content.source, dg));
-    memcpy(content.programs, s->programs, sizeof content.programs);
+    FL_ASSERT(n_entries + 1 <= MAX_ENTRIES);
+    *n = 0;
     for (uint32_t i = 0; i < n_entries; i++)
-        all[content.n_entries++] = entries[i];
-    fl_model_entry_source forward = {FL_FORWARD_ENTRY, NULL, 0};
-    forward.bytes = fl_model_entry(s->model, forward.name, &forward.n);
-    if (forward.bytes)
-        all[content.n_entries++] = forward;
+        all[(*n)++] = entries[i];
     if (s->vocabulary) {
         fl_model_entry_source v = {FL_VOCABULARY_ENTRY, NULL, 0};
         v.bytes = fl_vocabulary_bytes(s->vocabulary, &v.n);
-        all[content.n_entries++] = v;
+        all[(*n)++] = v;
     }
+    for (uint32_t i = 0; (name = fl_model_further_entry(s->model, i)) != NULL && *n < MAX_ENTRIES; i++) {
+        bool replaced = false;
+        for (uint32_t k = 0; k < *n; k++)
+            replaced |= strcmp(all[k].name, name) == 0;
+        if (replaced)
+            continue;
+        fl_model_entry_source kept = {name, NULL, 0};
+        kept.bytes = fl_model_entry(s->model, name, &kept.n);
+        all[(*n)++] = kept;
+    }
+}
+
+/* Variables of the session that have values, then those that only the file has: optimiser state where nobody trains. NULL: out of memory. */
+static fl_model_variable_source *collect_variables(const fl_session *s, uint32_t *n)
+{
+    const fl_store *store = &s->variables.store;
     uint32_t n_stored = fl_model_n_variables(s->model);
     fl_model_variable_source *list = calloc((size_t)store->n_vars + n_stored + 1, sizeof *list);
-    if (!list)
-        return fl_out_of_memory(dg);
-    for (uint32_t i = 0; i < store->n_vars; i++)
+
+    *n = 0;
+    for (uint32_t i = 0; list && i < store->n_vars; i++)
         if (s->variables.has_values[i] && !is_derived(s, store->vars[i].name))
-            list[content.n_variables++] =
-                (fl_model_variable_source){store->vars[i].name, store->vars[i].type, store->vars[i].data, store->vars[i].stride};
-    for (uint32_t i = 0; i < n_stored; i++) {
+            list[(*n)++] = (fl_model_variable_source){store->vars[i].name, store->vars[i].type, store->vars[i].data, store->vars[i].stride};
+    for (uint32_t i = 0; list && i < n_stored; i++) {
         fl_model_variable_source v = {0};
         const fl_tensor *t = fl_model_variable(s->model, i, &v.name);
         if (fl_store_find(store, v.name))
@@ -212,10 +235,29 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
         v.type = t->type;
         v.bytes = t->bytes;
         v.stride = t->type.rank >= 2 ? fl_type_elements(&t->type) / (t->type.dims[0] ? t->type.dims[0] : 1) : 1;
-        list[content.n_variables++] = v;
+        list[(*n)++] = v;
     }
-    content.variables = list;
+    return list;
+}
+
+fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, fl_diag *dg)
+{
+    fl_engine *train = s->engines[FL_PROGRAM_TRAIN];
+    fl_model_entry_source all[MAX_ENTRIES];
+    fl_model_content content = {.manifest = s->manifest, .entries = all};
+
+    if (train)
+        FL_TRY(train->flush(train, dg));
+    if (!s->options.train)
+        FL_TRY(verify_tables(s, dg)); /* what is copied from the file gets fresh checksums */
+    FL_TRY(fl_model_source(s->model, &content.source, dg));
+    memcpy(content.programs, s->programs, sizeof content.programs);
+    collect_entries(s, entries, n_entries, all, &content.n_entries);
+    fl_model_variable_source *variables = collect_variables(s, &content.n_variables);
+    if (!variables)
+        return fl_out_of_memory(dg);
+    content.variables = variables;
     fl_status status = fl_model_save(path, &content, dg);
-    free(list);
+    free(variables);
     return status;
 }

@@ -46,6 +46,8 @@ expect 0 '"train_rows":3600,"valid_rows":400,"bad_rows":0' "$bin/flenrt" prepare
 for file in train valid vocabulary model.bin; do
     [ -s "$dir/prepared/$file" ] || fail "prepare made no $file"
 done
+expect 2 "split in one way only" "$bin/flenrt" prepare m.bin r -o d --valid-tail 1 --valid-share 0.5
+expect 1 'lacks column "houry"' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/not" --valid-from houry=1
 expect 1 "it has not been trained [E0704]" "$bin/flenrt" infer "$dir/prepared/model.bin" --data "$dir/prepared"
 
 exit $failed
