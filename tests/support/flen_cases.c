@@ -1,7 +1,7 @@
 /*
  * flen-cases PATH [--backend=interp|native] -- our networks against numeric reference cases that others computed.
  *
- * PATH is a case folder or a folder of them. Each case gives a line `PASS id`, `FAIL id: array,
+ * PATH is a case folder, a folder of them, or a file of layer cases (fwbi_cases.json). Each case gives a line `PASS id`, `FAIL id: array,
  * index, got, want` (or what else was wrong) or `SKIP id: what is not known`; the last line counts them. Exit status 1 if any failed.
  */
 #include "cases/checks.h"
@@ -75,7 +75,7 @@ static int check_folders(const char *path, run_backend backend, totals *t)
 static int usage(FILE *to)
 {
     fputs("usage: flen-cases PATH [--backend=interp|native]\n"
-          "PATH is a case folder, or a folder of them.\n",
+          "PATH is a case folder, a folder of them, or fwbi_cases.json.\n",
           to);
     return to == stdout ? 0 : 2;
 }
@@ -106,8 +106,11 @@ int main(int argc, char **argv)
     }
     int wrong = 0;
     if (!S_ISDIR(st.st_mode)) {
-        fprintf(stderr, "flen-cases: %s is no folder\n", path);
-        wrong = 1;
+        verdict v = {CASE_PASSED, ""};
+        if (!check_layers(path, backend, report, &t, &v)) {
+            fprintf(stderr, "flen-cases: %s: %s\n", path, v.text);
+            wrong = 1;
+        }
     } else if (is_case(path)) {
         check_folder(path, backend, &t);
     } else {

@@ -1,0 +1,5 @@
+#!/bin/sh
+# The field-wise bi-interaction alone, its variants, losses and counters, in double precision.
+bin=$1
+. tests/conformance/cases.sh
+cases cases/fwbi_cases.json --backend=interp
