@@ -1,5 +1,3 @@
-#include "ir/shape.h"
-
 #include "ir/shape_rules.h"
 
 #include <stdarg.h>

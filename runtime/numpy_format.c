@@ -42,6 +42,28 @@ void fl_python_repr(double x, char *text)
     snprintf(text, FL_REPR_SIZE, "%.*f", after > 1 ? after : 1, x);
 }
 
+void fl_numpy_float(float x, char *text)
+{
+    char digits[FL_REPR_SIZE];
+    int decimals = 0;
+
+    if (isnan(x) || isinf(x)) {
+        fl_python_repr((double)x, text);
+        return;
+    }
+    for (; decimals < 9; decimals++) {
+        snprintf(digits, sizeof digits, "%.*e", decimals, (double)x);
+        if (strtof(digits, NULL) == x)
+            break;
+    }
+    int exponent = atoi(strchr(digits, 'e') + 1), after = decimals - exponent;
+    if (x != 0 && (exponent < -4 || exponent >= 16)) {
+        snprintf(text, FL_REPR_SIZE, "%s", digits);
+        return;
+    }
+    snprintf(text, FL_REPR_SIZE, "%.*f", after > 1 ? after : 1, (double)x);
+}
+
 /* Cut "1.2500" to "1.25", "3.000" to "3.". */
 static void trim_zeros(char *text)
 {

@@ -11,6 +11,9 @@
 #define FL_REPR_SIZE 32
 void fl_python_repr(double x, char *text);
 
+/* numpy's str() of a float32 scalar: the shortest digits that read back as the same float. */
+void fl_numpy_float(float x, char *text);
+
 /* numpy's str() of a one-dimensional float64 array with its default options (precision 8, 75 columns). */
 void fl_numpy_print(const double *x, size_t n, FILE *out);
 

@@ -190,7 +190,7 @@ fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engin
     return FL_OK;
 }
 
-/* The given entries, the vocabulary, and the file's further ones that neither replaces. */
+/* The given entries, the vocabulary, and the file's further ones that neither replaces. An entry without bytes only replaces. */
 static void collect_entries(const fl_session *s, const fl_model_entry_source *entries, uint32_t n_entries, fl_model_entry_source *all, uint32_t *n)
 {
     const char *name;
@@ -214,6 +214,11 @@ static void collect_entries(const fl_session *s, const fl_model_entry_source *en
         kept.bytes = fl_model_entry(s->model, name, &kept.n);
         all[(*n)++] = kept;
     }
+    uint32_t stored = 0;
+    for (uint32_t i = 0; i < *n; i++)
+        if (all[i].bytes)
+            all[stored++] = all[i];
+    *n = stored;
 }
 
 /* Variables of the session that have values, then those that only the file has: optimiser state where nobody trains. NULL: out of memory. */

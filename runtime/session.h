@@ -49,7 +49,8 @@ uint32_t fl_session_threads(const fl_session *s);
 FL_MUST_USE fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg);
 /* After training: what predict derives from weights is derived anew. */
 FL_MUST_USE fl_status fl_session_derive(fl_session *s, fl_diag *dg);
-/* Write the model with its present variables, optimiser state included (also where nobody trains and it stayed in the file). entries: further ones, beside the vocabulary's. */
+/* Write the model with its present variables, optimiser state included (also where nobody trains and it stayed in the file). entries: further ones, beside the vocabulary's;
+ * those that the opened file had are kept unless given here, bytes NULL meaning that there shall be none of that name. */
 FL_MUST_USE fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries,
                                       fl_diag *dg);
 

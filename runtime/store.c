@@ -1,6 +1,3 @@
-/*
- * store.c -- finding a variable of a session by name.
- */
 #include "runtime/engine.h"
 
 #include <string.h>

@@ -19,14 +19,21 @@ void fl_diag_init(fl_diag *dg)
     *dg = (fl_diag){0};
 }
 
+void fl_diag_truncate(fl_diag *dg, uint32_t n)
+{
+    while (dg && dg->n_entries > n) {
+        fl_diag_entry *e = &dg->entries[--dg->n_entries];
+        dg->n_errors -= e->severity == FL_SEVERITY_ERROR;
+        free(e->file);
+        free(e->text);
+        free(e->hints);
+    }
+}
+
 void fl_diag_clear(fl_diag *dg)
 {
-    for (uint32_t i = 0; i < dg->n_entries; i++) {
-        free(dg->entries[i].file);
-        free(dg->entries[i].text);
-        free(dg->entries[i].hints);
-    }
-    dg->n_entries = dg->n_errors = dg->n_dropped = 0;
+    fl_diag_truncate(dg, 0);
+    dg->n_dropped = 0;
 }
 
 void fl_diag_deinit(fl_diag *dg)

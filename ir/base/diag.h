@@ -60,6 +60,8 @@ void fl_diag_init(fl_diag *dg);
 void fl_diag_deinit(fl_diag *dg);
 /* Forget all entries, keep the sink. */
 void fl_diag_clear(fl_diag *dg);
+/* Forget the entries behind the first n. dg may be NULL. */
+void fl_diag_truncate(fl_diag *dg, uint32_t n);
 
 /*
  * Report an error. dg may be NULL (the words are lost). The text is one line without a full stop: what was found,

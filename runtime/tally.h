@@ -1,0 +1,43 @@
+/*
+ * tally.h -- the predictions of one pass over data, counted batch by batch and reported to a watcher. Shared by training and inference.
+ */
+#ifndef FL_RUNTIME_TALLY_H
+#define FL_RUNTIME_TALLY_H
+
+#include "runtime/metrics.h"
+#include "runtime/reader.h"
+#include "runtime/train_report.h"
+
+typedef struct fl_tally_options {
+    bool training;
+    int64_t epoch;
+    int64_t copies;       /* 1, or PaddleRec's thread_num: a step counts as so many batches */
+    int64_t copy_rows;    /* rows of a copy's batch */
+    fl_print_rule print;
+    int64_t print_interval;
+    const fl_watcher *watcher; /* NULL: none */
+} fl_tally_options;
+
+typedef struct fl_tally {
+    fl_tally_options options;
+    const fl_reader *reader;
+    fl_batch_report report;
+    double *values; /* [2 * copies] */
+    double begun, seen, seen_wait, line_begun, line_wait, line_loss;
+} fl_tally;
+
+double fl_seconds(void); /* of a clock that only goes forward */
+
+/* `reader` is where the rows come from: what it says of its progress goes into reports. */
+FL_MUST_USE fl_status fl_tally_init(fl_tally *t, const fl_tally_options *options, const fl_reader *reader, fl_diag *dg);
+void fl_tally_deinit(fl_tally *t);
+/*
+ * A batch was run: count its predictions in `eval` and `auc` (either may be NULL) and report it. loss: NaN if there is none; steps: of the
+ * whole run.
+ */
+FL_MUST_USE fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const float *logit, const float *probability, float loss,
+                                     int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg);
+/* A batch was only skipped: a resumed run has trained it before. */
+void fl_tally_skip(fl_tally *t, const fl_batch *batch);
+
+#endif
