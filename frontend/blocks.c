@@ -523,6 +523,19 @@ static void set_disjoint(build *b)
         fl_graph_set_meta(b->g, "ai.flen.disjoint", list);
 }
 
+/* Names of fields, for pictures; names with a comma would only confuse them. */
+static void set_field_names(build *b)
+{
+    const char *list = "";
+    for (uint32_t i = 0; list && i < b->schema->n_fields; i++) {
+        if (strchr(b->schema->fields[i].name, ','))
+            return;
+        list = fl_arena_printf(&b->g->arena, "%s%s%s", list, i ? "," : "", b->schema->fields[i].name);
+    }
+    if (list && *list)
+        fl_graph_set_meta(b->g, "ai.flen.fields", list);
+}
+
 static fl_status inputs(build *b, fl_diag *dg)
 {
     const fl_schema *schema = b->schema;
@@ -552,6 +565,7 @@ static fl_status inputs(build *b, fl_diag *dg)
     }
     b->table_rows = schema->table_rows > 0 ? schema->table_rows : fl_graph_symbol(g, "table_rows");
     set_disjoint(b);
+    set_field_names(b);
     return FL_OK;
 }
 

@@ -47,8 +47,14 @@ typedef struct fl_pipeline_options {
     const char *disable;       /* names, comma-separated; NULL: none */
     const char *stop_after;    /* a name; NULL: none */
     const char *print_before, *print_after; /* a name or "all"; NULL: none */
-    bool print_after_change, verify_each, time_passes, stats;
-    const char *reproducer;    /* file for the graph before a failing pass; NULL: none */
+    bool print_after_change; /* as a difference of lines */
+    bool verify_each;        /* builds with asserts always do */
+    bool time_passes, stats;
+    /*
+     * File for the graph before a failing pass, with the passes that were left. NULL: none, unless the verifier refuses what a pass made (our
+     * bug): that one goes to $TMPDIR or /tmp, and a hint names it.
+     */
+    const char *reproducer;
     FILE *log;                 /* where prints, times and statistics go */
 } fl_pipeline_options;
 

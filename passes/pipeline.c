@@ -7,9 +7,12 @@
 #include "ir/print.h"
 #include "ir/shape.h"
 #include "ir/verify.h"
+#include "passes/text_diff.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const fl_pass passes[] = {
 #define FL_PASS(name, fn, needs, keeps, what) {name, fl_pass_##fn, needs, keeps, what},
@@ -122,7 +125,10 @@ typedef struct pass_runner {
     fl_graph *g;
     const fl_pipeline_options *o;
     fl_diag *diag;
+    const fl_step *steps;
+    uint32_t n_steps;
     uint32_t facts;
+    bool broken; /* the verifier refused what a pass left: a bug of ours */
 } pass_runner;
 
 static fl_status establish(pass_runner *r, uint32_t needs)
@@ -144,6 +150,34 @@ static fl_status print(const pass_runner *r, const char *when, const char *pass)
         return FL_OK;
     fprintf(r->o->log, "# %s %s\n", when, pass);
     return fl_graph_print(r->g, &p, r->o->log, r->diag);
+}
+
+/* The graph's text in malloc'ed memory; NULL if out of memory. */
+static char *text_of(const fl_graph *g)
+{
+    fl_print_options p = {.types = true};
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    bool ok = out && fl_graph_print(g, &p, out, NULL) == FL_OK;
+    ok = out && fclose(out) == 0 && ok;
+    if (!ok) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static fl_status print_change(const pass_runner *r, const char *pass, const char *before)
+{
+    fl_arena scratch;
+    char *after = text_of(r->g);
+    fl_arena_init(&scratch);
+    fprintf(r->o->log, "# changed by %s\n", pass);
+    bool ok = before && after && fl_text_diff(before, after, 1, &scratch, r->o->log);
+    fl_arena_deinit(&scratch);
+    free(after);
+    return ok ? FL_OK : fl_out_of_memory(r->diag);
 }
 
 static bool wanted(const char *option, const char *pass)
@@ -187,7 +221,8 @@ static bool verifies(const fl_pipeline_options *o)
 #endif
 }
 
-static fl_status run_pass(pass_runner *r, const fl_step *s)
+/* `before` is the graph's text before the pass, if what it changes is to be printed. */
+static fl_status run_pass(pass_runner *r, const fl_step *s, const char *before)
 {
     const fl_pass *pass = s->pass;
     fl_pass_ctx cx = {.diag = r->diag, .arguments = s->arguments};
@@ -209,8 +244,11 @@ static fl_status run_pass(pass_runner *r, const fl_step *s)
     if (cx.n_changed > 0)
         r->facts &= pass->keeps;
     if (verifies(r->o)) {
-        FL_TRY(establish(r, FL_FACT_ORDER | FL_FACT_SHAPES));
-        FL_TRY(fl_graph_verify(r->g, r->diag));
+        status = establish(r, FL_FACT_ORDER | FL_FACT_SHAPES);
+        if (status == FL_OK)
+            status = fl_graph_verify(r->g, r->diag);
+        r->broken = status == FL_BAD_INPUT;
+        FL_TRY(status);
     }
     count(r->g, &nodes_after, &values_after);
     if (r->o->log && r->o->time_passes)
@@ -218,42 +256,51 @@ static fl_status run_pass(pass_runner *r, const fl_step *s)
     if (r->o->log && r->o->stats)
         fprintf(r->o->log, "%-18s %5u changes, nodes %u -> %u, values %u -> %u\n", pass->name, cx.n_changed, nodes_before, nodes_after,
                 values_before, values_after);
-    if (wanted(r->o->print_after, pass->name) || (r->o->print_after_change && cx.n_changed > 0))
+    if (wanted(r->o->print_after, pass->name))
         FL_TRY(print(r, "after", pass->name));
-    return FL_OK;
+    return before && cx.n_changed > 0 ? print_change(r, pass->name, before) : FL_OK;
 }
 
-/* The graph as it was before the failing pass, with the command that fails. */
-static void write_reproducer(const pass_runner *r, const fl_graph *before, const fl_step *s)
+/* The graph as it was before the failing pass, with the passes from there on. `flenc opt --run-reproducer` reads it. */
+static void write_reproducer(const pass_runner *r, const char *before, const fl_step *s)
 {
-    fl_print_options p = {0};
-    FILE *out = fopen(r->o->reproducer, "w");
+    const char *folder = getenv("TMPDIR");
+    char path[512];
+    if (r->o->reproducer)
+        snprintf(path, sizeof path, "%s", r->o->reproducer);
+    else
+        snprintf(path, sizeof path, "%s/flenc-%s-%ld.onnxtxt", folder ? folder : "/tmp", s->pass->name, (long)getpid());
+    FILE *out = fopen(path, "w");
     if (!out) {
-        fl_hint(r->diag, "the reproducer \"%s\" cannot be written", r->o->reproducer);
+        fl_hint(r->diag, "the reproducer \"%s\" cannot be written", path);
         return;
     }
-    fprintf(out, s->arguments[0] ? "# RUN: flenc opt --passes=%s(%s)\n" : "# RUN: flenc opt --passes=%s%s\n", s->pass->name, s->arguments);
-    fl_status status = fl_graph_print(before, &p, out, NULL);
-    if (fclose(out) == 0 && status == FL_OK)
-        fl_hint(r->diag, "the graph before the pass is in \"%s\"", r->o->reproducer);
+    fputs("# flenc " FLEN_VERSION ", reproducer: flenc opt --run-reproducer FILE\n# RUN: flenc opt --passes=", out);
+    for (const fl_step *step = s; step < r->steps + r->n_steps; step++)
+        if (step == s || !listed(r->o->disable, step->pass->name))
+            fprintf(out, step->arguments[0] ? "%s%s(%s)" : "%s%s", step == s ? "" : ",", step->pass->name, step->arguments);
+    fprintf(out, "\n%s", before);
+    if (fclose(out) == 0)
+        fl_hint(r->diag, "the graph before the pass is in \"%s\"; --run-reproducer runs it again", path);
 }
 
 static fl_status run_and_reproduce(pass_runner *r, const fl_step *s)
 {
-    fl_graph *before = r->o->reproducer ? fl_graph_clone(r->g) : NULL;
-    fl_status status = run_pass(r, s);
+    bool compares = r->o->print_after_change && r->o->log;
+    char *before = compares || r->o->reproducer || verifies(r->o) ? text_of(r->g) : NULL;
+    fl_status status = run_pass(r, s, compares ? before : NULL);
     if (status != FL_OK) {
         fl_hint(r->diag, "in pass \"%s\"", s->pass->name);
-        if (before)
+        if (before && (r->o->reproducer || r->broken))
             write_reproducer(r, before, s);
     }
-    fl_graph_free(before);
+    free(before);
     return status;
 }
 
 fl_status fl_pipeline_run(fl_graph *g, const fl_pipeline_options *options, fl_diag *dg)
 {
-    pass_runner r = {g, options, dg, 0};
+    pass_runner r = {.g = g, .o = options, .diag = dg};
     fl_arena arena;
     fl_step *steps = NULL;
     uint32_t n_steps = 0;
@@ -263,6 +310,8 @@ fl_status fl_pipeline_run(fl_graph *g, const fl_pipeline_options *options, fl_di
     const char *names[] = {"--disable", "--stop-after", "--print-before", "--print-after"};
     for (size_t i = 0; i < FL_COUNT(lists) && status == FL_OK; i++)
         status = check_names(lists[i], names[i], &arena, dg);
+    r.steps = steps;
+    r.n_steps = n_steps;
     for (uint32_t i = 0; i < n_steps && status == FL_OK; i++) {
         if (listed(options->disable, steps[i].pass->name))
             continue;

@@ -1,0 +1,189 @@
+/* draw_json.c -- a graph as one JSON object: what `flenc dump --format=text` says, for scripts; and what the page of draw_html.c draws. */
+#include "frontend/draw.h"
+
+#include "ir/cost.h"
+#include "ir/shape.h"
+
+#include <jansson.h>
+#include <math.h>
+
+/* All helpers pass a NULL on (out of memory): jansson's setters refuse it and free what they were given. */
+typedef struct writer {
+    const fl_graph *g;
+    fl_draw_groups groups;
+    int64_t *extents;
+    bool failed;
+} writer;
+
+static void set(writer *w, json_t *object, const char *key, json_t *value)
+{
+    w->failed |= json_object_set_new(object, key, value) != 0;
+}
+
+static void add(writer *w, json_t *array, json_t *value)
+{
+    w->failed |= json_array_append_new(array, value) != 0;
+}
+
+/* Texts of ONNX files need not be UTF-8. */
+static json_t *text(const char *s)
+{
+    json_t *j = json_string(s ? s : "");
+    return j ? j : json_string("(not UTF-8)");
+}
+
+static json_t *real(double f)
+{
+    return isfinite(f) ? json_real(f) : json_string(isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
+}
+
+static json_t *type(const writer *w, fl_id v)
+{
+    char t[256];
+    fl_type_print(w->g, fl_value_type(w->g, v), t, sizeof t);
+    return text(t);
+}
+
+static json_t *names(writer *w, const fl_id *list, uint32_t n)
+{
+    json_t *out = json_array();
+    for (uint32_t i = 0; i < n; i++)
+        add(w, out, text(list[i] == FL_NONE ? "" : w->g->values[list[i]].name));
+    return out;
+}
+
+static json_t *typed(writer *w, const fl_id *list, uint32_t n)
+{
+    json_t *out = json_array();
+    for (uint32_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        set(w, o, "name", text(w->g->values[list[i]].name));
+        set(w, o, "type", type(w, list[i]));
+        add(w, out, o);
+    }
+    return out;
+}
+
+static json_t *attribute(writer *w, const fl_attr *a)
+{
+    char t[256];
+    json_t *out;
+    switch (a->kind) {
+    case FL_ATTR_INT:
+        return json_integer(a->as.i);
+    case FL_ATTR_FLOAT:
+        return real(a->as.f);
+    case FL_ATTR_STRING:
+        return text(a->as.s);
+    case FL_ATTR_TENSOR:
+        fl_type_print(w->g, &a->as.tensor->type, t, sizeof t);
+        return text(t);
+    case FL_ATTR_INTS:
+    case FL_ATTR_FLOATS:
+    case FL_ATTR_STRINGS:
+        break;
+    }
+    out = json_array();
+    for (uint32_t i = 0; i < a->n; i++)
+        add(w, out,
+            a->kind == FL_ATTR_INTS     ? json_integer(a->as.ints[i])
+            : a->kind == FL_ATTR_FLOATS ? real(a->as.floats[i])
+                                        : text(a->as.strings[i]));
+    return out;
+}
+
+static json_t *origin(writer *w, const fl_origin *o)
+{
+    json_t *out = json_object();
+    if (o->loc.file) {
+        set(w, out, "file", text(o->loc.file));
+        set(w, out, "line", json_integer(o->loc.line));
+        set(w, out, "column", json_integer(o->loc.column));
+    }
+    if (o->pass)
+        set(w, out, "pass", text(o->pass));
+    if (o->from)
+        set(w, out, "from", text(o->from));
+    return out;
+}
+
+static json_t *node(writer *w, fl_id i)
+{
+    const fl_node *n = &w->g->nodes[i];
+    json_t *out = json_object(), *types = json_array(), *attributes = json_object();
+    fl_cost c = fl_node_cost(w->g, i, w->extents);
+
+    set(w, out, "op", text(fl_op_get(n->op)->name));
+    set(w, out, "domain", text(fl_op_get(n->op)->domain));
+    set(w, out, "kind", text(fl_draw_kind(n->op)));
+    if (n->name)
+        set(w, out, "name", text(n->name));
+    set(w, out, "inputs", names(w, n->in, n->n_in));
+    set(w, out, "outputs", names(w, n->out, n->n_out));
+    for (uint32_t k = 0; k < n->n_out; k++)
+        add(w, types, n->out[k] == FL_NONE ? text("") : type(w, n->out[k]));
+    set(w, out, "types", types);
+    for (uint32_t k = 0; k < n->n_attr; k++)
+        set(w, attributes, n->attr[k].name, attribute(w, &n->attr[k]));
+    set(w, out, "attributes", attributes);
+    if (w->groups.of_node[i] != UINT32_MAX)
+        set(w, out, "group", json_integer(w->groups.of_node[i]));
+    if (n->origin.loc.file || n->origin.pass)
+        set(w, out, "origin", origin(w, &n->origin));
+    set(w, out, "flops", real(c.flops));
+    set(w, out, "bytes", real(c.bytes));
+    return out;
+}
+
+static json_t *whole(writer *w)
+{
+    const fl_graph *g = w->g;
+    json_t *out = json_object(), *updates = json_array(), *groups = json_array(), *nodes = json_array(), *metadata = json_object();
+
+    set(w, out, "graph", text(g->name));
+    set(w, out, "inputs", typed(w, g->inputs, g->n_inputs));
+    set(w, out, "variables", typed(w, g->variables, g->n_variables));
+    set(w, out, "outputs", typed(w, g->outputs, g->n_outputs));
+    for (uint32_t i = 0; i < g->n_updates; i++) {
+        json_t *u = json_object();
+        set(w, u, "variable", text(g->values[g->updates[i].variable].name));
+        set(w, u, "next", text(g->values[g->updates[i].next].name));
+        add(w, updates, u);
+    }
+    set(w, out, "updates", updates);
+    for (uint32_t i = 0; i < g->n_meta; i++)
+        set(w, metadata, g->meta_keys[i], text(g->meta_values[i]));
+    set(w, out, "metadata", metadata);
+    for (uint32_t i = 0; i < w->groups.n; i++) {
+        json_t *o = json_object();
+        set(w, o, "kind", text(fl_draw_group_kind(w->groups.groups[i].kind)));
+        set(w, o, "label", text(w->groups.groups[i].label));
+        add(w, groups, o);
+    }
+    set(w, out, "groups", groups);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op != FL_OP_NOP)
+            add(w, nodes, node(w, i));
+    set(w, out, "nodes", nodes);
+    return out;
+}
+
+fl_status fl_draw_json(const fl_graph *g, const fl_draw_options *options, FILE *out, fl_diag *dg)
+{
+    writer w = {.g = g};
+    fl_arena arena;
+    fl_arena_init(&arena);
+    w.extents = fl_arena_new(&arena, int64_t, g->n_symbols);
+    fl_status status = w.extents && fl_draw_find_groups(g, &arena, &w.groups) ? FL_OK : fl_out_of_memory(dg);
+    if (status == FL_OK) {
+        fl_cost_bind(g, options->batch ? options->batch : 1, w.extents);
+        json_t *j = whole(&w);
+        if (w.failed || !j)
+            status = fl_out_of_memory(dg);
+        else if (json_dumpf(j, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) != 0 || fputc('\n', out) == EOF)
+            status = fl_error(dg, FL_E_WRITE, FL_NOWHERE, "graph \"%s\" could not be written as JSON", g->name);
+        json_decref(j);
+    }
+    fl_arena_deinit(&arena);
+    return status;
+}

@@ -1,0 +1,60 @@
+/*
+ * verb_graph.h -- what the verbs on graphs share: options, reading X at a stage, writing results. Part of the command line.
+ */
+#ifndef FL_FRONTEND_VERB_GRAPH_H
+#define FL_FRONTEND_VERB_GRAPH_H
+
+#include "frontend/compile.h"
+#include "ir/model.h"
+
+#include <stdio.h>
+
+/* X and which of its graphs. stage NULL: a model.bin's stored program, else forward; program NULL: train at stage train, else predict. */
+typedef struct fl_graph_request {
+    const char *input, *stage, *program;
+    const char **sets; /* room for argc */
+    uint32_t n_sets;
+} fl_graph_request;
+
+typedef struct fl_input {
+    fl_graph *graph;
+    fl_model *model; /* X, if it is a model.bin: variables' data point into it */
+    fl_source source; /* X otherwise; its graph has moved to `graph` */
+} fl_input;
+
+/* Read X, bring it to the stage. On success the caller ends *in; on failure there is nothing to end. */
+FL_MUST_USE fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg);
+void fl_input_deinit(fl_input *in);
+
+/* ------------------------------------------------------------------------------------------------------- options */
+
+/* A text option ("--stage=X", "--stage X") or, where `flag` is given, one without a value. */
+typedef struct fl_verb_option {
+    const char *name, **text;
+    bool *flag;
+} fl_verb_option;
+
+/* The value of "--name=VALUE", or of the following argument; NULL if argv[*i] is another option. */
+const char *fl_verb_value(int argc, char **argv, int *i, const char *name);
+/*
+ * Reads all arguments: options from the table, --stage, --program and --set into r, one input. Reports wrong usage on standard error. 0: go
+ * on; else the exit status of the program.
+ */
+int fl_verb_arguments(int argc, char **argv, const fl_verb_option *options, size_t n, fl_graph_request *r);
+
+/* -------------------------------------------------------------------------------------------------------- output */
+
+/* A file that appears whole or not at all (written aside and renamed), or standard output for NULL and "-". */
+typedef struct fl_output {
+    FILE *stream;
+    const char *path;
+    char *aside; /* NULL: standard output, or a file that cannot be replaced, such as a device */
+    bool direct;
+} fl_output;
+FL_MUST_USE fl_status fl_output_open(fl_output *o, const char *path, fl_diag *dg);
+/* Renames if `status` is FL_OK, else removes; returns the first failure. */
+FL_MUST_USE fl_status fl_output_close(fl_output *o, fl_status status, fl_diag *dg);
+
+bool fl_ends_with(const char *text, const char *end);
+
+#endif

@@ -1,0 +1,169 @@
+/* verb_opt.c -- `flenc opt`: passes on a graph, and what they did. */
+#include "frontend/verbs.h"
+
+#include "frontend/verb_graph.h"
+#include "ir/print.h"
+#include "passes/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct arguments {
+    fl_graph_request request;
+    const char *output, *print_pipeline, *reproduce;
+    fl_pipeline_options pipeline;
+    bool list, plain;
+} arguments;
+
+static const char usage[] =
+    "usage: flenc opt X [--passes=a,b(c)] [--disable=a,b] [--stop-after=P] [--print-before=P] [--print-after=P] [--print-after-change]\n"
+    "                  [--verify-each] [--time-passes] [--stats] [--reproducer=FILE] [--stage=S] [--program=P] [--plain] [-o FILE]\n"
+    "       flenc opt --list-passes | --print-pipeline=train|predict|schedule | --run-reproducer FILE\n"
+    "Runs passes on the graph of X (see `flenc dump --help`) and prints what becomes of it. P may be \"all\".\n"
+    "Prints, times and statistics of passes go to standard error; --print-after-change prints what changed, line by line.\n"
+    "A pipeline is text: --passes=\"$(flenc opt --print-pipeline=predict)\" runs the one of `flenc compile`.\n"
+    "When a pass fails, --reproducer=FILE gets the graph before it and the passes that were left; a graph that breaks a rule after a\n"
+    "pass is a bug of this program, and its reproducer goes to the folder of temporary files if no FILE is named.\n";
+
+static void list_facts(uint32_t facts, const char *label)
+{
+    static const char *const names[] = {"order", "shapes"};
+    printf("%s ", label);
+    for (size_t i = 0, any = 0; i <= FL_COUNT(names); i++) {
+        if (i == FL_COUNT(names))
+            fputs(any ? "" : "nothing", stdout);
+        else if (facts & (1u << i))
+            printf("%s%s", any++ ? ", " : "", names[i]);
+    }
+}
+
+static void list_passes(void)
+{
+    uint32_t n;
+    const fl_pass *passes = fl_pass_list(&n);
+    for (uint32_t i = 0; i < n; i++) {
+        printf("%-18s %s\n%18s ", passes[i].name, passes[i].what, "");
+        list_facts(passes[i].needs, "needs");
+        list_facts(passes[i].keeps, "; keeps");
+        putchar('\n');
+    }
+    puts("\norder: a node reads only earlier nodes. shapes: every value has its type. What a pass needs is made before it.");
+}
+
+static int print_pipeline(const char *which)
+{
+    const struct {
+        const char *name, *text;
+    } all[] = {{"train", fl_pipeline_train}, {"predict", fl_pipeline_predict}, {"schedule", fl_pipeline_schedule}};
+    for (size_t i = 0; i < FL_COUNT(all); i++) {
+        if (strcmp(all[i].name, which) == 0) {
+            puts(all[i].text);
+            return 0;
+        }
+    }
+    fprintf(stderr, "flenc: error: there is no pipeline \"%s\" [E0002]\n    hint: train, predict and schedule are pipelines\n", which);
+    return 2;
+}
+
+static fl_status transform(const arguments *a, fl_graph *g, fl_diag *dg)
+{
+    fl_print_options options = {.types = !a->plain, .location = fl_ends_with(a->request.input, ".bin") ? a->request.input : NULL};
+    fl_output out;
+    if (a->pipeline.passes)
+        FL_TRY(fl_pipeline_run(g, &a->pipeline, dg));
+    FL_TRY(fl_output_open(&out, a->output, dg));
+    return fl_output_close(&out, fl_graph_print(g, &options, out.stream, dg), dg);
+}
+
+/* The pipeline of a reproducer stands in its first lines: "# RUN: flenc opt --passes=a,b(c)". */
+static fl_status read_reproducer(const char *path, char **passes, fl_diag *dg)
+{
+    static const char mark[] = "# RUN: flenc opt --passes=";
+    char *text = NULL;
+    size_t n = 0;
+    FL_TRY(fl_file_read(path, (size_t)1 << 32, &text, &n, dg));
+    const char *at = text;
+    while (*at == '#' && strncmp(at, mark, strlen(mark)) != 0)
+        at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != '\0');
+    if (*at == '#') {
+        at += strlen(mark);
+        *passes = strndup(at, strcspn(at, "\n"));
+    }
+    bool found = *at != '#' && *passes;
+    free(text);
+    return found ? FL_OK : fl_error(dg, FL_E_PASS, FL_FILE(path), "the file has no line \"%s...\" in front of its graph", mark);
+}
+
+static fl_status opt(arguments *a, fl_diag *dg)
+{
+    fl_input in;
+    char *passes = NULL;
+    if (a->reproduce) {
+        FL_TRY(read_reproducer(a->reproduce, &passes, dg));
+        a->request.input = a->reproduce;
+        a->pipeline.passes = passes;
+    }
+    fl_status s = fl_input_read(&a->request, &in, dg);
+    if (s == FL_OK) {
+        s = transform(a, in.graph, dg);
+        fl_input_deinit(&in);
+    }
+    free(passes);
+    return s;
+}
+
+static int run(arguments *a, int argc, char **argv)
+{
+    fl_pipeline_options *p = &a->pipeline;
+    const fl_verb_option options[] = {
+        {"-o", &a->output, NULL},
+        {"--passes", &p->passes, NULL},
+        {"--disable", &p->disable, NULL},
+        {"--stop-after", &p->stop_after, NULL},
+        {"--print-before", &p->print_before, NULL},
+        {"--print-after", &p->print_after, NULL},
+        {"--reproducer", &p->reproducer, NULL},
+        {"--run-reproducer", &a->reproduce, NULL},
+        {"--print-pipeline", &a->print_pipeline, NULL},
+        {"--list-passes", NULL, &a->list},
+        {"--print-after-change", NULL, &p->print_after_change},
+        {"--verify-each", NULL, &p->verify_each},
+        {"--time-passes", NULL, &p->time_passes},
+        {"--stats", NULL, &p->stats},
+        {"--plain", NULL, &a->plain},
+    };
+    int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
+    if (status)
+        return status;
+    if (a->list) {
+        list_passes();
+        return 0;
+    }
+    if (a->print_pipeline)
+        return print_pipeline(a->print_pipeline);
+    if (!a->request.input == !a->reproduce || (a->reproduce && p->passes)) {
+        fputs("flenc: error: opt needs an input, or --run-reproducer FILE alone [E0002]\n", stderr);
+        return 2;
+    }
+    fl_diag dg;
+    fl_diag_init(&dg);
+    status = fl_status_exit(opt(a, &dg));
+    fl_diag_print(&dg, stderr, "flenc", NULL, NULL);
+    fl_diag_deinit(&dg);
+    return status;
+}
+
+int fl_verb_opt(int argc, char **argv)
+{
+    arguments a = {.pipeline.log = stderr};
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    a.request.sets = calloc((size_t)argc, sizeof *a.request.sets);
+    if (!a.request.sets)
+        return fl_status_exit(FL_NO_MEMORY);
+    int status = run(&a, argc, argv);
+    free(a.request.sets);
+    return status;
+}

@@ -1,0 +1,75 @@
+#!/bin/sh
+# flenc dump in all its formats, and what flenc opt shows of its passes.
+bin=$1
+dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+failed=0
+config=models/flen/config.yaml
+
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+
+# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
+expect() {
+    status=$1 words=$2
+    shift 2
+    "$@" >"$dir/out" 2>&1
+    got=$?
+    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
+        fail "$* (status $got, expected $status and \"$words\")"
+        cat "$dir/out"
+    fi
+}
+
+# Every stage and program in every format; what Graphviz and a JSON reader say of it.
+for stage in imported forward train optimised scheduled; do
+    for program in predict train init; do
+        case $stage-$program in imported-train | imported-init | forward-train | forward-init) continue ;; esac
+        x="--stage=$stage --program=$program"
+        for format in text dot html json onnx; do
+            "$bin/flenc" dump $config $x --format=$format -o "$dir/x.$format" 2>"$dir/err" || { fail "dump $x --format=$format"; cat "$dir/err"; }
+        done
+        cmp -s "$dir/x.onnx" /dev/null && fail "$x: the ONNX file is empty"
+        "$bin/flenc" dump "$dir/x.onnx" >/dev/null 2>"$dir/err" || { fail "$x: the ONNX file is not read back"; cat "$dir/err"; }
+        if command -v python3 >/dev/null; then
+            python3 -m json.tool <"$dir/x.json" >/dev/null || fail "$x: not JSON"
+        fi
+        if command -v dot >/dev/null; then
+            [ $stage = train ] || dot -Tplain "$dir/x.dot" >/dev/null || fail "$x: dot does not read it"
+        fi
+    done
+done
+if command -v dot >/dev/null; then
+    "$bin/flenc" dump $config --format=svg -o "$dir/x.svg" || fail "dump --format=svg"
+    grep -q '>field user<' "$dir/x.svg" || fail "the picture shows no fields"
+    grep -q '>\[batch,13,16\]<' "$dir/x.svg" || fail "the picture shows no shapes"
+fi
+mkdir "$dir/empty"
+expect 1 "Graphviz's dot cannot be run" env PATH="$dir/empty" "$bin/flenc" dump $config --format=svg -o "$dir/none.svg"
+[ -e "$dir/none.svg" ] && fail "a failed picture left a file"
+expect 2 'did you mean "html"?' "$bin/flenc" dump $config --format=htm
+expect 2 "number of rows" "$bin/flenc" dump $config --batch=0
+expect 2 'did you mean "optimised"?' "$bin/flenc" dump $config --stage=optimized
+
+# Passes: facts, pipelines as text, differences.
+expect 0 "needs order, shapes; keeps shapes" "$bin/flenc" opt --list-passes
+expect 2 'there is no pipeline "predikt"' "$bin/flenc" opt --print-pipeline=predikt
+"$bin/flenc" opt --plain "--passes=$("$bin/flenc" opt --print-pipeline=predict)" $config >"$dir/a" 2>&1 || fail "the printed pipeline does not run"
+"$bin/flenc" dump --plain --stage=optimised $config >"$dir/b" 2>&1
+sed -n '/ => /,$s/^[a-z]* (/(/p' "$dir/a" >"$dir/a1"
+sed -n '/ => /,$s/^[a-z]* (/(/p' "$dir/b" >"$dir/b1"
+cmp -s "$dir/a1" "$dir/b1" || fail "the printed pipeline makes another graph than --stage=optimised"
+expect 0 '-    e = Gather (table, ids)' "$bin/flenc" opt --passes=cse,dce,fuse-field-pool --print-after-change $config
+grep -q '^# changed by dce' "$dir/out" && fail "a pass that changed nothing was printed"
+
+# A failing pass leaves a reproducer with the rest of the pipeline; it fails in the same way again.
+expect 2 "--run-reproducer runs it again" "$bin/flenc" opt "--passes=cse,set-mode(dance),dce" "--reproducer=$dir/r.onnxtxt" $config
+head -2 "$dir/r.onnxtxt" | grep -q '^# RUN: flenc opt --passes=set-mode(dance),dce$' || fail "the reproducer has no pipeline"
+expect 2 'in pass "set-mode"' "$bin/flenc" opt --run-reproducer "$dir/r.onnxtxt"
+sed 's/set-mode(dance)/set-mode(predict)/' "$dir/r.onnxtxt" >"$dir/r2.onnxtxt"
+expect 0 "logit = MatMul" "$bin/flenc" opt --run-reproducer "$dir/r2.onnxtxt"
+expect 2 'has no line "# RUN:' "$bin/flenc" opt --run-reproducer "$dir/a"
+expect 2 "--run-reproducer FILE alone" "$bin/flenc" opt --run-reproducer "$dir/r.onnxtxt" $config
+
+exit $failed
