@@ -81,11 +81,10 @@ static void put(char mark, line l, FILE *out)
     fprintf(out, "%c %.*s\n", mark, (int)l.n, l.text);
 }
 
-/* Equal lines [from, to) of a: the first ones and the last ones near a change. */
-static void put_equal(const line *a, int32_t from, int32_t to, int32_t n, int32_t context, FILE *out)
+/* Equal lines [from, to) of a: `head` and `tail` of them are near a change. */
+static void put_equal(const line *a, int32_t from, int32_t to, int32_t head, int32_t tail, FILE *out)
 {
-    int32_t head = from == 0 ? 0 : context, tail = to == n ? 0 : context;
-    if (from == 0 && to == n)
+    if (head == 0 && tail == 0)
         return;
     if (to - from <= head + tail) {
         head = to - from;
@@ -117,13 +116,13 @@ bool fl_text_diff(const char *before, const char *after, uint32_t context, fl_ar
     if (!match(a + i, n - i - ends, b + i, m - i - ends, keep_a + i, keep_b + i, scratch))
         return false;
     for (i = 0; i < n || j < m;) {
-        int32_t start = i;
+        int32_t start = i, head = i == 0 && j == 0 ? 0 : (int32_t)context;
         while (i < n && keep_a[i] && keep_b[j]) {
             i++;
             j++;
         }
         if (i > start)
-            put_equal(a, start, i, n, (int32_t)context, out);
+            put_equal(a, start, i, head, i == n && j == m ? 0 : (int32_t)context, out);
         while (i < n && !keep_a[i])
             put('-', a[i++], out);
         while (j < m && !keep_b[j])
