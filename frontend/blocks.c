@@ -528,9 +528,10 @@ static void set_field_names(build *b)
 {
     const char *list = "";
     for (uint32_t i = 0; list && i < b->schema->n_fields; i++) {
-        if (strchr(b->schema->fields[i].name, ','))
+        const char *name = b->schema->fields[i].name;
+        if (!name || strchr(name, ','))
             return;
-        list = fl_arena_printf(&b->g->arena, "%s%s%s", list, i ? "," : "", b->schema->fields[i].name);
+        list = fl_arena_printf(&b->g->arena, "%s%s%s", list, i ? "," : "", name);
     }
     if (list && *list)
         fl_graph_set_meta(b->g, "ai.flen.fields", list);

@@ -47,7 +47,7 @@ static void list_passes(void)
         list_facts(passes[i].keeps, "; keeps");
         putchar('\n');
     }
-    puts("\norder: a node reads only earlier nodes. shapes: every value has its type. What a pass needs is made before it.");
+    puts("\n  order: a node reads only earlier nodes; shapes: every value has its type. What a pass needs is made before it.");
 }
 
 static int print_pipeline(const char *which)
