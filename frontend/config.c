@@ -1,6 +1,8 @@
 /*
  * config.c -- reading a configuration: text to tree, overrides, the format that its keys show.
  */
+#include "frontend/config.h"
+
 #include "frontend/config_read.h"
 
 #include <errno.h>

@@ -1,3 +1,6 @@
+/*
+ * model_open.c -- maps a model.bin, checks it (what when: ir/README.md, "model.bin"), and parses its programs when they are asked for.
+ */
 #include "ir/crc32c.h"
 #include "ir/model_parts.h"
 #include "ir/onnx_source.h"

@@ -1,3 +1,6 @@
+/*
+ * model_save.c -- writes a model.bin aside and renames it, so that a crash leaves the old file or the new one.
+ */
 #include "ir/crc32c.h"
 #include "ir/graph_meta.h"
 #include "ir/model_parts.h"

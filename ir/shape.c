@@ -1,3 +1,5 @@
+#include "ir/shape.h"
+
 #include "ir/shape_rules.h"
 
 #include <stdarg.h>

@@ -16,6 +16,7 @@ static const verb verbs[] = {
     {"train", fl_verb_train, "rows to a trained model"},
     {"infer", fl_verb_infer, "AUC and logloss over labelled rows"},
     {"predict", fl_verb_predict, "a probability for each row, as CSV"},
+    {"info", fl_verb_info, "what a model is, holds and how it was trained"},
     {"prepare", fl_verb_prepare, "raw rows to the binary cache and vocabulary"},
     {"generate", fl_verb_generate, "rows from a planted model, whose best reachable AUC is known"},
 };

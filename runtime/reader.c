@@ -8,6 +8,8 @@
  *
  * Lines and rows are numbered in their block; only the consumer, who sees blocks in order, knows what came before.
  */
+#include "runtime/reader.h"
+
 #include "runtime/reader_internal.h"
 
 #include <pthread.h>

@@ -1,3 +1,6 @@
+/*
+ * store.c -- finding a variable of a session by name.
+ */
 #include "runtime/engine.h"
 
 #include <string.h>

@@ -11,6 +11,8 @@
  * free. So a probe touches text only if 32 bits of hash agree. Nothing is built on opening. Look-ups check what they read against the sections'
  * bounds, and probe at most as often as there are places: bytes that lie give wrong ids, never a crash; the checksum finds them.
  */
+#include "runtime/vocabulary.h"
+
 #include "runtime/vocabulary_format.h"
 
 #include <errno.h>

@@ -50,4 +50,15 @@ expect 2 "split in one way only" "$bin/flenrt" prepare m.bin r -o d --valid-tail
 expect 1 'lacks column "houry"' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/not" --valid-from houry=1
 expect 1 "it has not been trained [E0704]" "$bin/flenrt" infer "$dir/prepared/model.bin" --data "$dir/prepared"
 
+# What info says of a model before and after it has seen data; --verify finds a flipped bit.
+expect 0 "known once data has been seen" "$bin/flenrt" info "$dir/model.bin"
+expect 0 "fallback     none" "$bin/flenrt" info "$dir/prepared/model.bin" --slots
+grep -q "weekday: field context, column hour, transform weekday, vocabulary dict" "$dir/out" || fail "info --slots lacks a slot"
+expect 0 '"network":"lr","parameters":' "$bin/flenrt" info "$dir/prepared/model.bin" --json
+for key in '"inputs":[{"name":"ids","type":"int64[batch,23]"}]' '"fields":[{"name":"user","slots":["C1",' '"tables":[{"name":"linear","rows":' '"file_bytes":' '"fallback":[]'; do
+    grep -qF "$key" "$dir/out" || fail "info --json lacks $key"
+done
+sed 's/weekday/weakday/' "$dir/prepared/model.bin" >"$dir/damaged.bin"
+expect 1 "damaged" "$bin/flenrt" info "$dir/damaged.bin" --verify
+
 exit $failed

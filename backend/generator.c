@@ -1,5 +1,5 @@
 /*
- * compile.c -- finds and loads the code generator, which is a shared object of its own because libLLVM costs every process
+ * generator.c -- finds and loads the code generator, which is a shared object of its own because libLLVM costs every process
  * that links it tens of milliseconds.
  */
 #include "backend/backend.h"
