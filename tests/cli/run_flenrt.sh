@@ -61,4 +61,11 @@ done
 sed 's/weekday/weakday/' "$dir/prepared/model.bin" >"$dir/damaged.bin"
 expect 1 "damaged" "$bin/flenrt" info "$dir/damaged.bin" --verify
 
+# Speed: a line a setting; too few rows are told.
+expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model.bin"
+expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
+[ "$(grep -c '"samples_per_second":[1-9]' "$dir/out")" = 4 ] || fail "bench did not measure four settings"
+expect 0 "infer  batch      2  threads  1" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 2 --threads 1 --seconds 0.02 --backend=interp
+expect 1 "400 rows are fewer than a batch of 4000 [E0722]" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 4000 --data "$dir/prepared/valid"
+
 exit $failed

@@ -1,0 +1,129 @@
+#include "runtime/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/feed.h"
+
+enum { MOST_RUNS = 1 << 20, LEAST_RUNS = 10, WARM_RUNS = 5, WINDOW = 10 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct benchmark {
+    const fl_bench *b;
+    fl_engine *engine;
+    fl_feed feed;
+    fl_batch batch;
+    void **outputs;    /* the logit of every row is wanted, as by people */
+    float *results;    /* [batch] */
+    int64_t at;        /* next row */
+    double *times;     /* [MOST_RUNS] */
+    double *windows;   /* [MOST_RUNS / WINDOW] */
+    int64_t runs;
+} benchmark;
+
+static fl_status prepare(benchmark *m, fl_session *s, fl_diag *dg)
+{
+    const fl_schema *schema = &s->manifest->schema;
+
+    FL_TRY(fl_session_engine(s, m->b->program, m->b->batch, &m->engine, dg));
+    const fl_graph *g = s->programs[m->b->program];
+    FL_TRY(fl_feed_init(&m->feed, g, schema, dg));
+    m->feed.seed = (int64_t)s->manifest->seed;
+    m->outputs = calloc((size_t)g->n_outputs + 1, sizeof *m->outputs);
+    m->results = calloc((size_t)m->b->batch, sizeof *m->results);
+    m->times = malloc(MOST_RUNS * sizeof *m->times);
+    m->windows = malloc(MOST_RUNS / WINDOW * sizeof *m->windows);
+    if (!m->outputs || !m->results || !m->times || !m->windows || fl_batch_init(&m->batch, schema) != FL_OK)
+        return fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        const char *name = g->values[g->outputs[i]].name;
+        if (strcmp(name, m->b->program == FL_PROGRAM_TRAIN ? "loss" : "probability") == 0)
+            m->outputs[i] = m->results;
+    }
+    return FL_OK;
+}
+
+static fl_status run_once(benchmark *m, double *seconds, fl_diag *dg)
+{
+    if (m->at + m->b->batch > m->b->rows->n)
+        m->at = 0;
+    fl_batch_clear(&m->batch);
+    if (fl_batch_append(&m->batch, m->b->rows, m->at, m->b->batch, 0) != FL_OK)
+        return fl_out_of_memory(dg);
+    m->at += m->b->batch;
+    if (m->b->stop && *m->b->stop)
+        return fl_error(dg, FL_E_INTERRUPTED, FL_NOWHERE, "interrupted");
+    double begin = now();
+    fl_run run = fl_feed_run(&m->feed, &m->batch);
+    run.outputs = m->outputs;
+    FL_TRY(m->engine->run(m->engine, &run, dg));
+    *seconds = now() - begin;
+    m->feed.step++;
+    return FL_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static double median(double *x, int64_t n)
+{
+    qsort(x, (size_t)n, sizeof *x, by_size);
+    return x[n / 2];
+}
+
+/* The times are sorted by this: windows are made first, from neighbours. */
+static fl_bench_result evaluate(benchmark *m)
+{
+    fl_bench_result r = {.runs = m->runs};
+    int64_t n_windows = m->b->program == FL_PROGRAM_TRAIN ? m->runs / WINDOW : 0;
+
+    for (int64_t i = 0; i < m->runs; i++)
+        r.mean += m->times[i] / (double)m->runs;
+    for (int64_t w = 0; w < n_windows; w++) {
+        double sum = 0;
+        for (int k = 0; k < WINDOW; k++)
+            sum += m->times[w * WINDOW + k];
+        m->windows[w] = sum / WINDOW;
+    }
+    r.p50 = median(m->times, m->runs);
+    r.p99 = m->times[(m->runs - 1) * 99 / 100];
+    r.samples_per_second = (double)m->b->batch / (n_windows > 0 ? median(m->windows, n_windows) : r.p50);
+    return r;
+}
+
+fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg)
+{
+    benchmark m = {.b = b};
+    double seconds = 0, begin;
+
+    FL_ASSERT(b->batch > 0 && b->batch <= b->rows->n);
+    fl_status status = prepare(&m, s, dg);
+    begin = now();
+    for (int i = 0; status == FL_OK && (i < WARM_RUNS || now() - begin < b->seconds / 3); i++)
+        status = run_once(&m, &seconds, dg);
+    begin = now();
+    while (status == FL_OK && m.runs < MOST_RUNS && (m.runs < LEAST_RUNS || now() - begin < b->seconds)) {
+        status = run_once(&m, &seconds, dg);
+        if (status == FL_OK)
+            m.times[m.runs++] = seconds;
+    }
+    if (status == FL_OK)
+        *out = evaluate(&m);
+    fl_feed_deinit(&m.feed);
+    fl_batch_deinit(&m.batch);
+    free(m.outputs);
+    free(m.results);
+    free(m.times);
+    free(m.windows);
+    return status;
+}

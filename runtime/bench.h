@@ -1,0 +1,33 @@
+/*
+ * bench.h -- how fast a session runs a program: one number per setting, measured run by run.
+ */
+#ifndef FL_RUNTIME_BENCH_H
+#define FL_RUNTIME_BENCH_H
+
+#include "runtime/batch.h"
+#include "runtime/session.h"
+
+#include <signal.h>
+
+typedef struct fl_bench {
+    fl_program program;      /* FL_PROGRAM_PREDICT or FL_PROGRAM_TRAIN */
+    int64_t batch;           /* rows of a run; at most those of `rows` */
+    const fl_batch *rows;    /* taken in order, round and round; a last part smaller than a batch is left out */
+    double seconds;          /* to measure, after a third of it (at least 5 runs) to warm up */
+    const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
+} fl_bench;
+
+typedef struct fl_bench_result {
+    int64_t runs;
+    double p50, p99;           /* seconds of a run: median, 99th percentile */
+    double mean;
+    double samples_per_second; /* batch by median time: of a run, or when training of windows of 10 steps */
+} fl_bench_result;
+
+/*
+ * A run's time is from the call with rows in memory to its end; reading and copying rows into the batch are outside. Weights change in
+ * training runs.
+ */
+FL_MUST_USE fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg);
+
+#endif

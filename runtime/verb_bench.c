@@ -1,0 +1,217 @@
+/* verb_bench.c -- `flenrt bench`: settings, one after the other, and what each measured. */
+#include "runtime/verbs_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/bench.h"
+#include "runtime/data_path.h"
+#include "runtime/reader.h"
+#include "runtime/synthetic.h"
+#include "runtime/verb_options.h"
+
+static const char help[] =
+    "usage: flenrt bench model.bin --train|--infer [--batch N,N...] [--threads N,N...] [options]\n"
+    "\n"
+    "Measures training steps or predictions, for each number of threads and each batch, run by run. A run's time is from the call\n"
+    "with rows in memory to the result in memory. Each setting warms up first. Samples/s are the batch by the median time of a run,\n"
+    "in training of windows of 10 steps; p50 and p99 are of single runs. Without --data rows are drawn: in each slot ids by\n"
+    "Zipf's law, scattered over the slot's rows, labels 17 % positive, enough rows that caches do not hold what they touch.\n"
+    "A model without weights is measured with first weights.\n"
+    "\n"
+    "  --train, --infer          what to measure; both may be given\n"
+    "  --batch N,N...            default: the configuration's for --train, 1,64,512 for --infer\n"
+    "  --threads N,N...          default: 1, and the number of CPUs if that is more\n"
+    "  --data PATH               rows to measure with (the first million) instead of drawn ones\n"
+    "  --skew S                  exponent of Zipf's law, default 1.1\n"
+    "  --seconds S               of each setting, default 2\n"
+    "  --seed N                  of drawn rows and first weights, default the model's\n" FL_HELP_ENGINE FL_HELP_COMMON
+    "\n"
+    "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n";
+
+enum { MOST = 16, DRAWN_ROWS = 1 << 18, MOST_ROWS = 1000000, READ_ROWS = 8192 };
+
+typedef struct settings {
+    bool train, infer;
+    int64_t batches[MOST], threads[MOST];
+    uint32_t n_batches, n_threads;
+    double skew, seconds;
+    fl_batch rows; /* made when the first session is open */
+    bool has_rows;
+} settings;
+
+static bool take_number(const char *text, double least, double most, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && !*end && *out >= least && *out <= most;
+}
+
+static bool take(void *arg, const char *name, char *value)
+{
+    settings *s = arg;
+
+    if (strcmp(name, "train") == 0)
+        return s->train = true;
+    if (strcmp(name, "infer") == 0)
+        return s->infer = true;
+    if (strcmp(name, "batch") == 0)
+        return fl_parse_sizes(value, 1, s->batches, MOST, &s->n_batches);
+    if (strcmp(name, "threads") == 0) {
+        bool good = fl_parse_sizes(value, 1, s->threads, MOST, &s->n_threads);
+        for (uint32_t i = 0; good && i < s->n_threads; i++)
+            good = s->threads[i] <= 256;
+        return good;
+    }
+    if (strcmp(name, "skew") == 0)
+        return take_number(value, 0.01, 10, &s->skew);
+    return take_number(value, 0.01, 3600, &s->seconds);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- rows */
+
+static fl_status read_rows(const fl_verb_options *o, fl_session *s, fl_batch *rows, fl_diag *dg)
+{
+    fl_reader_options ro = {.batch = READ_ROWS, .threads = fl_session_threads(s), .need_label = s->options.train, .quirks = s->manifest->quirks};
+    fl_reader *reader;
+    fl_batch b;
+    char *path;
+
+    FL_TRY(fl_data_path(o->data, FL_DATA_TRAIN, &path, NULL, dg));
+    fl_status status = fl_batch_init(&b, &s->manifest->schema) == FL_OK ? FL_OK : fl_out_of_memory(dg);
+    if (status == FL_OK && (status = fl_reader_open(path, &s->manifest->schema, s->vocabulary, &ro, &reader, dg)) == FL_OK) {
+        do {
+            status = fl_reader_next(reader, &b, dg);
+            if (status == FL_OK && fl_batch_append(rows, &b, 0, b.n, 0) != FL_OK)
+                status = fl_out_of_memory(dg);
+        } while (status == FL_OK && b.n > 0 && rows->n < MOST_ROWS);
+        fl_reader_close(reader);
+    }
+    fl_batch_deinit(&b);
+    free(path);
+    return status;
+}
+
+static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *s, fl_diag *dg)
+{
+    int64_t n = DRAWN_ROWS;
+
+    if (set->has_rows)
+        return FL_OK;
+    if (fl_batch_init(&set->rows, &s->manifest->schema) != FL_OK)
+        return fl_out_of_memory(dg);
+    set->has_rows = true;
+    if (o->data)
+        return read_rows(o, s, &set->rows, dg);
+    for (uint32_t i = 0; i < set->n_batches; i++)
+        n = 16 * set->batches[i] > n ? 16 * set->batches[i] : n;
+    fl_verb_notef("bench: drawing %lld rows", (long long)n);
+    return fl_synthetic_rows(&set->rows, &s->manifest->schema, set->skew, 0.17, s->manifest->seed, n) == FL_OK ? FL_OK : fl_out_of_memory(dg);
+}
+
+/* ---------------------------------------------------------------------------------------------------- measuring */
+
+static void print_conditions(const fl_verb_options *o, const settings *set)
+{
+    if (o->json || o->quiet)
+        return;
+    printf("model    %s\ncode     ", o->model);
+    if (o->interpret)
+        puts("none: the interpreter, in double precision");
+    else
+        printf("%s, of a machine with %u CPUs\n", o->cpu ? o->cpu : fl_cpu_level(), fl_cpu_count());
+    if (o->data)
+        printf("rows     %s, from its begin, at most %d\n", o->data, MOST_ROWS);
+    else
+        printf("rows     drawn: Zipf %g in each slot, ids scattered over its rows, 17 %% positive\n", set->skew);
+    printf("measured single runs, rows and results in memory, %g s a setting after warming up\n\n", set->seconds);
+}
+
+static void print_result(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+{
+    if (!o->json) {
+        printf("%s  batch %6lld  threads %2u  %12.0f samples/s   p50 %10.2f us   p99 %10.2f us   (%lld runs)\n", what, (long long)batch, threads,
+               r->samples_per_second, 1e6 * r->p50, 1e6 * r->p99, (long long)r->runs);
+        fflush(stdout);
+        return;
+    }
+    printf("{\"bench\":\"%s\",\"batch\":%lld,\"threads\":%u,\"p50_us\":%.3f,\"p99_us\":%.3f,\"samples_per_second\":%.0f,\"mean_us\":%.3f,\"runs\":%lld,\"backend\":\"%s\",\"cpu\":\"%s\",\"rows\":",
+           what, (long long)batch, threads, 1e6 * r->p50, 1e6 * r->p99, r->samples_per_second, 1e6 * r->mean, (long long)r->runs,
+           o->interpret ? "interp" : "native", o->interpret ? "any" : o->cpu ? o->cpu : fl_cpu_level());
+    if (o->data)
+        fl_json_string(stdout, o->data);
+    else
+        printf("\"zipf %g\"", set->skew);
+    puts("}");
+    fflush(stdout);
+}
+
+/* One program with one number of threads: a session of its own, all batches. */
+static fl_status measure(const fl_verb_options *o, settings *set, fl_program program, uint32_t threads, fl_diag *dg)
+{
+    bool train = program == FL_PROGRAM_TRAIN;
+    int64_t usual[] = {1, 64, 512};
+    fl_session s;
+    fl_session_options so = fl_verb_session_options(o, train);
+
+    so.threads = threads;
+    so.first_weights = true;
+    FL_TRY(fl_session_open(&s, o->model, &so, dg));
+    uint32_t n = set->n_batches ? set->n_batches : train ? 1 : FL_COUNT(usual);
+    if (train && s.manifest->n_datasets > 0 && s.manifest->datasets[0].batch_size > 0)
+        usual[0] = s.manifest->datasets[0].batch_size;
+    else if (train)
+        usual[0] = 512;
+    fl_status status = make_rows(o, set, &s, dg);
+    for (uint32_t i = 0; i < n && status == FL_OK; i++) {
+        fl_bench_result r;
+        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds, .stop = &fl_interrupted};
+        if (b.batch > set->rows.n)
+            status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
+        else
+            status = fl_bench_run(&s, &b, &r, dg);
+        if (status == FL_OK)
+            print_result(o, set, train ? "train" : "infer", b.batch, threads, &r);
+    }
+    fl_session_close(&s);
+    return status;
+}
+
+static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
+{
+    const char *level;
+
+    if (!o->interpret)
+        FL_TRY(fl_cpu_check(o->cpu, &level, dg));
+    print_conditions(o, set);
+    if (set->n_threads == 0) {
+        set->threads[set->n_threads++] = 1;
+        if (fl_cpu_count() > 1)
+            set->threads[set->n_threads++] = fl_cpu_count();
+    }
+    for (int p = 0; p < 2; p++)
+        for (uint32_t i = 0; (p ? set->infer : set->train) && i < set->n_threads; i++)
+            FL_TRY(measure(o, set, p ? FL_PROGRAM_PREDICT : FL_PROGRAM_TRAIN, (uint32_t)set->threads[i], dg));
+    return FL_OK;
+}
+
+int fl_verb_bench(int argc, char **argv)
+{
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"seconds", true}};
+    settings set = {.skew = 1.1, .seconds = 2};
+    fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE, own, FL_COUNT(own), take, &set};
+    fl_verb_options o;
+    fl_diag dg;
+    int wrong = fl_verb_parse(&verb, argc, argv, &o);
+
+    if (wrong >= 0)
+        return wrong;
+    if (!set.train && !set.infer)
+        return fl_verb_wrong(verb.name, "--train or --infer is needed: what to measure");
+    fl_verb_catch_interrupts();
+    fl_diag_init(&dg);
+    fl_status status = bench(&o, &set, &dg);
+    if (set.has_rows)
+        fl_batch_deinit(&set.rows);
+    return fl_verb_end(status, &dg);
+}
