@@ -36,7 +36,7 @@ static void *open_generator(void)
     return NULL;
 }
 
-fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg)
+fl_status fl_compile_as(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg)
 {
     void *library = open_generator();
     fl_codegen_fn *generate = NULL;
@@ -50,6 +50,11 @@ fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *s
         fl_hint(dg, "$FLEN_CODEGEN may name it");
         return s;
     }
-    fl_codegen_options options = {cpu, "image"};
+    fl_codegen_options options = {cpu, emit};
     return generate(g, &options, image, size, dg);
+}
+
+fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg)
+{
+    return fl_compile_as(g, cpu, "image", image, size, dg);
 }

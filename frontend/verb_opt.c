@@ -1,6 +1,7 @@
 /* verb_opt.c -- `flenc opt`: passes on a graph, and what they did. */
 #include "frontend/verbs.h"
 
+#include "backend/backend.h"
 #include "frontend/verb_graph.h"
 #include "ir/print.h"
 #include "passes/pass.h"
@@ -10,7 +11,7 @@
 
 typedef struct arguments {
     fl_graph_request request;
-    const char *output, *print_pipeline, *reproduce;
+    const char *output, *print_pipeline, *reproduce, *emit, *cpu;
     fl_pipeline_options pipeline;
     bool list, plain;
 } arguments;
@@ -18,10 +19,14 @@ typedef struct arguments {
 static const char usage[] =
     "usage: flenc opt X [--passes=a,b(c)] [--disable=a,b] [--stop-after=P] [--print-before=P] [--print-after=P] [--print-after-change]\n"
     "                  [--verify-each] [--time-passes] [--stats] [--reproducer=FILE] [--stage=S] [--program=P] [--plain] [-o FILE]\n"
+    "                  [--emit=llvm|llvm-opt|asm|obj] [--cpu=x86-64-v2|v3|v4]\n"
     "       flenc opt --list-passes | --print-pipeline=train|predict|schedule | --run-reproducer FILE\n"
     "Runs passes on the graph of X (see `flenc dump --help`) and prints what becomes of it. P may be \"all\".\n"
     "Prints, times and statistics of passes go to standard error; --print-after-change prints what changed, line by line.\n"
     "A pipeline is text: --passes=\"$(flenc opt --print-pipeline=predict)\" runs the one of `flenc compile`.\n"
+    "--emit prints the generated code of a scheduled program (--stage=scheduled) instead: LLVM's intermediate form as it is written, after LLVM's\n"
+    "own passes (which our code does without), assembly, or an object file, for --cpu (v3). Blocks are named after the nodes; lines are those of the text of\n"
+    "`flenc dump`, in a file PROGRAM.onnxtxt.\n"
     "When a pass fails, --reproducer=FILE gets the graph before it and the passes that were left; a graph that breaks a rule after a\n"
     "pass is a bug of this program, and its reproducer goes to the folder of temporary files if no FILE is named.\n";
 
@@ -65,6 +70,24 @@ static int print_pipeline(const char *which)
     return 2;
 }
 
+static fl_status emit_code(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+{
+    void *bytes = NULL;
+    size_t n = 0;
+    char name[32];
+    const char *cpu = a->cpu ? a->cpu : "v3"; /* the same text on every machine; code for another one may be looked at on any */
+    snprintf(name, sizeof name, cpu[0] == 'v' ? "x86-64-%s" : "%s", cpu);
+    if (!g->schedule) {
+        fl_status s = fl_error(dg, FL_E_USAGE, FL_FILE(a->request.input), "--emit needs a scheduled program");
+        fl_hint(dg, "--stage=scheduled, or passes that end with segment,plan-memory");
+        return s;
+    }
+    FL_TRY(fl_compile_as(g, name, a->emit, &bytes, &n, dg));
+    bool ok = fwrite(bytes, 1, n, out) == n;
+    free(bytes);
+    return ok ? FL_OK : fl_error(dg, FL_E_WRITE, FL_NOWHERE, "the code could not be written");
+}
+
 static fl_status transform(const arguments *a, fl_graph *g, fl_diag *dg)
 {
     fl_print_options options = {.types = !a->plain, .location = fl_ends_with(a->request.input, ".bin") ? a->request.input : NULL};
@@ -72,7 +95,8 @@ static fl_status transform(const arguments *a, fl_graph *g, fl_diag *dg)
     if (a->pipeline.passes)
         FL_TRY(fl_pipeline_run(g, &a->pipeline, dg));
     FL_TRY(fl_output_open(&out, a->output, dg));
-    return fl_output_close(&out, fl_graph_print(g, &options, out.stream, dg), dg);
+    fl_status s = a->emit ? emit_code(a, g, out.stream, dg) : fl_graph_print(g, &options, out.stream, dg);
+    return fl_output_close(&out, s, dg);
 }
 
 /* The pipeline of a reproducer stands in its first lines: "# RUN: flenc opt --passes=a,b(c)". */
@@ -112,6 +136,22 @@ static fl_status opt(arguments *a, fl_diag *dg)
     return s;
 }
 
+/* One of the words, which are separated by blanks? */
+static bool is_one_of(const char *word, const char *words)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; p && n; p = strchr(p, ' '), p = p ? p + 1 : NULL)
+        if (strncmp(p, word, n) == 0 && (p[n] == ' ' || p[n] == '\0'))
+            return true;
+    return false;
+}
+
+static int wrong(const char *option, const char *value, const char *hint)
+{
+    fprintf(stderr, "flenc: error: %s cannot be \"%s\" [E0002]\n    hint: %s\n", option, value, hint);
+    return 2;
+}
+
 static int run(arguments *a, int argc, char **argv)
 {
     fl_pipeline_options *p = &a->pipeline;
@@ -125,6 +165,8 @@ static int run(arguments *a, int argc, char **argv)
         {"--reproducer", &p->reproducer, NULL},
         {"--run-reproducer", &a->reproduce, NULL},
         {"--print-pipeline", &a->print_pipeline, NULL},
+        {"--emit", &a->emit, NULL},
+        {"--cpu", &a->cpu, NULL},
         {"--list-passes", NULL, &a->list},
         {"--print-after-change", NULL, &p->print_after_change},
         {"--verify-each", NULL, &p->verify_each},
@@ -141,6 +183,10 @@ static int run(arguments *a, int argc, char **argv)
     }
     if (a->print_pipeline)
         return print_pipeline(a->print_pipeline);
+    if (a->emit && !is_one_of(a->emit, "llvm llvm-opt asm obj"))
+        return wrong("--emit", a->emit, "llvm, llvm-opt, asm and obj can be emitted");
+    if (a->cpu && !is_one_of(a->cpu, "x86-64-v2 x86-64-v3 x86-64-v4 v2 v3 v4"))
+        return wrong("--cpu", a->cpu, "levels are x86-64-v2, x86-64-v3 and x86-64-v4");
     if (!a->request.input == !a->reproduce || (a->reproduce && p->passes)) {
         fputs("flenc: error: opt needs an input, or --run-reproducer FILE alone [E0002]\n", stderr);
         return 2;

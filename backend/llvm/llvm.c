@@ -12,10 +12,12 @@
  * levels by name; other names make LLVM abort.
  */
 #include "backend/llvm/emit.h"
+#include "backend/llvm/llvm_names.h"
 #include "backend/llvm/llvm_object.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,12 +96,18 @@ static void emit_nodes(fl_gen *gen)
 
     for (uint32_t i = 0; i < s->n_nodes;) {
         fl_op op = gen->g->nodes[s->nodes[i]].op;
+        LLVMBasicBlockRef b_first = LLVMGetInsertBlock(gen->b);
+        uint32_t first = i;
+        if (gen->names)
+            l_names_node(gen->names, s->nodes[i]);
         if (l_is_group_member(op)) {
             i += l_emit_group(gen, s->nodes + i, s->n_nodes - i);
         } else {
             l_node_of(op)(gen, s->nodes[i]);
             i++;
         }
+        if (gen->names)
+            l_names_label(gen->names, b_first, s->nodes + first, i - first);
         l_break_block(gen);
     }
 }
@@ -177,6 +185,8 @@ static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
     LLVMBasicBlockRef b_body = LLVMAppendBasicBlockInContext(gen->context, gen->v_fn, "body");
     LLVMPositionBuilderAtEnd(gen->entry, b_entry);
     LLVMPositionBuilderAtEnd(gen->b, b_body);
+    if (gen->names)
+        l_names_segment(gen->names);
     emit_body(gen);
     LLVMBuildRetVoid(gen->b);
     LLVMBuildBr(gen->entry, b_body);
@@ -240,47 +250,79 @@ static fl_status copy_out(fl_gen *gen, const void *bytes, size_t n, void **image
     return FL_OK;
 }
 
-static fl_status generate(fl_gen *gen, const char *emit, void **image, size_t *size)
+/* NULL (reported) on failure. */
+static LLVMTargetMachineRef new_machine(fl_gen *gen)
 {
     LLVMTargetRef target;
-    LLVMMemoryBufferRef object;
     char *message = NULL;
 
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    if (LLVMGetTargetFromTriple("x86_64-pc-linux-gnu", &target, &message) != 0)
-        return llvm_failed(gen, "finding the target", message);
+    if (LLVMGetTargetFromTriple("x86_64-pc-linux-gnu", &target, &message) != 0) {
+        gen->status = llvm_failed(gen, "finding the target", message);
+        return NULL;
+    }
     LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, "x86_64-pc-linux-gnu", gen->cpu, "", LLVMCodeGenLevelLess,
                                                            LLVMRelocPIC, LLVMCodeModelSmall);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(gen->module, layout);
     LLVMSetTarget(gen->module, "x86_64-pc-linux-gnu");
     LLVMDisposeTargetData(layout);
-    fl_status s = FL_OK;
+    return machine;
+}
+
+/* The module as text; `optimised`: after LLVM's own passes at level 2, which images do without. */
+static fl_status write_ir(fl_gen *gen, LLVMTargetMachineRef machine, bool optimised, void **image, size_t *size)
+{
+    if (optimised) {
+        LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+        LLVMErrorRef error = LLVMRunPasses(gen->module, "default<O2>", machine, options);
+        LLVMDisposePassBuilderOptions(options);
+        if (error != NULL) {
+            char *words = LLVMGetErrorMessage(error);
+            fl_status failed = fl_error(gen->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "LLVM's passes failed: %s", words);
+            LLVMDisposeErrorMessage(words);
+            return failed;
+        }
+    }
+    char *text = LLVMPrintModuleToString(gen->module);
+    fl_status s = copy_out(gen, text, strlen(text), image, size);
+    LLVMDisposeMessage(text);
+    return s;
+}
+
+static fl_status write_code(fl_gen *gen, LLVMTargetMachineRef machine, const char *emit, void **image, size_t *size)
+{
+    LLVMMemoryBufferRef object;
+    char *message = NULL;
+    bool assembly = strcmp(emit, "asm") == 0;
+
+    LLVMSetTargetMachineAsmVerbosity(machine, 1);
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, gen->module, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &object) != 0)
+        return llvm_failed(gen, "code generation", message);
+    const char *bytes = LLVMGetBufferStart(object);
+    size_t n = LLVMGetBufferSize(object);
+    fl_status s = strcmp(emit, "image") == 0 ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
+    LLVMDisposeMemoryBuffer(object);
+    return s;
+}
+
+static fl_status generate(fl_gen *gen, const char *emit, void **image, size_t *size)
+{
+    char *message = NULL;
+    LLVMTargetMachineRef machine = new_machine(gen);
+
+    if (machine == NULL)
+        return gen->status;
+    fl_status s;
     if (LLVMVerifyModule(gen->module, LLVMReturnStatusAction, &message) != 0) {
         s = llvm_failed(gen, "verification", message);
     } else {
         LLVMDisposeMessage(message);
-        message = NULL;
-        if (strcmp(emit, "llvm") == 0) {
-            char *text = LLVMPrintModuleToString(gen->module);
-            s = copy_out(gen, text, strlen(text), image, size);
-            LLVMDisposeMessage(text);
-        } else {
-            LLVMSetTargetMachineAsmVerbosity(machine, 1);
-            bool assembly = strcmp(emit, "asm") == 0;
-            if (LLVMTargetMachineEmitToMemoryBuffer(machine, gen->module, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message,
-                                                    &object) != 0) {
-                s = llvm_failed(gen, "code generation", message);
-            } else {
-                const char *bytes = LLVMGetBufferStart(object);
-                size_t n = LLVMGetBufferSize(object);
-                s = strcmp(emit, "image") == 0 ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
-                LLVMDisposeMemoryBuffer(object);
-            }
-        }
+        s = strncmp(emit, "llvm", 4) == 0 ? write_ir(gen, machine, strcmp(emit, "llvm-opt") == 0, image, size)
+                                          : write_code(gen, machine, emit, image, size);
     }
     LLVMDisposeTargetMachine(machine);
     return s;
@@ -298,8 +340,14 @@ fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void 
     fl_status s = gen.uses != NULL ? check_program(&gen) : fl_out_of_memory(dg);
     if (s == FL_OK) {
         begin_module(&gen);
+        if (strcmp(options->emit, "image") != 0) {
+            gen.names = l_names_new(&gen);
+            s = gen.names != NULL ? FL_OK : fl_out_of_memory(dg);
+        }
         for (uint32_t i = 0; i < g->schedule->n_segments && s == FL_OK; i++)
             s = emit_segment(&gen, &g->schedule->segments[i]);
+        if (gen.names)
+            l_names_finish(gen.names);
         if (s == FL_OK)
             s = generate(&gen, options->emit, image, size);
         end_module(&gen);

@@ -30,6 +30,7 @@ typedef struct fl_gen {
     fl_arena arena;  /* of the compilation */
     uint32_t *uses;  /* reads of each value by nodes, outputs and updates */
     fl_status status; /* first failure inside an emitter; emitting goes on, the module is thrown away */
+    struct l_names *names; /* llvm_names.h; NULL for images */
 
     /* target */
     const char *cpu;

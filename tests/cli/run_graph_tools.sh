@@ -1,6 +1,6 @@
 #!/bin/sh
 # flenc dump in all its formats, and what flenc opt shows of its passes.
-bin=$1
+bin=$(cd "$1" && pwd) || exit 2
 dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 failed=0
 config=models/flen/config.yaml
@@ -71,5 +71,22 @@ sed 's/set-mode(dance)/set-mode(predict)/' "$dir/r.onnxtxt" >"$dir/r2.onnxtxt"
 expect 0 "logit = MatMul" "$bin/flenc" opt --run-reproducer "$dir/r2.onnxtxt"
 expect 2 'has no line "# RUN:' "$bin/flenc" opt --run-reproducer "$dir/a"
 expect 2 "--run-reproducer FILE alone" "$bin/flenc" opt --run-reproducer "$dir/r.onnxtxt" $config
+
+# Generated code for people: blocks carry the names of nodes, lines are those of the printed graph.
+for emit in llvm llvm-opt asm obj; do
+    "$bin/flenc" opt --emit=$emit --stage=scheduled $config -o "$dir/x.$emit" 2>"$dir/err" || { fail "opt --emit=$emit"; cat "$dir/err"; }
+done
+grep -q '^logit:' "$dir/x.llvm" || fail "no block of the code is named after a node"
+grep -q 'define void @predict_0' "$dir/x.llvm-opt" || fail "no segment in LLVM's form after its passes"
+cmp -s "$dir/x.llvm" "$dir/x.llvm-opt" && fail "LLVM's passes changed nothing"
+grep -q '# %logit' "$dir/x.asm" || fail "the assembly does not name a node"
+if command -v objdump >/dev/null; then
+    (cd "$dir" && "$bin/flenc" dump --stage=scheduled "$OLDPWD/$config" -o predict.onnxtxt && objdump -dl x.obj >x.lines)
+    line=$(grep -n '^   logit = ' "$dir/predict.onnxtxt" | sed 's/:.*//')
+    grep -q "predict.onnxtxt:$line\$" "$dir/x.lines" || fail "the object's lines are not those of the printed graph"
+fi
+expect 1 "needs a scheduled program" "$bin/flenc" opt --emit=asm $config
+expect 2 "can be emitted" "$bin/flenc" opt --emit=wasm $config
+expect 2 "levels are" "$bin/flenc" opt --emit=asm --cpu=arm --stage=scheduled $config
 
 exit $failed
