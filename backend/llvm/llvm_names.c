@@ -89,6 +89,11 @@ void l_names_label(l_names *names, LLVMBasicBlockRef b, const fl_id *nodes, uint
         at += (size_t)snprintf(label + at, sizeof label - at, "%s%s", i ? "," : "", name);
     }
     LLVMSetValueName2(LLVMBasicBlockAsValue(b), label, strlen(label));
+    while ((b = LLVMGetNextBasicBlock(b)) != NULL) { /* blocks are appended: what comes after b was made for these nodes */
+        char whole[256];
+        snprintf(whole, sizeof whole, "%s.%s", label, LLVMGetBasicBlockName(b));
+        LLVMSetValueName2(LLVMBasicBlockAsValue(b), whole, strlen(whole));
+    }
 }
 
 void l_names_finish(l_names *names)

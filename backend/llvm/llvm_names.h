@@ -18,7 +18,7 @@ l_names *l_names_new(fl_gen *gen);
 void l_names_segment(l_names *names);
 /* What follows is for `node`. */
 void l_names_node(l_names *names, fl_id node);
-/* The block `b` starts what the n nodes compute: its label says so. */
+/* The block `b` and those behind it are what the n nodes compute: their labels say so. */
 void l_names_label(l_names *names, LLVMBasicBlockRef b, const fl_id *nodes, uint32_t n);
 /* Before the module is verified; frees it. */
 void l_names_finish(l_names *names);
