@@ -3,6 +3,7 @@
  * is made; here every name, shape and range is judged before it is used.
  */
 #include "ir/graph_meta.h"
+#include "ir/import.h"
 #include "ir/onnx_parts.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
@@ -18,10 +19,15 @@ typedef struct reader {
     const fl_onnx_source *source;
     fl_graph *g;
     fl_diag *dg;
+    fl_onnx_place place; /* of tensors: the same, with the graph's arena */
     fl_arena scratch;
     const char **variables; /* names in ai.flen.variables */
     uint32_t n_variables, next_variable;
-    int64_t opset;
+    const char **sorted_variables, **sorted_initializers; /* for look-ups */
+    const Onnx__ValueInfoProto **sorted_inputs;
+    int64_t opset; /* of the standard domain */
+    bool infer;    /* types are needed while reading, for some operator stands for others */
+    fl_loc loc;    /* the file, under a name that lives as long as the graph */
 } reader;
 
 #define LOC(r) FL_FILE((r)->file)
@@ -29,17 +35,6 @@ typedef struct reader {
 static const char *or_empty(const char *s)
 {
     return s ? s : "";
-}
-
-static void *budget_alloc(void *arena, size_t size)
-{
-    return fl_arena_alloc(arena, size);
-}
-
-static void budget_free(void *arena, void *p)
-{
-    (void)arena;
-    (void)p;
 }
 
 static const char *meta(const reader *r, const char *key)
@@ -59,13 +54,6 @@ static fl_status check_fresh(reader *r, const char *name, const char *what)
     if (fl_graph_find(r->g, name) != FL_NONE)
         return fl_error(r->dg, FL_E_ONNX_NAME, LOC(r), "%s \"%.200s\": the name stands twice", what, name);
     return FL_OK;
-}
-
-static fl_status check_dtype(reader *r, int32_t type, const char *name)
-{
-    if (type == FL_STRING || fl_dtype_size((fl_dtype)type) > 0)
-        return FL_OK;
-    return fl_error(r->dg, FL_E_ONNX_TENSOR, LOC(r), "\"%.200s\" has element type %d, which we do not have", name, type);
 }
 
 static fl_status read_dim(reader *r, const Onnx__TensorShapeProto__Dimension *d, const char *name, int place, fl_dim *dim)
@@ -92,7 +80,7 @@ static fl_status read_type(reader *r, const Onnx__ValueInfoProto *info, fl_type 
     if (info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "\"%.200s\" is no dense tensor", name);
     const Onnx__TypeProto__Tensor *t = info->type->tensor_type;
-    FL_TRY(check_dtype(r, t->elem_type, name));
+    FL_TRY(fl_onnx_check_dtype(&r->place, t->elem_type, name));
     type->dtype = (fl_dtype)t->elem_type;
     if (!t->shape)
         return FL_OK;
@@ -104,140 +92,54 @@ static fl_status read_type(reader *r, const Onnx__ValueInfoProto *info, fl_type 
     return FL_OK;
 }
 
-/* --------------------------------------------------------------------------------------------------- tensors */
-
-static fl_status tensor_error(reader *r, const char *name, const char *what, uint64_t want, uint64_t got)
-{
-    return fl_error(r->dg, FL_E_ONNX_TENSOR, LOC(r), "tensor \"%.200s\": %s: expected %" PRIu64 ", found %" PRIu64, name, what, want, got);
-}
-
-static fl_status tensor_type(reader *r, const Onnx__TensorProto *p, const char *name, fl_type *type, uint64_t *bytes)
-{
-    FL_TRY(check_dtype(r, p->data_type, name));
-    if (p->data_type == FL_STRING)
-        return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "tensor \"%.200s\": tensors of strings are not supported", name);
-    if (p->n_dims > FL_MAX_RANK)
-        return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "tensor \"%.200s\" has %zu dimensions; we have at most %d", name, p->n_dims, FL_MAX_RANK);
-    for (size_t i = 0; i < p->n_dims; i++)
-        if (p->dims[i] < 0)
-            return fl_error(r->dg, FL_E_ONNX_TENSOR, LOC(r), "tensor \"%.200s\": dimension %zu is negative: %" PRId64, name, i, p->dims[i]);
-    *type = fl_type_make((fl_dtype)p->data_type, (int)p->n_dims, p->dims);
-    int64_t n = fl_type_elements(type), size;
-    if (n < 0 || __builtin_mul_overflow(n, (int64_t)fl_dtype_size(type->dtype), &size))
-        return fl_error(r->dg, FL_E_ONNX_TENSOR, LOC(r), "tensor \"%.200s\": the product of its dimensions overflows", name);
-    *bytes = (uint64_t)size;
-    return FL_OK;
-}
-
-/* Elements of the typed fields, narrowed to the element type. */
-static void copy_typed(const Onnx__TensorProto *p, fl_dtype t, unsigned char *out)
-{
-    size_t size = fl_dtype_size(t);
-    for (size_t i = 0; i < p->n_int32_data; i++)
-        memcpy(out + i * size, &p->int32_data[i], size);
-}
-
-static fl_status typed_data(reader *r, const Onnx__TensorProto *p, const char *name, const fl_type *type, uint64_t n_bytes, const void **bytes)
-{
-    uint64_t want = (uint64_t)fl_type_elements(type);
-    size_t n = type->dtype == FL_FLOAT    ? p->n_float_data
-               : type->dtype == FL_DOUBLE ? p->n_double_data
-               : type->dtype == FL_INT64  ? p->n_int64_data
-                                          : p->n_int32_data;
-    if (n != want)
-        return tensor_error(r, name, "elements", want, n);
-    unsigned char *copy = fl_arena_alloc(&r->g->arena, n_bytes);
-    if (!copy)
-        return fl_out_of_memory(r->dg);
-    const void *from = type->dtype == FL_FLOAT ? (const void *)p->float_data : type->dtype == FL_DOUBLE ? (const void *)p->double_data : p->int64_data;
-    if (type->dtype != FL_FLOAT && type->dtype != FL_DOUBLE && type->dtype != FL_INT64)
-        copy_typed(p, type->dtype, copy);
-    else if (n_bytes)
-        memcpy(copy, from, n_bytes);
-    *bytes = copy;
-    return FL_OK;
-}
-
-static bool read_number(const char *s, uint64_t *n)
-{
-    if (!*s || strspn(s, "0123456789") != strlen(s) || strlen(s) > 19)
-        return false;
-    *n = strtoull(s, NULL, 10);
-    return true;
-}
-
-static fl_status external_data(reader *r, const Onnx__TensorProto *p, const char *name, const fl_type *type, uint64_t n_bytes, const void **bytes)
-{
-    fl_tensor wanted = {.type = *type, .length = UINT64_MAX};
-    for (size_t i = 0; i < p->n_external_data; i++) {
-        const char *key = or_empty(p->external_data[i]->key), *value = or_empty(p->external_data[i]->value);
-        bool ok = true;
-        if (strcmp(key, "location") == 0)
-            wanted.location = value;
-        else if (strcmp(key, "offset") == 0)
-            ok = read_number(value, &wanted.offset);
-        else if (strcmp(key, "length") == 0)
-            ok = read_number(value, &wanted.length);
-        else
-            ok = strcmp(key, "checksum") == 0 || strcmp(key, "basepath") == 0;
-        if (!ok)
-            return fl_error(r->dg, FL_E_ONNX_EXTERNAL, LOC(r), "tensor \"%.200s\": external data with %.40s \"%.100s\"", name, key, value);
-    }
-    if (!wanted.location)
-        return fl_error(r->dg, FL_E_ONNX_EXTERNAL, LOC(r), "tensor \"%.200s\": external data without a location", name);
-    if (wanted.length != UINT64_MAX && wanted.length != n_bytes)
-        return tensor_error(r, name, "bytes of external data", n_bytes, wanted.length);
-    if (!r->source)
-        return fl_error(r->dg, FL_E_ONNX_EXTERNAL, LOC(r), "tensor \"%.200s\" lies in \"%.200s\", but no folder for external data is known", name,
-                        wanted.location);
-    wanted.length = n_bytes;
-    return r->source->find(r->source->self, r->g, name, &wanted, bytes, r->dg);
-}
-
-static fl_status read_tensor(reader *r, const Onnx__TensorProto *p, const char *name, fl_tensor **out)
-{
-    fl_type type = FL_TYPE_UNKNOWN;
-    uint64_t n_bytes = 0;
-    FL_TRY(tensor_type(r, p, name, &type, &n_bytes));
-    fl_tensor *t = fl_arena_new(&r->g->arena, fl_tensor, 1);
-    if (!t)
-        return fl_out_of_memory(r->dg);
-    const void *bytes = NULL;
-    if (p->has_data_location && p->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
-        FL_TRY(external_data(r, p, name, &type, n_bytes, &bytes));
-    } else if (p->has_raw_data) {
-        if (p->raw_data.len != n_bytes)
-            return tensor_error(r, name, "bytes", n_bytes, p->raw_data.len);
-        void *copy = fl_arena_alloc(&r->g->arena, n_bytes);
-        if (!copy)
-            return fl_out_of_memory(r->dg);
-        if (n_bytes)
-            memcpy(copy, p->raw_data.data, n_bytes);
-        bytes = copy;
-    } else {
-        FL_TRY(typed_data(r, p, name, &type, n_bytes, &bytes));
-    }
-    *t = (fl_tensor){.type = type, .bytes = bytes, .length = n_bytes};
-    *out = t;
-    return FL_OK;
-}
-
 /* ---------------------------------------------------------------------------------------------------- leaves */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(or_empty((*(const Onnx__ValueInfoProto *const *)a)->name), or_empty((*(const Onnx__ValueInfoProto *const *)b)->name));
+}
+
+/* Look-ups by name are as many as there are names: without an order they would take quadratic time. */
+static fl_status sort_names(reader *r)
+{
+    r->sorted_variables = fl_arena_new(&r->scratch, const char *, r->n_variables);
+    r->sorted_initializers = fl_arena_new(&r->scratch, const char *, r->in->n_initializer);
+    r->sorted_inputs = fl_arena_new(&r->scratch, const Onnx__ValueInfoProto *, r->in->n_input);
+    if (!r->sorted_variables || !r->sorted_initializers || !r->sorted_inputs)
+        return fl_out_of_memory(r->dg);
+    for (uint32_t i = 0; i < r->n_variables; i++)
+        r->sorted_variables[i] = r->variables[i];
+    for (size_t i = 0; i < r->in->n_initializer; i++)
+        r->sorted_initializers[i] = or_empty(r->in->initializer[i]->name);
+    for (size_t i = 0; i < r->in->n_input; i++)
+        r->sorted_inputs[i] = r->in->input[i];
+    qsort(r->sorted_variables, r->n_variables, sizeof *r->sorted_variables, by_text);
+    qsort(r->sorted_initializers, r->in->n_initializer, sizeof *r->sorted_initializers, by_text);
+    qsort(r->sorted_inputs, r->in->n_input, sizeof *r->sorted_inputs, by_name);
+    return FL_OK;
+}
 
 static bool is_variable(const reader *r, const char *name)
 {
-    for (uint32_t i = 0; i < r->n_variables; i++)
-        if (strcmp(r->variables[i], name) == 0)
-            return true;
-    return false;
+    return bsearch(&name, r->sorted_variables, r->n_variables, sizeof *r->sorted_variables, by_text) != NULL;
+}
+
+static bool has_initializer(const reader *r, const char *name)
+{
+    return bsearch(&name, r->sorted_initializers, r->in->n_initializer, sizeof *r->sorted_initializers, by_text) != NULL;
 }
 
 static const Onnx__ValueInfoProto *find_input(const reader *r, const char *name)
 {
-    for (size_t i = 0; i < r->in->n_input; i++)
-        if (strcmp(or_empty(r->in->input[i]->name), name) == 0)
-            return r->in->input[i];
-    return NULL;
+    Onnx__ValueInfoProto wanted = {.name = (char *)(uintptr_t)name};
+    const Onnx__ValueInfoProto *key = &wanted;
+    const Onnx__ValueInfoProto **found = bsearch(&key, r->sorted_inputs, r->in->n_input, sizeof *r->sorted_inputs, by_name);
+    return found ? *found : NULL;
 }
 
 /* A variable without data: declared as an input of the file. */
@@ -251,14 +153,6 @@ static fl_status declare_empty(reader *r, const char *name)
     FL_TRY(read_type(r, info, &type));
     fl_graph_variable(r->g, name, type);
     return FL_OK;
-}
-
-static bool has_initializer(const reader *r, const char *name)
-{
-    for (size_t i = 0; i < r->in->n_initializer; i++)
-        if (strcmp(or_empty(r->in->initializer[i]->name), name) == 0)
-            return true;
-    return false;
 }
 
 /* Declares the variables without data that stand before `name` in the list (all, for NULL): the order is kept. */
@@ -287,7 +181,7 @@ static fl_status read_initializers(reader *r)
         if (variable)
             FL_TRY(declare_until(r, name));
         FL_TRY(check_fresh(r, name, "initialiser"));
-        FL_TRY(read_tensor(r, p, name, &t));
+        FL_TRY(fl_onnx_read_tensor(&r->place, p, name, &t));
         fl_id v = fl_graph_variable(r->g, name, t->type);
         if (v == FL_NONE)
             return fl_out_of_memory(r->dg);
@@ -347,7 +241,7 @@ static fl_status set_strings(reader *r, fl_attr *a, const Onnx__AttributeProto *
     return strings ? FL_OK : fl_out_of_memory(r->dg);
 }
 
-static fl_status read_attribute(reader *r, fl_id id, const Onnx__AttributeProto *p, const char *node, const char *op, fl_attr *a)
+static fl_status read_attribute(reader *r, const Onnx__AttributeProto *p, const char *node, const char *op, fl_attr *a)
 {
     const char *name = or_empty(p->name);
     fl_tensor *t = NULL;
@@ -357,8 +251,6 @@ static fl_status read_attribute(reader *r, fl_id id, const Onnx__AttributeProto 
         return fl_out_of_memory(r->dg);
     if (*or_empty(p->ref_attr_name))
         return attribute_error(r, node, op, name, "refers to a function's attribute");
-    if (fl_node_attr(r->g, id, name))
-        return attribute_error(r, node, op, name, "stands twice");
     switch ((int)p->type) {
     case FL_ATTR_INT:
         a->as.i = p->i;
@@ -374,7 +266,7 @@ static fl_status read_attribute(reader *r, fl_id id, const Onnx__AttributeProto 
     case FL_ATTR_TENSOR:
         if (!p->t)
             return attribute_error(r, node, op, name, "has no tensor");
-        FL_TRY(read_tensor(r, p->t, name, &t));
+        FL_TRY(fl_onnx_read_tensor(&r->place, p->t, name, &t));
         a->as.tensor = t;
         return FL_OK;
     case FL_ATTR_INTS: {
@@ -396,18 +288,21 @@ static fl_status read_attribute(reader *r, fl_id id, const Onnx__AttributeProto 
     }
 }
 
-static fl_status read_attributes(reader *r, fl_id id, const Onnx__NodeProto *p, const char *node)
+static fl_status read_attributes(reader *r, const Onnx__NodeProto *p, const char *node, fl_attr **out)
 {
-    if (p->n_attribute >= UINT16_MAX)
+    enum { MOST = 256 }; /* operators have a dozen; the search for doubles is quadratic */
+    if (p->n_attribute > MOST)
         return attribute_error(r, node, or_empty(p->op_type), "", "is one of too many");
     fl_attr *attrs = fl_arena_new(&r->g->arena, fl_attr, p->n_attribute);
     if (!attrs)
         return fl_out_of_memory(r->dg);
-    r->g->nodes[id].attr = attrs;
     for (size_t i = 0; i < p->n_attribute; i++) {
-        FL_TRY(read_attribute(r, id, p->attribute[i], node, or_empty(p->op_type), &attrs[i]));
-        r->g->nodes[id].n_attr++;
+        FL_TRY(read_attribute(r, p->attribute[i], node, or_empty(p->op_type), &attrs[i]));
+        for (size_t k = 0; k < i; k++)
+            if (attrs[k].name == attrs[i].name)
+                return attribute_error(r, node, or_empty(p->op_type), attrs[i].name, "stands twice");
     }
+    *out = attrs;
     return FL_OK;
 }
 
@@ -423,91 +318,142 @@ static fl_status find_operands(reader *r, const Onnx__NodeProto *p, const char *
     return FL_OK;
 }
 
-/* The node's outputs get the names of the file; "" is an output that nobody wants. */
-static fl_status name_outputs(reader *r, fl_id id, const Onnx__NodeProto *p)
+/*
+ * The value gets its name from the file. Values that an import made beside it have names of ours: one that stands in the
+ * way is renamed.
+ */
+static fl_status name_output(reader *r, fl_id v, const char *name)
 {
-    fl_node *n = &r->g->nodes[id];
-    for (uint32_t i = 0; i < n->n_out; i++) {
-        if (!*p->output[i]) {
-            r->g->values[n->out[i]].name = NULL;
-            n->out[i] = FL_NONE;
-            continue;
-        }
-        FL_TRY(check_fresh(r, p->output[i], "output"));
-        fl_value_rename(r->g, n->out[i], p->output[i]);
-    }
-    return FL_OK;
-}
-
-/* ReduceMean before opset 18 had its axes as an attribute. */
-static fl_status modernise(reader *r, fl_id id)
-{
-    const fl_attr *axes = r->g->nodes[id].op == FL_OP_REDUCE_MEAN ? fl_node_attr(r->g, id, "axes") : NULL;
-    if (!axes || axes->kind != FL_ATTR_INTS || r->opset >= 18)
+    fl_id other = fl_graph_find(r->g, name);
+    if (other == v)
         return FL_OK;
-    const char *name = fl_graph_fresh_name(r->g, "axes");
-    fl_id constant = name ? fl_graph_constant_ints(r->g, name, axes->as.ints, axes->n) : FL_NONE;
-    fl_id *in = fl_arena_new(&r->g->arena, fl_id, 2);
-    fl_node *n = &r->g->nodes[id];
-    if (constant == FL_NONE || !in)
-        return fl_out_of_memory(r->dg);
-    in[0] = n->in[0];
-    in[1] = constant;
-    n->in = in;
-    n->n_in = 2;
-    uint16_t kept = 0;
-    for (uint16_t i = 0; i < n->n_attr; i++)
-        if (strcmp(n->attr[i].name, "axes") != 0)
-            n->attr[kept++] = n->attr[i];
-    n->n_attr = kept;
+    if (other != FL_NONE && r->g->values[other].kind == FL_VALUE_NODE && r->g->values[other].origin.pass) {
+        const char *fresh = fl_graph_fresh_name(r->g, fl_arena_printf(&r->scratch, "%.200s.", name));
+        fl_value_rename(r->g, other, fresh);
+    }
+    FL_TRY(check_fresh(r, name, "output"));
+    fl_value_rename(r->g, v, name);
+    r->g->values[v].origin.pass = NULL;
     return FL_OK;
 }
 
 static fl_status read_node(reader *r, const Onnx__NodeProto *p)
 {
-    fl_op op = fl_op_find(or_empty(p->domain), or_empty(p->op_type));
-    const fl_op_info *info = fl_op_get(op);
     const char *label = *or_empty(p->name) ? p->name : p->n_output ? p->output[0] : "";
-    if (p->n_input < info->min_in || p->n_input > info->max_in || p->n_output < info->min_out || p->n_output > info->max_out ||
-        p->n_input >= UINT16_MAX || p->n_output >= UINT16_MAX)
-        return fl_error(r->dg, FL_E_ONNX_FORMAT, LOC(r), "node \"%.100s\" (%s) has %zu inputs and %zu outputs", label, info->name, p->n_input,
-                        p->n_output);
+    fl_import m = {.g = r->g, .domain = or_empty(p->domain), .op = or_empty(p->op_type), .opset = r->opset, .label = label,
+                   .stem = p->n_output ? p->output[0] : "", .infer = r->infer, .n_in = (uint32_t)p->n_input, .n_attr = (uint32_t)p->n_attribute,
+                   .n_out = (uint32_t)p->n_output, .loc = r->loc, .dg = r->dg};
     fl_id *in = fl_arena_new(&r->scratch, fl_id, p->n_input);
-    if (!in)
+    bool *wanted = fl_arena_new(&r->scratch, bool, p->n_output);
+    m.out = fl_arena_new(&r->scratch, fl_id, p->n_output);
+    if (!in || !wanted || !m.out)
         return fl_out_of_memory(r->dg);
     FL_TRY(find_operands(r, p, label, in));
-    /* Names of outputs come from the file; until then a name that nothing else has. */
-    fl_id id = fl_node_new(r->g, op, "ai.flen.unnamed", in, (uint32_t)p->n_input, (uint32_t)p->n_output);
-    if (id == FL_NONE)
-        return fl_out_of_memory(r->dg);
-    FL_TRY(name_outputs(r, id, p));
-    if (*or_empty(p->name))
-        r->g->nodes[id].name = fl_strpool_put(&r->g->names, p->name, strlen(p->name));
-    FL_TRY(read_attributes(r, id, p, label));
-    return modernise(r, id);
+    FL_TRY(read_attributes(r, p, label, &m.attr));
+    for (size_t i = 0; i < p->n_output; i++)
+        wanted[i] = *or_empty(p->output[i]);
+    m.in = in;
+    m.wanted = wanted;
+    uint32_t first_node = r->g->n_nodes, first_value = r->g->n_values;
+    FL_TRY(fl_import_node(&m));
+    for (fl_id v = first_value; v < r->g->n_values; v++)
+        r->g->values[v].origin.pass = "import";
+    for (size_t i = 0; i < p->n_output; i++)
+        if (wanted[i])
+            FL_TRY(name_output(r, m.out[i], p->output[i]));
+    const char *name = *or_empty(p->name) ? fl_strpool_put(&r->g->names, p->name, strlen(p->name)) : NULL;
+    for (fl_id n = first_node; n < r->g->n_nodes; n++)
+        r->g->nodes[n].name = name;
+    return FL_OK;
 }
 
-/* All unknown operators in one run, each once. */
+static bool is_standard(const char *domain)
+{
+    return !*domain || strcmp(domain, "ai.onnx") == 0;
+}
+
+/* 0 if the file does not say. */
+static int64_t domain_opset(const reader *r, const char *domain)
+{
+    for (size_t i = 0; i < r->model->n_opset_import; i++) {
+        const char *other = or_empty(r->model->opset_import[i]->domain);
+        if (strcmp(other, domain) == 0 || (is_standard(other) && is_standard(domain)))
+            return r->model->opset_import[i]->version;
+    }
+    return 0;
+}
+
+static fl_status check_versions(reader *r)
+{
+    const Onnx__ModelProto *m = r->model;
+    if (!m->graph)
+        return fl_error(r->dg, FL_E_ONNX_FORMAT, LOC(r), "this is no ONNX file, or a damaged one: it has no graph");
+    if (m->ir_version > FL_ONNX_MAX_IR || (m->has_ir_version && m->ir_version < FL_ONNX_MIN_IR))
+        return fl_error(r->dg, FL_E_ONNX_OPSET, LOC(r), "the file has IR version %" PRId64 "; %d to %d are read", m->ir_version, FL_ONNX_MIN_IR,
+                        FL_ONNX_MAX_IR);
+    r->opset = domain_opset(r, "");
+    bool needed = r->opset != 0 || m->n_opset_import == 0;
+    for (size_t i = 0; i < m->graph->n_node && !needed; i++)
+        needed = is_standard(or_empty(m->graph->node[i]->domain));
+    if (!needed) /* a file without standard operators need not name their opset */
+        r->opset = FL_ONNX_OUR_OPSET;
+    if (r->opset >= FL_ONNX_MIN_READ && r->opset <= FL_ONNX_MAX_READ)
+        return FL_OK;
+    return fl_error(r->dg, FL_E_ONNX_OPSET, LOC(r), "the file has opset %" PRId64 " of the standard operators; %d to %d are read", r->opset,
+                    FL_ONNX_MIN_READ, FL_ONNX_MAX_READ);
+}
+
+/* An operator that we do not have, and the nodes that are one. */
+typedef struct missing {
+    const char *domain, *op;
+    char *nodes; /* `"a", "b"`, cut */
+    size_t length;
+    uint32_t n;
+} missing;
+
+static fl_status note_missing(reader *r, missing *list, uint32_t *n, const Onnx__NodeProto *p)
+{
+    enum { TEXT = 2000 };
+    const char *domain = or_empty(p->domain), *op = or_empty(p->op_type);
+    const char *label = *or_empty(p->name) ? p->name : p->n_output ? p->output[0] : "";
+    uint32_t k = 0;
+    while (k < *n && (strcmp(list[k].op, op) != 0 || strcmp(list[k].domain, domain) != 0))
+        k++;
+    if (k == FL_DIAG_MAX)
+        return FL_OK;
+    if (k == *n) {
+        list[k] = (missing){.domain = domain, .op = op, .nodes = fl_arena_alloc(&r->scratch, TEXT)};
+        if (!list[k].nodes)
+            return fl_out_of_memory(r->dg);
+        (*n)++;
+    }
+    list[k].n++;
+    if (list[k].length + 220 < TEXT)
+        list[k].length += (size_t)snprintf(list[k].nodes + list[k].length, TEXT - list[k].length, "%s\"%.200s\"", list[k].n > 1 ? ", " : "", label);
+    else if (list[k].length + 6 < TEXT)
+        list[k].length += (size_t)snprintf(list[k].nodes + list[k].length, TEXT - list[k].length, ", ...");
+    return FL_OK;
+}
+
+/* All operators that we do not have in one run, each once, with all its nodes. */
 static fl_status check_ops(reader *r)
 {
+    missing *list = fl_arena_new(&r->scratch, missing, FL_DIAG_MAX);
+    uint32_t n = 0;
     fl_status status = FL_OK;
-    fl_strpool seen;
-    fl_strpool_init(&seen, &r->scratch);
+    if (!list)
+        return fl_out_of_memory(r->dg);
     for (size_t i = 0; i < r->in->n_node; i++) {
         const Onnx__NodeProto *p = r->in->node[i];
         const char *domain = or_empty(p->domain), *op = or_empty(p->op_type);
-        fl_op known = fl_op_find(domain, op);
-        if (known != FL_N_OPS && known != FL_OP_NOP)
-            continue;
-        const char *key = fl_arena_printf(&r->scratch, "%s.%s", domain, op);
-        if (!key)
-            return fl_out_of_memory(r->dg);
-        if (fl_strpool_find(&seen, key, strlen(key)))
-            continue;
-        if (!fl_strpool_put(&seen, key, strlen(key)))
-            return fl_out_of_memory(r->dg);
-        status = fl_error(r->dg, FL_E_ONNX_OP, LOC(r), "operator \"%.100s\" of domain \"%.100s\" is unknown (node \"%.100s\")", op,
-                          *domain ? domain : "ai.onnx", *or_empty(p->name) ? p->name : p->n_output ? p->output[0] : "");
+        r->infer |= r->opset != FL_ONNX_OUR_OPSET || fl_import_expands(domain, op);
+        if (!fl_import_knows(domain, op))
+            FL_TRY(note_missing(r, list, &n, p));
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        status = fl_error(r->dg, FL_E_ONNX_OP, LOC(r), "operator \"%.100s\" of domain \"%.100s\", opset %" PRId64 ", is not supported: %u node%s, %s",
+                          list[k].op, *list[k].domain ? list[k].domain : "ai.onnx", domain_opset(r, list[k].domain), list[k].n,
+                          list[k].n > 1 ? "s" : "", list[k].nodes);
     }
     return status;
 }
@@ -553,22 +499,6 @@ static fl_status read_meta(reader *r)
     return schedule ? fl_schedule_parse(r->g, schedule, LOC(r), r->dg) : FL_OK;
 }
 
-static fl_status check_versions(reader *r)
-{
-    const Onnx__ModelProto *m = r->model;
-    if (!m->graph)
-        return fl_error(r->dg, FL_E_ONNX_FORMAT, LOC(r), "this is no ONNX file, or a damaged one: it has no graph");
-    for (size_t i = 0; i < m->n_opset_import; i++) {
-        const char *domain = or_empty(m->opset_import[i]->domain);
-        if (!*domain || strcmp(domain, "ai.onnx") == 0)
-            r->opset = m->opset_import[i]->version;
-    }
-    if (r->opset >= FL_ONNX_MIN_READ && r->opset <= FL_ONNX_MAX_READ)
-        return FL_OK;
-    return fl_error(r->dg, FL_E_ONNX_OPSET, LOC(r), "the file has opset %" PRId64 " of the standard operators; %d to %d are read", r->opset,
-                    FL_ONNX_MIN_READ, FL_ONNX_MAX_READ);
-}
-
 static fl_status read_model(reader *r)
 {
     FL_TRY(check_versions(r));
@@ -581,6 +511,9 @@ static fl_status read_model(reader *r)
         return fl_out_of_memory(r->dg);
     r->g = fl_graph_new(*or_empty(r->in->name) ? r->in->name : "graph");
     FL_TRY(fl_graph_ok(r->g, r->dg));
+    r->place = (fl_onnx_place){r->file, r->source, r->g, &r->g->arena, r->dg};
+    r->loc = FL_FILE(r->file ? fl_strpool_put(&r->g->names, r->file, strlen(r->file)) : NULL);
+    FL_TRY(sort_names(r));
     FL_TRY(read_initializers(r));
     FL_TRY(fl_meta_apply_shapes(r->g, meta(r, "ai.flen.shapes"), LOC(r), r->dg));
     FL_TRY(read_inputs(r));
@@ -594,10 +527,10 @@ static fl_status read_model(reader *r)
 
 fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, const fl_onnx_source *source, fl_graph **out, fl_diag *dg)
 {
-    FL_TRY(fl_onnx_scan(bytes, n, file, dg));
+    FL_TRY(fl_onnx_scan(&onnx__model_proto__descriptor, bytes, n, file, dg));
     fl_arena messages;
     fl_arena_init(&messages);
-    ProtobufCAllocator allocator = {budget_alloc, budget_free, &messages};
+    ProtobufCAllocator allocator = {fl_onnx_alloc, fl_onnx_free, &messages};
     reader r = {.file = file, .source = source, .dg = dg};
     fl_arena_init(&r.scratch);
     r.model = onnx__model_proto__unpack(&allocator, n, bytes);

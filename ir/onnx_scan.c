@@ -130,14 +130,14 @@ static fl_status scan_field(scan *s, frame *stack, unsigned *depth)
     return charge(s, field && field->label == PROTOBUF_C_LABEL_REPEATED ? 16 : field ? 0 : ALLOCATION);
 }
 
-fl_status fl_onnx_scan(const uint8_t *bytes, size_t n, const char *file, fl_diag *dg)
+fl_status fl_onnx_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n, const char *file, fl_diag *dg)
 {
     scan s = {.start = bytes, .p = bytes, .budget = 10 * (uint64_t)n + (64u << 20), .file = file, .dg = dg};
     frame stack[FL_ONNX_MAX_DEPTH];
     unsigned depth = 0;
     if (n == 0)
         return fl_error(dg, FL_E_ONNX_FORMAT, FL_FILE(file), "the file is empty");
-    stack[depth++] = (frame){&onnx__model_proto__descriptor, bytes + n};
+    stack[depth++] = (frame){type, bytes + n};
     while (depth > 0) {
         if (s.p == stack[depth - 1].end) {
             depth--;

@@ -227,6 +227,21 @@ fl_dim fl_shape_product(fl_graph *g, const fl_dim *dims, int n, bool *ok)
     return name ? fl_graph_symbol(g, name) : 0;
 }
 
+fl_dim fl_shape_own_dim(fl_shape_ctx *c, uint32_t out, int axis)
+{
+    const fl_type *t = out < c->n->n_out && c->n->out[out] != FL_NONE ? fl_value_type(c->g, c->n->out[out]) : NULL;
+    if (t && t->rank > axis)
+        return t->dims[axis];
+    char name[32];
+    fl_dim dim;
+    uint32_t before = c->g->n_symbols, i = before;
+    do {
+        snprintf(name, sizeof name, "found_%u", i++);
+        dim = fl_graph_symbol(c->g, name);
+    } while (c->g->n_symbols == before && !c->g->arena.failed);
+    return dim;
+}
+
 bool fl_shape_broadcast(const fl_type *a, const fl_type *b, fl_type *out)
 {
     fl_type t = {.dtype = a->dtype, .rank = a->rank > b->rank ? a->rank : b->rank};

@@ -45,6 +45,9 @@ const int64_t *fl_shape_ints(const fl_shape_ctx *c, const char *name, uint32_t *
 /* `axis` counted from the end if negative; in [0, rank). */
 FL_MUST_USE fl_status fl_shape_axis(const fl_shape_ctx *c, int64_t axis, int rank, int *out);
 
+/* The dimension of output `out` as it stands, so that a node inferred twice keeps its symbol; a fresh one, known at run time only, otherwise. */
+fl_dim fl_shape_own_dim(fl_shape_ctx *c, uint32_t out, int axis);
+
 /*
  * A product of dimensions. With symbols it is a symbol of its own, named after its factors ("batch_times_22"), so that
  * equal products are equal symbols and fl_shape_factors can take the name apart again. -1 * -1 never means 1.

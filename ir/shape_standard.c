@@ -43,6 +43,31 @@ RULE(sigmoid, same_real)
 RULE(tanh, same_real)
 RULE(relu, same_number)
 RULE(softplus, same_real)
+RULE(ceil, same_real)
+RULE(floor, same_real)
+RULE(round, same_real)
+RULE(erf, same_number)
+RULE(sin, same_real)
+RULE(cos, same_real)
+RULE(tan, same_real)
+RULE(asin, same_real)
+RULE(acos, same_real)
+RULE(atan, same_real)
+RULE(sinh, same_real)
+RULE(cosh, same_real)
+RULE(asinh, same_real)
+RULE(acosh, same_real)
+RULE(atanh, same_real)
+
+static fl_status real_question(fl_shape_ctx *c)
+{
+    FL_TRY(same_real(c));
+    c->out[0].dtype = FL_BOOL;
+    return FL_OK;
+}
+
+RULE(is_inf, real_question)
+RULE(is_nan, real_question)
 
 fl_status fl_shape_not(fl_shape_ctx *c)
 {
@@ -107,6 +132,7 @@ RULE(add, arithmetic)
 RULE(sub, arithmetic)
 RULE(mul, arithmetic)
 RULE(div, arithmetic)
+RULE(mod, arithmetic)
 RULE(max, arithmetic)
 RULE(min, arithmetic)
 RULE(sum, arithmetic)
@@ -117,6 +143,7 @@ RULE(less, comparison)
 RULE(less_or_equal, comparison)
 RULE(and, logical)
 RULE(or, logical)
+RULE(xor, logical)
 
 fl_status fl_shape_pow(fl_shape_ctx *c)
 {
@@ -502,8 +529,10 @@ fl_status fl_shape_split(fl_shape_ctx *c)
         int64_t parts = fl_node_int(c->g, c->node, "num_outputs", n);
         if (parts != n)
             return fl_shape_error(c, "attribute \"num_outputs\" is %lld, but there are %u outputs", (long long)parts, n);
+        for (uint32_t i = 0; i < n && FL_DIM_IS_SYM(whole); i++)
+            c->out[i].dims[axis] = fl_shape_own_dim(c, i, axis);
         if (FL_DIM_IS_SYM(whole))
-            return fl_shape_error(c, "an axis of unknown extent needs the sizes of its parts");
+            return FL_OK;
         int64_t part = (whole + n - 1) / n;
         if (part * (n - 1) > whole)
             return fl_shape_error(c, uneven, axis, (long long)whole, n);
@@ -514,8 +543,11 @@ fl_status fl_shape_split(fl_shape_ctx *c)
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the sizes"));
     FL_TRY(fl_shape_need_rank(c, 1, 1, "the sizes"));
     int64_t sizes[MANY], sum = 0;
-    if (!fl_value_ints(c->g, c->n->in[1], sizes, MANY, &n_sizes))
-        return fl_shape_error(c, "the sizes must be a constant of at most %d numbers", MANY);
+    if (!fl_value_ints(c->g, c->n->in[1], sizes, MANY, &n_sizes)) { /* known at run time only */
+        for (uint32_t i = 0; i < n; i++)
+            c->out[i].dims[axis] = fl_shape_own_dim(c, i, axis);
+        return FL_OK;
+    }
     if (n_sizes != n)
         return fl_shape_error(c, "%u sizes for %u outputs", n_sizes, n);
     for (uint32_t i = 0; i < n; i++) {
@@ -678,6 +710,9 @@ static fl_status reduction(fl_shape_ctx *c)
 
 RULE(reduce_sum, reduction)
 RULE(reduce_mean, reduction)
+RULE(reduce_max, reduction)
+RULE(reduce_min, reduction)
+RULE(reduce_prod, reduction)
 
 /* --------------------------------------------------------------------------------------------- rows by index */
 

@@ -145,6 +145,94 @@ int64_t fl_tensor_get_int(const fl_tensor *t, int64_t i)
     return 0;
 }
 
+/* Rounds to nearest, even: rint does, in units of the last place that a half of this size has. */
+static uint16_t half_from_double(double f)
+{
+    uint16_t sign = signbit(f) ? 0x8000 : 0;
+    double a = fabs(f);
+    int exponent;
+    if (isnan(f))
+        return 0x7e00;
+    if (a >= 65520) /* halfway to the next power above the largest half */
+        return (uint16_t)(sign | 0x7c00);
+    frexp(a, &exponent);
+    exponent = exponent < -13 ? -13 : exponent; /* subnormal halves share the smallest unit */
+    double m = rint(ldexp(a, 11 - exponent));   /* up to 2048: carries into the exponent by itself */
+    return (uint16_t)(sign + ((unsigned)(exponent + 13) << 10) + (unsigned)m);
+}
+
+static uint16_t bfloat16_from_double(double f)
+{
+    float narrow = (float)f;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    if (isnan(narrow))
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+#define WRITE(type, bytes, i, v)                                                                             \
+    do {                                                                                                     \
+        type written_ = (type)(v);                                                                           \
+        memcpy((char *)(bytes) + (size_t)(i) * sizeof written_, &written_, sizeof written_);                 \
+    } while (0)
+
+void fl_tensor_set_double(void *bytes, fl_dtype t, int64_t i, double f)
+{
+    switch (t) {
+    case FL_FLOAT:
+        WRITE(float, bytes, i, f);
+        return;
+    case FL_DOUBLE:
+        WRITE(double, bytes, i, f);
+        return;
+    case FL_FLOAT16:
+        WRITE(uint16_t, bytes, i, half_from_double(f));
+        return;
+    case FL_BFLOAT16:
+        WRITE(uint16_t, bytes, i, bfloat16_from_double(f));
+        return;
+    case FL_UINT8:
+    case FL_INT8:
+    case FL_INT32:
+    case FL_INT64:
+    case FL_BOOL:
+        fl_tensor_set_int(bytes, t, i, f >= -0x1p63 && f < 0x1p63 ? (int64_t)f : 0);
+        return;
+    case FL_STRING:
+    case FL_DTYPE_NONE:
+        return;
+    }
+}
+
+void fl_tensor_set_int(void *bytes, fl_dtype t, int64_t i, int64_t v)
+{
+    switch (t) {
+    case FL_UINT8:
+    case FL_INT8:
+        WRITE(uint8_t, bytes, i, (uint64_t)v);
+        return;
+    case FL_BOOL:
+        WRITE(uint8_t, bytes, i, v != 0);
+        return;
+    case FL_INT32:
+        WRITE(uint32_t, bytes, i, (uint64_t)v);
+        return;
+    case FL_INT64:
+        WRITE(int64_t, bytes, i, v);
+        return;
+    case FL_FLOAT:
+    case FL_DOUBLE:
+    case FL_FLOAT16:
+    case FL_BFLOAT16:
+        fl_tensor_set_double(bytes, t, i, (double)v);
+        return;
+    case FL_STRING:
+    case FL_DTYPE_NONE:
+        return;
+    }
+}
+
 double fl_widen(float f)
 {
     char text[32];

@@ -69,6 +69,9 @@ typedef struct fl_tensor {
 /* Element `i` of a numeric tensor with bytes, as double or int64 (float16 and bfloat16 included). */
 double fl_tensor_get_double(const fl_tensor *t, int64_t i);
 int64_t fl_tensor_get_int(const fl_tensor *t, int64_t i);
+/* Element `i` of numbers of type t in memory: a double is rounded to nearest, even; an integer is cut to the type's width. */
+void fl_tensor_set_double(void *bytes, fl_dtype t, int64_t i, double f);
+void fl_tensor_set_int(void *bytes, fl_dtype t, int64_t i, int64_t v);
 
 /*
  * The shortest decimal that reads back as the float `f`, read as double: 0.1f gives 0.1. Attributes hold doubles, so

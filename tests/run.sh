@@ -16,7 +16,7 @@ fi
 FLEN_TEST_DATA=${FLEN_TEST_DATA:-../shared}
 export FLEN_TEST_DATA
 
-flen_setup || { echo "0 passed, 1 failed"; exit 1; }
+flen_setup libonnx-testdata || { echo "0 passed, 1 failed"; exit 1; }
 
 passed=0 failed=0 skipped=0
 

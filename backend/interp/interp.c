@@ -181,8 +181,8 @@ static fl_status bind(fl_interp *in, fl_id v, const fl_array *a, fl_diag *dg)
 {
     const fl_value *value = &in->g->values[v];
     const fl_type *t = &value->type;
-    bool fits = t->rank == a->rank;
-    for (int d = 0; fits && d < a->rank; d++) {
+    bool fits = t->rank == a->rank || t->rank < 0; /* a shape that depends on values is known only here */
+    for (int d = 0; fits && d < t->rank; d++) {
         if (!FL_DIM_IS_SYM(t->dims[d])) {
             fits = t->dims[d] == a->dims[d];
             continue;

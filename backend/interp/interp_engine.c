@@ -26,37 +26,10 @@ static size_t place(const fl_var *v, int64_t k)
 
 static void write_element(void *data, fl_dtype t, size_t k, const fl_array *from, int64_t j)
 {
-    double f = from->f ? from->f[j] : (double)from->i[j];
-    int64_t i = from->i ? from->i[j] : 0;
-    switch (t) {
-    case FL_FLOAT:
-        ((float *)data)[k] = (float)f;
-        return;
-    case FL_DOUBLE:
-        ((double *)data)[k] = f;
-        return;
-    case FL_INT64:
-        ((int64_t *)data)[k] = i;
-        return;
-    case FL_INT32:
-        ((int32_t *)data)[k] = (int32_t)i;
-        return;
-    case FL_INT8:
-    case FL_UINT8:
-    case FL_BOOL:
-        ((uint8_t *)data)[k] = (uint8_t)i;
-        return;
-    case FL_FLOAT16:
-    case FL_BFLOAT16:
-    case FL_STRING:
-    case FL_DTYPE_NONE:
-        break; /* refused when the engine was made */
-    }
-}
-
-static bool is_storable(fl_dtype t)
-{
-    return fl_dtype_size(t) > 0 && t != FL_FLOAT16 && t != FL_BFLOAT16;
+    if (from->f)
+        fl_tensor_set_double(data, t, (int64_t)k, from->f[j]);
+    else
+        fl_tensor_set_int(data, t, (int64_t)k, from->i[j]);
 }
 
 /* A dense copy of the variable as the interpreter holds it. */
@@ -145,7 +118,7 @@ fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, fl_engi
 {
     for (uint32_t k = 0; k < g->n_outputs; k++) {
         const fl_value *v = &g->values[g->outputs[k]];
-        if (!is_storable(v->type.dtype))
+        if (fl_dtype_size(v->type.dtype) == 0)
             return fl_error(dg, FL_E_INTERP_INPUT, v->origin.loc, "output \"%s\" has the type %s, which cannot be handed out",
                             v->name, fl_dtype_name(v->type.dtype));
     }

@@ -206,3 +206,22 @@ fl_status fl_call_from_tensor(const fl_call *c, const fl_tensor *t, fl_array *ou
     }
     return FL_OK;
 }
+
+fl_status fl_call_row(const fl_call *c, int64_t index, int64_t rows, int64_t at, int64_t row, int64_t *out)
+{
+    if (index < -rows || index >= rows)
+        return fl_call_error(c, FL_E_INTERP_INDEX, "index %lld of row %lld (element %lld) lies outside a table of %lld rows",
+                             (long long)index, (long long)row, (long long)at, (long long)rows);
+    *out = index < 0 ? index + rows : index;
+    return FL_OK;
+}
+
+void fl_array_copy(fl_array *to, int64_t t, const fl_array *from, int64_t f, int64_t n)
+{
+    if (n == 0)
+        return;
+    if (to->f)
+        memcpy(to->f + t, from->f + f, (size_t)n * sizeof *to->f);
+    else
+        memcpy(to->i + t, from->i + f, (size_t)n * sizeof *to->i);
+}

@@ -56,6 +56,11 @@ const char *fl_array_print(const fl_array *x, char *text, size_t size);
 /* Elements of a stored tensor, into a fresh array. */
 FL_MUST_USE fl_status fl_call_from_tensor(const fl_call *c, const fl_tensor *t, fl_array *out);
 
+/* A row index: negative ones count from the end. `at` is its place in the index tensor, `row` the row of that place, both for the report. */
+FL_MUST_USE fl_status fl_call_row(const fl_call *c, int64_t index, int64_t rows, int64_t at, int64_t row, int64_t *out);
+/* Copies n elements from[f], ... to to[t], ... of arrays of the same kind. */
+void fl_array_copy(fl_array *to, int64_t t, const fl_array *from, int64_t f, int64_t n);
+
 static inline bool fl_array_real(const fl_array *x)
 {
     return fl_dtype_is_real(x->dtype);

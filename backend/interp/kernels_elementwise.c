@@ -62,6 +62,44 @@ REAL_1(tanh, tanh(x))
 ANY_1(relu, x <= 0 ? 0 : x, x < 0 ? 0 : x) /* NaN stays NaN */
 REAL_1(softplus, fmax(x, 0) + log1p(exp(-fabs(x))))
 
+REAL_1(ceil, ceil(x))
+REAL_1(floor, floor(x))
+REAL_1(round, rint(x)) /* halves to even */
+ANY_1(erf, erf(x), (int64_t)erf((double)x))
+REAL_1(sin, sin(x))
+REAL_1(cos, cos(x))
+REAL_1(tan, tan(x))
+REAL_1(asin, asin(x))
+REAL_1(acos, acos(x))
+REAL_1(atan, atan(x))
+REAL_1(sinh, sinh(x))
+REAL_1(cosh, cosh(x))
+REAL_1(asinh, asinh(x))
+REAL_1(acosh, acosh(x))
+REAL_1(atanh, atanh(x))
+
+fl_status fl_kernel_is_nan(fl_call *c)
+{
+    FL_TRY(fl_call_real(c, 0, -1, "the operand"));
+    FL_TRY(fl_call_new(c, &c->out[0], FL_BOOL, c->in[0]->rank, c->in[0]->dims));
+    for (int64_t k = 0; k < c->out[0].n; k++)
+        c->out[0].i[k] = isnan(c->in[0]->f[k]) != 0;
+    return FL_OK;
+}
+
+fl_status fl_kernel_is_inf(fl_call *c)
+{
+    bool negative = fl_node_int(c->g, c->node, "detect_negative", 1) != 0;
+    bool positive = fl_node_int(c->g, c->node, "detect_positive", 1) != 0;
+    FL_TRY(fl_call_real(c, 0, -1, "the operand"));
+    FL_TRY(fl_call_new(c, &c->out[0], FL_BOOL, c->in[0]->rank, c->in[0]->dims));
+    for (int64_t k = 0; k < c->out[0].n; k++) {
+        double x = c->in[0]->f[k];
+        c->out[0].i[k] = isinf(x) && (x > 0 ? positive : negative);
+    }
+    return FL_OK;
+}
+
 fl_status fl_kernel_identity(fl_call *c)
 {
     c->out[0] = *c->in[0];
@@ -143,6 +181,9 @@ static fl_status fold(fl_call *c, real_2 *real, int_2 *integer)
                 y->i[j] = integer(y->i[j], x[k].i[j]);
         }
     }
+    /* Narrow integers wrap at their width. */
+    for (int64_t j = 0; y->i && y->dtype != FL_INT64 && y->dtype != FL_BOOL && j < y->n; j++)
+        y->i[j] = to_integer(y->dtype, false, 0, y->i[j]);
     return FL_OK;
 }
 
@@ -188,6 +229,14 @@ fl_status fl_kernel_div(fl_call *c)
     return fold(c, real_div, int_div);
 }
 
+static int64_t int_power(int64_t base, int64_t exponent)
+{
+    uint64_t y = 1, b = (uint64_t)base;
+    for (; exponent > 0; exponent >>= 1, b *= b)
+        y *= exponent & 1 ? b : 1;
+    return (int64_t)y;
+}
+
 /* The exponent may be an integer where the base is real, and the other way round; the result has the base's type. */
 fl_status fl_kernel_pow(fl_call *c)
 {
@@ -195,6 +244,10 @@ fl_status fl_kernel_pow(fl_call *c)
     FL_TRY(fl_call_broadcast(c, c->in, 2, x));
     FL_TRY(fl_call_new_like(c, &c->out[0], &x[0]));
     for (int64_t k = 0; k < x[0].n; k++) {
+        if (x[0].i && x[1].i && x[1].i[k] >= 0) {
+            c->out[0].i[k] = to_integer(x[0].dtype, false, 0, int_power(x[0].i[k], x[1].i[k]));
+            continue;
+        }
         double y = pow(x[0].f ? x[0].f[k] : (double)x[0].i[k], x[1].f ? x[1].f[k] : (double)x[1].i[k]);
         if (c->out[0].f)
             c->out[0].f[k] = y;
@@ -223,6 +276,50 @@ COMPARE(greater, >)
 COMPARE(greater_or_equal, >=)
 COMPARE(less, <)
 COMPARE(less_or_equal, <=)
+
+/* The remainder has the divisor's sign, or with fmod the dividend's. */
+static double real_mod(double a, double b)
+{
+    double r = fmod(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+static double real_fmod(double a, double b)
+{
+    return fmod(a, b);
+}
+
+static int64_t int_fmod(int64_t a, int64_t b)
+{
+    return b == -1 ? 0 : a % b;
+}
+
+static int64_t int_mod(int64_t a, int64_t b)
+{
+    int64_t r = int_fmod(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+fl_status fl_kernel_mod(fl_call *c)
+{
+    for (int64_t k = 0; c->in[1] && c->in[1]->i && k < c->in[1]->n; k++)
+        if (c->in[1]->i[k] == 0)
+            return fl_call_error(c, FL_E_INTERP_OPERAND, "integer division by 0");
+    bool like_c = fl_node_int(c->g, c->node, "fmod", 0) != 0;
+    return fold(c, like_c ? real_fmod : real_mod, like_c ? int_fmod : int_mod);
+}
+
+fl_status fl_kernel_xor(fl_call *c)
+{
+    fl_array x[2];
+    FL_TRY(fl_call_ints(c, 0, -1, "the first operand"));
+    FL_TRY(fl_call_ints(c, 1, -1, "the second operand"));
+    FL_TRY(fl_call_broadcast(c, c->in, 2, x));
+    FL_TRY(fl_call_new(c, &c->out[0], FL_BOOL, x[0].rank, x[0].dims));
+    for (int64_t k = 0; k < x[0].n; k++)
+        c->out[0].i[k] = (x[0].i[k] != 0) != (x[1].i[k] != 0);
+    return FL_OK;
+}
 
 static fl_status logical(fl_call *c, bool both)
 {

@@ -1,5 +1,5 @@
 /*
- * kernels_products.c -- matrix products, reductions, batch normalisation.
+ * kernels_products.c -- matrix products, batch normalisation.
  */
 #include "backend/interp/kernels.h"
 
@@ -110,68 +110,6 @@ fl_status fl_kernel_linear(fl_call *c)
         y->f[k] = relu && v <= 0 ? 0 : v;
     }
     return FL_OK;
-}
-
-/*
- * Sums over the marked axes; all if no axes are given (unless noop_with_empty_axes). Sums run in row-major order of the
- * operand.
- */
-static fl_status reduce(fl_call *c, bool mean)
-{
-    FL_TRY(fl_call_real(c, 0, -1, "the operand"));
-    const fl_array *x = c->in[0];
-    bool keep = fl_node_int(c->g, c->node, "keepdims", 1) != 0, gone[FL_MAX_RANK] = {false};
-    const fl_array *axes = c->n_in > 1 ? c->in[1] : NULL;
-    if (axes && axes->n > 0) {
-        FL_TRY(fl_call_ints(c, 1, 1, "the axes"));
-        for (int64_t k = 0; k < axes->n; k++) {
-            int axis;
-            FL_TRY(fl_call_axis(c, axes->i[k], x->rank, &axis));
-            gone[axis] = true;
-        }
-    } else if (fl_node_int(c->g, c->node, "noop_with_empty_axes", 0)) {
-        c->out[0] = *x;
-        return FL_OK;
-    } else {
-        for (int d = 0; d < x->rank; d++)
-            gone[d] = true;
-    }
-    int64_t dims[FL_MAX_RANK], stride[FL_MAX_RANK] = {0}, at[FL_MAX_RANK] = {0}, step = 1, count = 1;
-    int rank = 0;
-    for (int d = x->rank - 1; d >= 0; d--) {
-        stride[d] = gone[d] ? 0 : step;
-        step *= gone[d] ? 1 : x->dims[d];
-        count *= gone[d] ? x->dims[d] : 1;
-    }
-    for (int d = 0; d < x->rank; d++)
-        if (keep || !gone[d])
-            dims[rank++] = gone[d] ? 1 : x->dims[d];
-    fl_array *y = &c->out[0];
-    FL_TRY(fl_call_new(c, y, x->dtype, rank, dims));
-    int64_t to = 0;
-    for (int64_t k = 0; k < x->n; k++) {
-        y->f[to] += x->f[k];
-        for (int d = x->rank - 1; d >= 0; d--) {
-            to += stride[d];
-            if (++at[d] < x->dims[d])
-                break;
-            to -= stride[d] * x->dims[d];
-            at[d] = 0;
-        }
-    }
-    for (int64_t k = 0; mean && k < y->n; k++)
-        y->f[k] /= (double)count;
-    return FL_OK;
-}
-
-fl_status fl_kernel_reduce_sum(fl_call *c)
-{
-    return reduce(c, false);
-}
-
-fl_status fl_kernel_reduce_mean(fl_call *c)
-{
-    return reduce(c, true);
 }
 
 /* x [N,C,...]; scale, bias, mean, var [C]. */

@@ -5,21 +5,11 @@
 
 #include <string.h>
 
-/* A row index: negative ones count from the end where ONNX says so. `at` is the place in the index tensor. */
-static fl_status check_row(const fl_call *c, int64_t index, int64_t rows, int64_t at, int64_t row_of_index, int64_t *out)
-{
-    if (index < -rows || index >= rows)
-        return fl_call_error(c, FL_E_INTERP_INDEX, "index %lld of row %lld (element %lld) lies outside a table of %lld rows",
-                             (long long)index, (long long)row_of_index, (long long)at, (long long)rows);
-    *out = index < 0 ? index + rows : index;
-    return FL_OK;
-}
-
-/* The same for tables of ours, where negative indices are wrong. */
+/* A row index of tables of ours, where negative ones are wrong. */
 static fl_status check_place(const fl_call *c, int64_t index, int64_t rows, int64_t at, int64_t row_of_index)
 {
     int64_t ignored;
-    return check_row(c, index < 0 ? INT64_MIN : index, rows, at, row_of_index, &ignored);
+    return fl_call_row(c, index < 0 ? INT64_MIN : index, rows, at, row_of_index, &ignored);
 }
 
 fl_status fl_kernel_gather(fl_call *c)
@@ -44,46 +34,11 @@ fl_status fl_kernel_gather(fl_call *c)
     int64_t leading = index->rank > 0 && index->dims[0] > 0 ? index->n / index->dims[0] : 1;
     for (int64_t k = 0; k < index->n; k++) {
         int64_t row;
-        FL_TRY(check_row(c, index->i[k], rows, k, k / (leading ? leading : 1), &row));
+        FL_TRY(fl_call_row(c, index->i[k], rows, k, k / (leading ? leading : 1), &row));
         for (int64_t o = 0; o < outer && inner > 0; o++) {
             int64_t to = (o * index->n + k) * inner, from = (o * rows + row) * inner;
             memcpy(y->f ? (void *)(y->f + to) : (void *)(y->i + to), x->f ? (void *)(x->f + from) : (void *)(x->i + from),
                    (size_t)inner * 8);
-        }
-    }
-    return FL_OK;
-}
-
-fl_status fl_kernel_scatter_nd(fl_call *c)
-{
-    FL_TRY(fl_call_ints(c, 1, -1, "the indices"));
-    const fl_array *x = c->in[0], *index = c->in[1], *update = c->in[2];
-    const char *reduction = fl_node_string(c->g, c->node, "reduction", "none");
-    bool add = strcmp(reduction, "add") == 0;
-    if (index->rank < 1 || fl_array_real(update) != fl_array_real(x))
-        return fl_call_error(c, FL_E_INTERP_OPERAND, "its operands are not a tensor, indices and updates of one type");
-    if (!add && strcmp(reduction, "none") != 0)
-        return fl_call_error(c, FL_E_INTERP_OPERAND, "reduction \"%s\"", reduction);
-    int64_t depth = index->dims[index->rank - 1];
-    if (depth < 1 || depth > x->rank)
-        return fl_call_error(c, FL_E_INTERP_SHAPE, "indices of depth %lld into rank %d", (long long)depth, x->rank);
-    int64_t inner = fl_array_extent(x, (int)depth, x->rank), n = index->n / depth;
-    FL_TRY(fl_call_same(c, update->n, n * inner, "elements of the updates"));
-    fl_array *y = &c->out[0];
-    FL_TRY(fl_call_new_like(c, y, x));
-    if (x->n)
-        memcpy(y->f ? (void *)y->f : (void *)y->i, x->f ? (void *)x->f : (void *)x->i, (size_t)x->n * 8);
-    for (int64_t k = 0; k < n; k++) {
-        int64_t place = 0, row;
-        for (int d = 0; d < depth; d++) {
-            FL_TRY(check_row(c, index->i[k * depth + d], x->dims[d], k * depth + d, k, &row));
-            place = place * x->dims[d] + row;
-        }
-        for (int64_t j = 0; j < inner; j++) {
-            if (y->f)
-                y->f[place * inner + j] = update->f[k * inner + j] + (add ? y->f[place * inner + j] : 0);
-            else
-                y->i[place * inner + j] = update->i[k * inner + j] + (add ? y->i[place * inner + j] : 0);
         }
     }
     return FL_OK;

@@ -5,17 +5,6 @@
 
 #include <string.h>
 
-/* Copies elements from[f], ... to to[t], ... of arrays of the same kind. */
-static void copy_elements(fl_array *to, int64_t t, const fl_array *from, int64_t f, int64_t n)
-{
-    if (n == 0)
-        return;
-    if (to->f)
-        memcpy(to->f + t, from->f + f, (size_t)n * sizeof *to->f);
-    else
-        memcpy(to->i + t, from->i + f, (size_t)n * sizeof *to->i);
-}
-
 fl_status fl_kernel_nop(fl_call *c)
 {
     (void)c;
@@ -72,7 +61,7 @@ fl_status fl_kernel_constant_of_shape(fl_call *c)
         return fl_call_error(c, FL_E_INTERP_SHAPE, "a result of rank %lld", (long long)c->in[0]->n);
     FL_TRY(fl_call_new(c, &c->out[0], value.dtype, (int)c->in[0]->n, c->in[0]->i));
     for (int64_t k = 0; k < c->out[0].n; k++)
-        copy_elements(&c->out[0], k, &value, 0, 1);
+        fl_array_copy(&c->out[0], k, &value, 0, 1);
     return FL_OK;
 }
 
@@ -207,7 +196,7 @@ fl_status fl_kernel_transpose(fl_call *c)
     FL_TRY(fl_call_new(c, &c->out[0], x->dtype, x->rank, dims));
     FL_TRY(fl_call_same(c, c->out[0].n, x->n, "elements after perm"));
     for (int64_t k = 0; k < x->n; k++) {
-        copy_elements(&c->out[0], k, x, from, 1);
+        fl_array_copy(&c->out[0], k, x, from, 1);
         for (int d = x->rank - 1; d >= 0; d--) {
             from += stride[d];
             if (++at[d] < dims[d])
@@ -260,7 +249,7 @@ fl_status fl_kernel_concat(fl_call *c)
     for (uint32_t k = 0; k < c->n_in; k++) {
         int64_t piece = fl_array_extent(c->in[k], axis, x->rank);
         for (int64_t o = 0; o < outer; o++)
-            copy_elements(&c->out[0], o * row + at, c->in[k], o * piece, piece);
+            fl_array_copy(&c->out[0], o * row + at, c->in[k], o * piece, piece);
         at += piece;
     }
     return FL_OK;
@@ -297,7 +286,7 @@ fl_status fl_kernel_split(fl_call *c)
         dims[axis] = size;
         FL_TRY(fl_call_new(c, &c->out[k], x->dtype, x->rank, dims));
         for (int64_t o = 0; o < outer; o++)
-            copy_elements(&c->out[k], o * size * inner, x, (o * extent + at) * inner, size * inner);
+            fl_array_copy(&c->out[k], o * size * inner, x, (o * extent + at) * inner, size * inner);
         at += size;
     }
     return fl_call_same(c, at, extent, "sum of the sizes");
@@ -336,7 +325,7 @@ fl_status fl_kernel_slice(fl_call *c)
         int64_t from = 0;
         for (int d = 0; d < x->rank; d++)
             from = from * x->dims[d] + first[d] + at[d] * step[d];
-        copy_elements(&c->out[0], k, x, from, 1);
+        fl_array_copy(&c->out[0], k, x, from, 1);
         for (int d = x->rank - 1; d >= 0 && ++at[d] == dims[d]; d--)
             at[d] = 0;
     }
