@@ -17,6 +17,7 @@ static const verb verbs[] = {
     {"infer", fl_verb_infer, "AUC and logloss over labelled rows"},
     {"predict", fl_verb_predict, "a probability for each row, as CSV"},
     {"info", fl_verb_info, "what a model is, holds and how it was trained"},
+    {"eval", fl_verb_eval, "any graph on tensors, numpy's files in and out"},
     {"bench", fl_verb_bench, "how fast a model trains and predicts here"},
     {"prepare", fl_verb_prepare, "raw rows to the binary cache and vocabulary"},
     {"generate", fl_verb_generate, "rows from a planted model, whose best reachable AUC is known"},

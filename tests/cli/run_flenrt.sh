@@ -68,4 +68,34 @@ expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench 
 expect 0 "infer  batch      2  threads  1" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 2 --threads 1 --seconds 0.02 --backend=interp
 expect 1 "400 rows are fewer than a batch of 4000 [E0722]" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 4000 --data "$dir/prepared/valid"
 
+# A graph on tensors. npy FILE DESCR SHAPE BYTES: numpy's form, with the header that its format document gives.
+npy() {
+    printf '\223NUMPY\001\000\166\000' >"$1"
+    printf "%-117s\n" "{'descr': '$2', 'fortran_order': False, 'shape': $3, }" >>"$1"
+    printf "$4" >>"$1"
+}
+cat >"$dir/sums.onnxtxt" <<'GRAPH'
+<ir_version: 8, opset_import: ["" : 20]>
+sums (int32[batch,2] ids) => (float[batch] sum, int32[batch,2] "the/same") <float[4,2] t = {0.5, 1, 2, 3, 4, 5, 6, 7}> {
+   e = Gather (t, ids)
+   axes = Constant <value_ints = [1, 2]> ()
+   sum = ReduceSum <keepdims = 0> (e, axes)
+   "the/same" = Identity (ids)
+}
+GRAPH
+mkdir "$dir/in"
+npy "$dir/in/ids.npy" '<i4' '(1, 2)' '\000\000\000\000\003\000\000\000'
+npy "$dir/sum.npy" '<f4' '(1,)' '\000\000\150\101' # 14.5
+expect 0 "network imported" "$bin/flenc" compile "$dir/sums.onnxtxt" -o "$dir/sums.bin"
+for backend in interp native; do
+    expect 0 "float[1] sum: $dir/tensors/sum.npy" "$bin/flenrt" eval "$dir/sums.bin" --in "$dir/in" --out "$dir/tensors" --backend=$backend
+    cmp -s "$dir/tensors/sum.npy" "$dir/sum.npy" || fail "eval on $backend: wrong sum"
+    cmp -s "$dir/tensors/the_same.npy" "$dir/in/ids.npy" || fail "eval on $backend: the_same.npy is not what went in"
+done
+npy "$dir/in/ids.npy" '<i4' '(1, 2)' '\000\000\000\000\004\000\000\000'
+expect 1 'element 1 of input "ids" is 4, the table has rows 0 to 3 [E0725]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir/in" --out "$dir/tensors"
+npy "$dir/in/ids.npy" '<i8' '(1,)' '\000\000\000\000\000\000\000\000'
+expect 1 'input "ids" is int32[batch,2], the tensor is int64[1] [E0725]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir/in" --out "$dir/tensors"
+expect 1 'hint: input "ids" is int32[batch,2]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir" --out "$dir/tensors"
+
 exit $failed
