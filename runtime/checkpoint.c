@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "runtime/paddlerec_infer.h"
-
 #define EVAL_ENTRY      "epoch_scores.bin"
 #define NEGATIVES_ENTRY "epoch_negatives.bin"
 #define POSITIVES_ENTRY "epoch_positives.bin"
+
+uint32_t fl_auc_thresholds(fl_config_style style)
+{
+    return style == FL_STYLE_PADDLEREC_2 ? 4095 : 4096;
+}
 
 /* ------------------------------------------------------------------------------------------------ counters */
 
@@ -96,7 +99,7 @@ fl_status fl_checkpoint_counters(fl_model *m, fl_bucket_auc *auc, fl_eval *eval,
     const void *bytes = fl_model_entry(m, FL_AUC_ENTRY, &n);
 
     if (bytes && !fl_bucket_auc_load(auc, bytes, n))
-        return damaged(m, FL_AUC_ENTRY, dg);
+        return fl_error(dg, FL_E_AUC_STATE, FL_FILE(fl_model_path(m)), "the AUC counters (entry " FL_AUC_ENTRY ") are not of this form");
     return eval ? load_eval(m, eval, dg) : FL_OK;
 }
 
@@ -264,6 +267,20 @@ static void copy_rows(const fl_var *to, const fl_tensor *from)
         row *= (size_t)to->type.dims[d];
     for (int64_t i = 0; i < rows; i++)
         memcpy((uint8_t *)to->data + (size_t)(i * to->stride) * size, (const uint8_t *)from->bytes + (size_t)i * row, row);
+}
+
+fl_status fl_checkpoint_check(fl_model *m, const char *path, fl_diag *dg)
+{
+    fl_model *from;
+    size_t n = 0, n_from = 0;
+
+    FL_TRY(fl_model_open(path, 0, &from, dg));
+    const void *forward = fl_model_entry(m, FL_FORWARD_ENTRY, &n), *forward_from = fl_model_entry(from, FL_FORWARD_ENTRY, &n_from);
+    fl_status status = FL_OK;
+    if (n != n_from || (n > 0 && memcmp(forward, forward_from, n) != 0))
+        status = fl_error(dg, FL_E_RESUME, FL_FILE(path), "it does not hold a training run of %s: its network or optimiser is another", fl_model_path(m));
+    fl_model_free(from);
+    return status;
 }
 
 fl_status fl_session_start_from(fl_session *s, fl_model *from, fl_diag *dg)

@@ -11,6 +11,11 @@
 #include "runtime/metrics.h"
 #include "runtime/session.h"
 
+/* The entry with the counters of Paddle's AUC (fl_bucket_auc_save). */
+#define FL_AUC_ENTRY "auc.bin"
+/* Buckets of Paddle's AUC less one, as the configuration's system has them. */
+uint32_t fl_auc_thresholds(fl_config_style style);
+
 /*
  * Write the session's model to `path`, making its folders. `eval` (may be NULL) are the scores of the epoch under way, stored if the
  * manifest's progress is amid an epoch. As fl_model_save: the old file or the new one, whatever happens.
@@ -26,6 +31,8 @@ FL_MUST_USE fl_status fl_inference_save(fl_session *s, const char *path, fl_diag
  * files of PaddlePaddle.
  */
 FL_MUST_USE fl_status fl_model_locate(const char *path, char **file, fl_diag *dg);
+/* FL_BAD_INPUT if the model file `path` does not hold a training run of m: its forward graph, parameters' rules included, must be the same. */
+FL_MUST_USE fl_status fl_checkpoint_check(fl_model *m, const char *path, fl_diag *dg);
 /*
  * Give the session's variables the values that the model `from` has for them, optimiser state included. FL_BAD_INPUT if a weight of the
  * session is missing there or has another shape. Call it before engines exist.

@@ -13,6 +13,7 @@ typedef struct verb {
 } verb;
 
 static const verb verbs[] = {
+    {"run", fl_verb_run, "what the model's configuration says: its runners in order"},
     {"train", fl_verb_train, "rows to a trained model"},
     {"infer", fl_verb_infer, "AUC and logloss over labelled rows"},
     {"predict", fl_verb_predict, "a probability for each row, as CSV"},

@@ -50,11 +50,8 @@ static fl_status run_batches(inference *n, fl_reader *reader, fl_diag *dg)
         FL_TRY(fl_reader_next(reader, &n->batch, dg));
         if (n->batch.n == 0)
             return FL_OK;
-        if (n->o->wait_seconds) {
-            fl_reader_stats stats;
-            fl_reader_stats_get(reader, &stats);
-            *n->o->wait_seconds = stats.wait_seconds;
-        }
+        if (n->o->live)
+            fl_reader_stats_get(reader, n->o->live);
         fl_run run = fl_feed_run(&n->feed, &n->batch);
         run.outputs = n->outputs;
         FL_TRY(n->engine->run(n->engine, &run, dg));

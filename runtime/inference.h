@@ -18,7 +18,7 @@ typedef struct fl_inference {
     bool keep_bad_rows;    /* rows that cannot be read come marked (fl_batch, bad) instead of being left out */
     bool strict;           /* the first bad row is an error */
     bool drop_last;        /* a last batch that is not full is left out */
-    double *wait_seconds;  /* not NULL: kept at what was waited for rows so far */
+    fl_reader_stats *live; /* not NULL: what the reader has done so far, before each call of `each` */
     const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
     fl_predicted_fn *each;
     void *arg;

@@ -24,8 +24,13 @@ static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
     size_t n = 0;
     const void *bytes = fl_model_entry(s->model, FL_VOCABULARY_ENTRY, &n);
 
+    fl_model *owner = s->model;
+    if (!bytes && s->options.vocabulary_of) {
+        owner = s->options.vocabulary_of;
+        bytes = fl_model_entry(owner, FL_VOCABULARY_ENTRY, &n);
+    }
     if (bytes)
-        FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(s->model), &s->vocabulary, dg));
+        FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(owner), &s->vocabulary, dg));
     else if (s->options.data && fl_schema_needs_vocabulary(schema))
         FL_TRY(fl_data_vocabulary(s->options.data, schema, s->manifest->quirks, threads_of(s), s->options.note, &s->vocabulary, dg));
     return s->vocabulary && !fl_schema_is_bound(schema) ? fl_vocabulary_bind(s->vocabulary, schema, dg) : FL_OK;

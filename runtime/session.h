@@ -19,6 +19,7 @@ typedef struct fl_session_options {
     bool has_seed;              /* `seed` replaces the manifest's, of first weights and of masks */
     uint64_t seed;
     const char *data;           /* NULL: none; where a model that has seen no data gets its vocabulary (data_path.h) */
+    fl_model *vocabulary_of;    /* NULL, or a model whose vocabulary is taken before one is made from `data`; outlives the session */
     void (*note)(const char *text); /* NULL, or told what takes long */
     const char *cpu;            /* NULL: the best */
     fl_compile_fn *compile;     /* for native code; NULL: interpret */

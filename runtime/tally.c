@@ -12,12 +12,11 @@ double fl_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-fl_status fl_tally_init(fl_tally *t, const fl_tally_options *options, const fl_reader *reader, fl_diag *dg)
+fl_status fl_tally_init(fl_tally *t, const fl_tally_options *options, fl_diag *dg)
 {
     FL_ASSERT(options->copies >= 1);
     memset(t, 0, sizeof *t);
     t->options = *options;
-    t->reader = reader;
     t->values = calloc(2 * (size_t)options->copies, sizeof *t->values);
     if (!t->values)
         return fl_out_of_memory(dg);
@@ -41,18 +40,19 @@ static void count_copies(fl_tally *t, const fl_batch *batch, const float *probab
 {
     int64_t copies = t->options.copies, share = t->options.copy_rows > 0 ? t->options.copy_rows : batch->n;
     double *values = t->values;
+    bool wanted = t->report.due || t->options.always_auc;
 
     for (int64_t k = 0; k < copies; k++) {
         int64_t begin = k * share < batch->n ? k * share : batch->n;
         int64_t n = k == copies - 1 || batch->n - begin < share ? batch->n - begin : share;
         if (n > 0)
             fl_bucket_auc_add(auc, probability + begin, batch->label + begin, n);
-        if (t->report.due) {
+        if (wanted) {
             values[copies - 1 - k] = fl_bucket_auc_global(auc);
             values[2 * copies - 1 - k] = fl_bucket_auc_batch(auc);
         }
     }
-    if (t->report.due) {
+    if (wanted) {
         t->report.auc = values;
         t->report.batch_auc = values + copies;
     }
@@ -78,16 +78,14 @@ static void report(fl_tally *t, double now, const fl_reader_stats *stats)
     t->line_wait = stats->wait_seconds;
 }
 
-fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const float *logit, const float *probability, float loss, int64_t steps,
-                         fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg)
+fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit, const float *probability,
+                         float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg)
 {
     fl_batch_report *r = &t->report;
-    fl_reader_stats stats;
     double now = fl_seconds();
 
-    fl_reader_stats_get(t->reader, &stats);
     r->batch++;
-    r->interval_run += (now - t->seen) - (stats.wait_seconds - t->seen_wait);
+    r->interval_run += (now - t->seen) - (stats->wait_seconds - t->seen_wait);
     r->interval_rows += batch->n;
     r->rows += batch->n;
     t->line_loss += (double)loss * (double)batch->n;
@@ -102,19 +100,16 @@ fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const float *logit,
     if (auc)
         count_copies(t, batch, probability, auc);
     if (t->options.watcher && t->options.watcher->batch)
-        report(t, now, &stats);
+        report(t, now, stats);
     t->seen = now;
-    t->seen_wait = stats.wait_seconds;
+    t->seen_wait = stats->wait_seconds;
     return FL_OK;
 }
 
-void fl_tally_skip(fl_tally *t, const fl_batch *batch)
+void fl_tally_skip(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats)
 {
-    fl_reader_stats stats;
-
-    fl_reader_stats_get(t->reader, &stats);
     t->report.batch++;
     t->report.rows += batch->n;
     t->begun = t->seen = t->line_begun = fl_seconds();
-    t->seen_wait = t->line_wait = stats.wait_seconds;
+    t->seen_wait = t->line_wait = stats->wait_seconds;
 }

@@ -15,12 +15,12 @@ typedef struct fl_tally_options {
     int64_t copy_rows;    /* rows of a copy's batch */
     fl_print_rule print;
     int64_t print_interval;
+    bool always_auc;      /* Paddle's AUC in every report, not only in those that are due */
     const fl_watcher *watcher; /* NULL: none */
 } fl_tally_options;
 
 typedef struct fl_tally {
     fl_tally_options options;
-    const fl_reader *reader;
     fl_batch_report report;
     double *values; /* [2 * copies] */
     double begun, seen, seen_wait, line_begun, line_wait, line_loss;
@@ -28,16 +28,15 @@ typedef struct fl_tally {
 
 double fl_seconds(void); /* of a clock that only goes forward */
 
-/* `reader` is where the rows come from: what it says of its progress goes into reports. */
-FL_MUST_USE fl_status fl_tally_init(fl_tally *t, const fl_tally_options *options, const fl_reader *reader, fl_diag *dg);
+FL_MUST_USE fl_status fl_tally_init(fl_tally *t, const fl_tally_options *options, fl_diag *dg);
 void fl_tally_deinit(fl_tally *t);
 /*
- * A batch was run: count its predictions in `eval` and `auc` (either may be NULL) and report it. loss: NaN if there is none; steps: of the
- * whole run.
+ * A batch was run: count its predictions in `eval` and `auc` (either may be NULL) and report it. stats: of the reader at hand; loss: NaN if there
+ * is none; steps: of the whole run.
  */
-FL_MUST_USE fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const float *logit, const float *probability, float loss,
-                                     int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg);
+FL_MUST_USE fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit,
+                                     const float *probability, float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg);
 /* A batch was only skipped: a resumed run has trained it before. */
-void fl_tally_skip(fl_tally *t, const fl_batch *batch);
+void fl_tally_skip(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats);
 
 #endif

@@ -297,6 +297,13 @@ void fl_train_log_line(fl_train_log *log, const char *format, ...)
     (void)fflush(log->out);
 }
 
+void fl_train_log_datasets(fl_train_log *log, const fl_manifest *m)
+{
+    for (uint32_t i = 0; i < m->n_datasets; i++)
+        if (m->datasets[i].type && strcmp(m->datasets[i].type, "QueueDataset") == 0)
+            fl_train_log_line(log, "QueueDataset can not support PY3, change to DataLoader");
+}
+
 static const char *how(bool exact)
 {
     return exact ? "" : ", auc from 2^20 bins";
@@ -324,11 +331,13 @@ void fl_train_log_inferred(fl_train_log *log, const char *phase, const char *epo
     case FL_LOG_PADDLEREC_18:
         fl_python_repr(e->result.seconds, text);
         fprintf(log->out, "Infer %s of %s done, use time: %s\n", phase, epoch, text);
-        break;
+        (void)fflush(log->out);
+        return;
     case FL_LOG_PADDLEREC_2:
         fl_numpy_float(last_loss, text);
         fprintf(log->out, "epoch: %s done, auc: %.6f,logloss:%s, epoch time: %.2f s\n", epoch, counted_auc, text, e->result.seconds);
-        break;
+        (void)fflush(log->out);
+        return;
     case FL_LOG_JSON:
         write_json(log, json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "event", "done", "runner", phase, "model", epoch, "rows",
                                   (json_int_t)e->rows, "auc", number(e->auc), "logloss", number(e->logloss), "auc_exact", (int)e->exact,
@@ -336,9 +345,8 @@ void fl_train_log_inferred(fl_train_log *log, const char *phase, const char *epo
                                   number(share((double)e->rows, e->result.seconds)), "wait_seconds", number(e->result.rows.wait_seconds)));
         return;
     }
-    (void)fflush(log->out);
-    (void)snprintf(text, sizeof text, "infer %.20s", phase);
-    summarise(fl_log_is_paddlerec(log) ? log->err : log->out, text, e->auc, e->logloss, e->exact, e->rows, e->result.seconds,
+    (void)snprintf(text, sizeof text, "%.20s", phase);
+    summarise(log->out, text, e->auc, e->logloss, e->exact, e->rows, e->result.seconds,
               e->result.rows.wait_seconds);
 }
 

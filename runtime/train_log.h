@@ -35,6 +35,8 @@ void fl_train_log_init(fl_train_log *log, fl_config_style style, const char *con
 bool fl_log_is_paddlerec(const fl_train_log *log);
 /* A line of PaddleRec's between its reports; nothing in other logs. */
 void fl_train_log_line(fl_train_log *log, const char *format, ...) FL_PRINTF(2, 3);
+/* PaddleRec 1.8: its line for each data set that asks for a QueueDataset. */
+void fl_train_log_datasets(fl_train_log *log, const fl_manifest *m);
 /* "infer": a pass over the rows of `name` is done, or an epoch's model was evaluated. */
 void fl_train_log_inferred(fl_train_log *log, const char *phase, const char *epoch, const fl_evaluation *e, float last_loss, double counted_auc);
 /* The work ended early: what the terminal shows is tidied up. */

@@ -10,7 +10,6 @@
 #include "runtime/divergence.h"
 #include "runtime/feed.h"
 #include "runtime/inference.h"
-#include "runtime/paddlerec_infer.h"
 #include "runtime/tally.h"
 
 enum { MAX_STEP_ROWS = 1 << 26 };
@@ -23,6 +22,7 @@ typedef struct trainer {
     fl_engine *engine;
     fl_feed feed;
     fl_batch batch;
+    fl_reader_stats stats;
     void **outputs; /* [n_outputs] of the program */
     float *logit, *probability, loss;
     bool has_loss;
@@ -138,7 +138,7 @@ static fl_status step(trainer *t, fl_tally *tally, const fl_train_phase *phase, 
     t->epoch_rows += t->batch.n;
     t->result->steps++;
     t->result->rows += t->batch.n;
-    return fl_tally_count(tally, &t->batch, t->logit, t->probability, t->has_loss ? t->loss : NAN, t->progress->steps, &t->eval, &t->auc, dg);
+    return fl_tally_count(tally, &t->batch, &t->stats, t->logit, t->probability, t->has_loss ? t->loss : NAN, t->progress->steps, &t->eval, &t->auc, dg);
 }
 
 static fl_status after_step(trainer *t, const fl_tally *tally, fl_diag *dg)
@@ -159,9 +159,10 @@ static fl_status run_steps(trainer *t, fl_reader *reader, fl_tally *tally, const
         FL_TRY(fl_reader_next(reader, &t->batch, dg));
         if (t->batch.n == 0)
             return FL_OK;
+        fl_reader_stats_get(reader, &t->stats);
         if (t->skip > 0) {
             t->skip--;
-            fl_tally_skip(tally, &t->batch);
+            fl_tally_skip(tally, &t->batch, &t->stats);
             continue;
         }
         FL_TRY(step(t, tally, phase, dg));
@@ -188,23 +189,22 @@ static fl_status run_phase(trainer *t, const fl_train_phase *phase, fl_diag *dg)
     fl_reader_options ro = {.batch = rows, .threads = fl_session_threads(t->s), .strict = t->plan->strict, .need_label = true,
                             .drop_last = quirks & FL_QUIRK_DROP_LAST, .shuffle_files = phase->shuffle_files, .quirks = quirks,
                             .seed = fl_mix64(t->s->manifest->seed + (uint64_t)t->progress->epochs)};
-    fl_tally_options to = {true, t->progress->epochs, phase->copies, phase->batch, t->plan->print, t->plan->print_interval, t->plan->watcher};
+    fl_tally_options to = {true, t->progress->epochs, phase->copies, phase->batch, t->plan->print, t->plan->print_interval, t->plan->always_auc, t->plan->watcher};
     fl_reader *reader = NULL;
-    fl_reader_stats stats;
     fl_tally tally = {0};
 
     uint32_t reports = dg ? dg->n_entries : 0;
     FL_TRY(fl_reader_open(phase->path, &t->s->manifest->schema, t->s->vocabulary, &ro, &reader, dg));
-    fl_status status = fl_tally_init(&tally, &to, reader, dg);
+    fl_status status = fl_tally_init(&tally, &to, dg);
     if (status == FL_OK)
         status = run_steps(t, reader, &tally, phase, dg);
-    fl_reader_stats_get(reader, &stats);
+    fl_reader_stats_get(reader, &t->stats);
     double seconds = fl_seconds() - tally.begun;
     t->epoch_seconds += seconds;
-    t->epoch_wait += stats.wait_seconds;
+    t->epoch_wait += t->stats.wait_seconds;
     if (status == FL_OK && tally.report.batch < 0)
         status = fl_error(dg, FL_E_NO_STEP, FL_FILE(phase->path), "%lld rows, but a step takes %lld and short ones are left out (drop_last)",
-                          (long long)stats.skipped_rows, (long long)rows);
+                          (long long)t->stats.skipped_rows, (long long)rows);
     if (status == FL_OK) {
         if (t->result->epochs == 0)
             fl_reader_report(reader, dg);
@@ -366,7 +366,7 @@ static fl_status set_up(trainer *t, fl_diag *dg)
     FL_TRY(fl_feed_init(&t->feed, t->s->programs[FL_PROGRAM_TRAIN], &m->schema, dg));
     t->feed.seed = (int64_t)m->seed;
     FL_TRY(want_outputs(t, most, dg));
-    if (fl_batch_init(&t->batch, &m->schema) != FL_OK || fl_bucket_auc_init(&t->auc, fl_paddlerec_thresholds(m), FL_AUC_WINDOW) != FL_OK)
+    if (fl_batch_init(&t->batch, &m->schema) != FL_OK || fl_bucket_auc_init(&t->auc, fl_auc_thresholds(m->style), FL_AUC_WINDOW) != FL_OK)
         return fl_out_of_memory(dg);
     FL_TRY(fl_watch_init(&t->watch, t->s, dg));
     t->skip = t->progress->epoch_step;

@@ -40,6 +40,7 @@ typedef struct fl_train_plan {
     bool keep_best, strict;
     fl_print_rule print;
     int64_t print_interval;
+    bool always_auc;              /* Paddle's AUC in every report */
     bool auc_by_epoch;            /* Paddle's counters start anew each epoch */
     fl_model *counters;           /* whose counters go on; NULL: they start at 0 */
     fl_train_saves saves;

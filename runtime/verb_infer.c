@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "runtime/data_path.h"
-#include "runtime/paddlerec_infer.h"
+#include "runtime/logged_inference.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -24,10 +24,10 @@ static const char help[] =
     "example: flenrt infer trained.bin --data prepared/valid --json\n";
 
 /* The infer runner that the configuration has, or what stands for one. */
-static fl_paddlerec_infer paddlerec_options(const fl_verb_options *o, const fl_manifest *m, char *epoch, size_t size, const char **runner)
+static fl_logged_inference logged_options(const fl_verb_options *o, const fl_manifest *m, char *epoch, size_t size, const char **runner)
 {
-    fl_paddlerec_infer p = {.phase = "infer", .epoch = epoch, .batch = o->batch, .print_interval = 20, .strict = o->strict,
-                            .stop = &fl_interrupted, .out = stdout};
+    fl_logged_inference p = {.phase = "infer", .epoch = epoch, .batch = o->batch, .print_interval = 20, .strict = o->strict,
+                             .stop = &fl_interrupted};
 
     snprintf(epoch, size, "%lld", (long long)(m->progress.epochs > 0 ? m->progress.epochs - 1 : 0));
     *runner = "infer";
@@ -52,16 +52,19 @@ static fl_paddlerec_infer paddlerec_options(const fl_verb_options *o, const fl_m
 
 static fl_status infer_as_paddlerec(const fl_verb_options *o, fl_session *s, const char *path, fl_evaluation *e, fl_diag *dg)
 {
+    fl_train_log log;
     char epoch[32];
     const char *runner;
-    fl_paddlerec_infer p = paddlerec_options(o, s->manifest, epoch, sizeof epoch, &runner);
+    fl_logged_inference p = logged_options(o, s->manifest, epoch, sizeof epoch, &runner);
 
-    fl_paddlerec_infer_head(s->manifest, runner, stdout);
-    if (s->manifest->style != FL_STYLE_PADDLEREC_2)
-        printf("load persistables from %s\n", o->model);
-    FL_TRY(fl_paddlerec_infer_run(s, path, &p, e, dg));
-    if (s->manifest->style != FL_STYLE_PADDLEREC_2)
-        puts("PaddleRec Finish");
+    fl_train_log_init(&log, s->manifest->style, s->manifest->log, o->log, false, false);
+    p.log = &log;
+    fl_log_infer_head(&log, s->manifest, runner);
+    if (log.kind == FL_LOG_PADDLEREC_18)
+        fl_train_log_line(&log, "load persistables from %s", o->model);
+    FL_TRY(fl_infer_logged(s, path, &p, e, dg));
+    if (log.kind == FL_LOG_PADDLEREC_18)
+        fl_train_log_line(&log, "PaddleRec Finish");
     return FL_OK;
 }
 
@@ -113,8 +116,6 @@ static fl_status infer(const fl_verb_options *o, fl_diag *dg)
         fl_verb_notef("infer: rows of %s", path);
     const char *log = o->log ? o->log : s.manifest->log;
     bool paddlerec = !o->json && log && strcmp(log, "paddlerec") == 0;
-    if (paddlerec)
-        setlinebuf(stdout); /* people follow it through pipes */
     if (paddlerec)
         status = infer_as_paddlerec(o, &s, path, &e, dg);
     else

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/data_path.h"
-#include "runtime/train_log.h"
+#include "runtime/runners.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -99,21 +99,6 @@ static fl_status find_data(work *w, const fl_manifest *m, fl_diag *dg)
     return FL_OK;
 }
 
-/* The file to go on from must hold this model's forward graph, parameters' rules included, or it would train something else. */
-static fl_status check_resume(fl_model *m, const char *path, fl_diag *dg)
-{
-    fl_model *from;
-    size_t n = 0, n_from = 0;
-
-    FL_TRY(fl_model_open(path, 0, &from, dg));
-    const void *forward = fl_model_entry(m, FL_FORWARD_ENTRY, &n), *forward_from = fl_model_entry(from, FL_FORWARD_ENTRY, &n_from);
-    fl_status status = FL_OK;
-    if (n != n_from || (n > 0 && memcmp(forward, forward_from, n) != 0))
-        status = fl_error(dg, FL_E_RESUME, FL_FILE(path), "it does not hold a training run of %s: its network or optimiser is another", fl_model_path(m));
-    fl_model_free(from);
-    return status;
-}
-
 static fl_status open_session(work *w, fl_diag *dg)
 {
     fl_session_options so = fl_verb_session_options(w->o, true);
@@ -122,7 +107,7 @@ static fl_status open_session(work *w, fl_diag *dg)
     FL_TRY(fl_model_open(w->o->model, 0, &m, dg));
     fl_status status = find_data(w, fl_model_manifest(m), dg);
     if (status == FL_OK && w->a->resume)
-        status = check_resume(m, w->a->resume, dg);
+        status = fl_checkpoint_check(m, w->a->resume, dg);
     fl_model_free(m);
     FL_TRY(status);
     so.data = w->data;
@@ -147,28 +132,29 @@ static fl_status make_plan(work *w, fl_diag *dg)
 {
     const fl_manifest *m = w->session.manifest;
     const fl_runner *r = train_runner(m);
-    const fl_phase *phase = r ? &r->phases[0] : NULL;
     const char *output = w->o->output ? w->o->output : "trained.bin";
+    fl_runner one = r ? *r : (fl_runner){.print_interval = 100, .plateau_factor = 1};
+    fl_phase phase = {"train", 0, 1, false, 0};
 
-    w->phase = (fl_train_phase){"train", w->data, 512, 1, false};
-    if (phase)
-        w->phase = (fl_train_phase){phase->name, w->data, m->datasets[phase->dataset].batch_size, phase->thread_num, phase->shuffle_filelist};
-    if (w->o->batch) {
-        w->phase.batch = w->o->batch;
-        w->phase.copies = 1;
-    }
-    w->plan = (fl_train_plan){.phases = &w->phase, .n_phases = 1, .valid_path = w->valid, .plateau_factor = 1, .strict = w->o->strict,
-                              .print = w->log.print, .print_interval = r ? r->print_interval : 100,
-                              .auc_by_epoch = w->log.print != FL_PRINT_18, .watcher = &w->log.watcher, .stop = &fl_interrupted};
-    if (phase && phase->gradient_scale == 1 && w->phase.copies > 1)
-        return fl_error(dg, FL_E_GRADIENT_SUM, FL_NOWHERE, "phase \"%s\" sums gradients over %lld copies, which this model cannot", phase->name,
-                        (long long)phase->thread_num);
-    if (r) {
-        w->plan.patience = r->patience;
-        w->plan.plateau_factor = r->plateau_factor;
-        w->plan.min_rate_factor = r->min_rate_factor;
-        w->plan.keep_best = r->keep_best;
-    }
+    if (r)
+        phase = r->phases[0];
+    if (w->o->batch)
+        phase.thread_num = 1;
+    one.phases = &phase;
+    one.n_phases = m->n_datasets > 0 ? 1 : 0;
+    FL_TRY(fl_runner_plan(m, &one, &w->phase, &w->plan, dg));
+    if (one.n_phases == 0)
+        w->phase = (fl_train_phase){"train", NULL, 512, 1, false};
+    w->phase.path = w->data;
+    w->phase.batch = w->o->batch ? w->o->batch : w->phase.batch;
+    w->plan.phases = &w->phase;
+    w->plan.n_phases = 1;
+    w->plan.valid_path = w->valid;
+    w->plan.strict = w->o->strict;
+    w->plan.print = w->log.print;
+    w->plan.auc_by_epoch = w->log.print != FL_PRINT_18;
+    w->plan.watcher = &w->log.watcher;
+    w->plan.stop = &fl_interrupted;
     if (m->progress.steps > 0 && (w->a->resume || m->progress.epoch_step > 0))
         w->plan.counters = w->session.model;
     w->plan.epochs = w->log.epochs = last_epoch(w, r);

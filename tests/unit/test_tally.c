@@ -34,7 +34,7 @@ static void copies_count_without_those_behind(void **state)
     test_schema t = {0};
     seen s = {0};
     fl_watcher w = {.arg = &s, .batch = note_batch};
-    fl_tally_options o = {true, 3, 2, 2, FL_PRINT_2, 1, &w};
+    fl_tally_options o = {true, 3, 2, 2, FL_PRINT_2, 1, false, &w};
     fl_bucket_auc auc;
     fl_reader *r;
     fl_batch b;
@@ -47,9 +47,9 @@ static void copies_count_without_those_behind(void **state)
     assert_int_equal(fl_batch_init(&b, &t.s), FL_OK);
     assert_int_equal(fl_reader_next(r, &b, NULL), FL_OK);
     assert_int_equal(fl_bucket_auc_init(&auc, 4096, FL_AUC_WINDOW), FL_OK);
-    assert_int_equal(fl_tally_init(&tally, &o, r, NULL), FL_OK);
+    assert_int_equal(fl_tally_init(&tally, &o, NULL), FL_OK);
     fl_eval_init(&eval, 100);
-    assert_int_equal(fl_tally_count(&tally, &b, logit, probability, 0.5f, 8, &eval, &auc, NULL), FL_OK);
+    assert_int_equal(fl_tally_count(&tally, &b, &(fl_reader_stats){0}, logit, probability, 0.5f, 8, &eval, &auc, NULL), FL_OK);
     assert_int_equal(s.n, 1);
     assert_true(s.last.due && s.last.training && s.last.epoch == 3 && s.last.batch == 0 && s.last.steps == 8 && s.last.rows == 4);
     assert_true(s.auc[1] == 1 && s.batch_auc[1] == 1);         /* of one pair, one is right */
@@ -58,9 +58,9 @@ static void copies_count_without_those_behind(void **state)
     assert_true(auc.runs == 2);
 
     /* A step that fills one copy only, and a skipped one: counted as batches of the epoch, not as runs. */
-    fl_tally_skip(&tally, &b);
+    fl_tally_skip(&tally, &b, &(fl_reader_stats){0});
     b.n = 2;
-    assert_int_equal(fl_tally_count(&tally, &b, logit, probability, 1.5f, 9, &eval, &auc, NULL), FL_OK);
+    assert_int_equal(fl_tally_count(&tally, &b, &(fl_reader_stats){0}, logit, probability, 1.5f, 9, &eval, &auc, NULL), FL_OK);
     assert_true(s.last.batch == 2 && s.last.rows == 10 && auc.runs == 3);
     assert_true(s.last.interval_rows == 2 && s.last.interval_loss == 1.5);
     assert_true(fabs(s.auc[0] - 4 / 9.0) < 1e-12 && s.auc[0] == s.auc[1]); /* positives .5 .125 .5, negatives .25 .75 .25 */

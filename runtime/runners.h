@@ -1,0 +1,24 @@
+/*
+ * runners.h -- a configuration's `mode`: its runners in order, each a training run or an inference run, as the model carries them.
+ */
+#ifndef FL_RUNTIME_RUNNERS_H
+#define FL_RUNTIME_RUNNERS_H
+
+#include "runtime/train_log.h"
+
+typedef struct fl_run_options {
+    const char *model;             /* a model.bin that a configuration was compiled to */
+    fl_session_options session;    /* threads, seed, engine; `train` and `data` are set here */
+    const char *resume;            /* NULL, or the file of an interrupted run: the first train runner goes on from it */
+    bool strict, json, quiet;
+    const char *log;               /* "plain", "paddlerec"; NULL: as configured */
+    const volatile sig_atomic_t *stop;
+} fl_run_options;
+
+/* Relative paths of the configuration are relative to the current folder. */
+FL_MUST_USE fl_status fl_run_runners(const fl_run_options *o, fl_diag *dg);
+
+/* A train runner's settings and its phases (of size n_phases, filled here) as a plan; the caller adds saves, watcher and where to end. */
+FL_MUST_USE fl_status fl_runner_plan(const fl_manifest *m, const fl_runner *r, fl_train_phase *phases, fl_train_plan *plan, fl_diag *dg);
+
+#endif
