@@ -56,7 +56,7 @@ static uint32_t eval_entries(const fl_eval *e, eval_head *head, fl_model_entry_s
 
 static fl_status damaged(fl_model *m, const char *entry, fl_diag *dg)
 {
-    return fl_error(dg, FL_E_RESUME, FL_FILE(fl_model_path(m)), "its part %s does not hold the counters of a training run of this kind", entry);
+    return fl_error(dg, FL_E_RESUME, FL_FILE(fl_model_path(m)), "its part %s does not hold the scores of an epoch", entry);
 }
 
 static fl_status load_eval(fl_model *m, fl_eval *e, fl_diag *dg)
