@@ -74,8 +74,12 @@ static void draw_bar(fl_train_log *log, const fl_batch_report *r)
     fprintf(log->err, "\r\033[Kepoch %lld", (long long)r->epoch);
     if (log->epochs > 0)
         fprintf(log->err, " of %lld", (long long)log->epochs);
-    fprintf(log->err, " [%s] %3.0f %%, loss %.4f, auc %.4f, %s samples/s, waited %.1f %%%s", bar, 100 * done, log->loss, log->auc, rate,
-            100 * share(r->wait_seconds, r->seconds), left);
+    fprintf(log->err, " [%s] %3.0f %%", bar, 100 * done);
+    if (isfinite(log->loss))
+        fprintf(log->err, ", loss %.4f", log->loss);
+    if (isfinite(log->auc))
+        fprintf(log->err, ", auc %.4f", log->auc);
+    fprintf(log->err, ", %s samples/s, waited %.1f %%%s", rate, 100 * share(r->wait_seconds, r->seconds), left);
     (void)fflush(log->err);
     log->bar_drawn = true;
     log->bar_time = now;
