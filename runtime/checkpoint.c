@@ -133,13 +133,14 @@ fl_status fl_checkpoint_save(fl_session *s, const char *path, const fl_bucket_au
     void *counters = NULL;
 
     FL_TRY(make_folders(path, dg));
+    entries[n] = (fl_model_entry_source){FL_AUC_ENTRY, NULL, 0};
     if (auc) {
-        entries[n] = (fl_model_entry_source){FL_AUC_ENTRY, NULL, 0};
         counters = fl_bucket_auc_save(auc, &entries[n].n);
         if (!counters)
             return fl_out_of_memory(dg);
-        entries[n++].bytes = counters;
+        entries[n].bytes = counters;
     }
+    n++;
     n += eval_entries(s->manifest->progress.epoch_step > 0 ? eval : NULL, &head, entries + n);
     fl_status status = fl_session_save(s, path, entries, n, dg);
     free(counters);

@@ -17,8 +17,8 @@
 uint32_t fl_auc_thresholds(fl_config_style style);
 
 /*
- * Write the session's model to `path`, making its folders. `eval` (may be NULL) are the scores of the epoch under way, stored if the
- * manifest's progress is amid an epoch. As fl_model_save: the old file or the new one, whatever happens.
+ * Write the session's model to `path`, making its folders. `auc` are Paddle's counters, `eval` the scores of the epoch under way, stored only if
+ * the manifest's progress is amid an epoch; NULL: the file has none. As fl_model_save: the old file or the new one, whatever happens.
  */
 FL_MUST_USE fl_status fl_checkpoint_save(fl_session *s, const char *path, const fl_bucket_auc *auc, const fl_eval *eval, fl_diag *dg);
 /* Take the counters that `m` has; those that it lacks stay as they are. Damaged ones are FL_BAD_INPUT. eval may be NULL. */

@@ -51,7 +51,7 @@ static fl_status save(trainer *t, fl_saved_kind kind, const char *path, const ch
     if (kind == FL_SAVED_INFERENCE)
         FL_TRY(fl_inference_save(t->s, path, dg));
     else
-        FL_TRY(fl_checkpoint_save(t->s, path, &t->auc, &t->eval, dg));
+        FL_TRY(fl_checkpoint_save(t->s, path, t->plan->auc_by_epoch && t->progress->epoch_step == 0 ? NULL : &t->auc, &t->eval, dg));
     char *copy = strdup(path);
     if (!copy)
         return fl_out_of_memory(dg);

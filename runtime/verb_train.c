@@ -175,7 +175,7 @@ static fl_status train(work *w, fl_diag *dg)
     FL_TRY(make_plan(w, dg));
     if (m->progress.epochs >= w->plan.epochs) {
         fl_verb_notef("%s has been trained for %lld epochs already", w->a->resume, (long long)m->progress.epochs);
-        return fl_checkpoint_save(&w->session, w->plan.saves.model, NULL, NULL, dg);
+        return fl_session_save(&w->session, w->plan.saves.model, NULL, 0, dg);
     }
     fl_verb_catch_interrupts();
     fl_status status = fl_train(&w->session, &w->plan, &result, dg);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # flenrt run: what PaddleRec's keys ask of a run, key by key, on 25 rows of slot text; our own configuration; the published log's form.
 bin=$1
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && trap 'rm -rf "$dir"' EXIT
 failed=0
 FLEN_CACHE_DIR=$dir/cache
 export FLEN_CACHE_DIR

@@ -2,7 +2,7 @@
 # flenrt train as a person meets it: same bits for the same seed, going on after a stop, early end, bad ends that lose nothing.
 # The interpreter trains: it rounds weights to floats only where it saves, so runs that are compared save at the same steps.
 bin=$1
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && trap 'rm -rf "$dir"' EXIT
 failed=0
 FLEN_CACHE_DIR=$dir/cache
 export FLEN_CACHE_DIR
