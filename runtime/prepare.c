@@ -84,6 +84,19 @@ static fl_status encode_path(preparation *p, const char *path, fl_batch *b, fl_d
     return status;
 }
 
+static fl_status write_vocabulary(const preparation *p, fl_arena *names, fl_diag *dg)
+{
+    const char *path = fl_arena_printf(names, "%s/vocabulary", p->o->folder);
+    size_t n;
+
+    if (!p->vocabulary)
+        return FL_OK;
+    if (!path)
+        return fl_out_of_memory(dg);
+    const void *bytes = fl_vocabulary_bytes(p->vocabulary, &n);
+    return fl_aside_write(path, bytes, n, dg);
+}
+
 static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
 {
     const fl_prepare_options *o = p->o;
@@ -97,6 +110,8 @@ static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
     for (size_t i = 0; i < o->n_paths && status == FL_OK; i++)
         status = encode_path(p, o->paths[i], &b, dg);
     fl_batch_deinit(&b);
+    if (status == FL_OK)
+        status = write_vocabulary(p, names, dg); /* a folder that failed has no part of it */
     if (status == FL_OK) {
         status = fl_cache_finish(p->train, dg);
         p->train = NULL;
@@ -131,19 +146,6 @@ static fl_status count(preparation *p, fl_schema *schema, fl_diag *dg)
     return fl_vocabulary_bind(p->vocabulary, schema, dg);
 }
 
-static fl_status write_vocabulary(const preparation *p, fl_arena *names, fl_diag *dg)
-{
-    const char *path = fl_arena_printf(names, "%s/vocabulary", p->o->folder);
-    size_t n;
-
-    if (!p->vocabulary)
-        return FL_OK;
-    if (!path)
-        return fl_out_of_memory(dg);
-    const void *bytes = fl_vocabulary_bytes(p->vocabulary, &n);
-    return fl_aside_write(path, bytes, n, dg);
-}
-
 fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_result *out, fl_diag *dg)
 {
     preparation p = {.o = o, .schema = schema, .out = out};
@@ -154,8 +156,6 @@ fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_
         return fl_error(dg, FL_E_OPEN, FL_FILE(o->folder), "cannot make the folder: %s", strerror(errno));
     fl_arena_init(&names);
     fl_status status = count(&p, schema, dg);
-    if (status == FL_OK)
-        status = write_vocabulary(&p, &names, dg);
     if (status == FL_OK)
         status = encode(&p, &names, dg);
     if (status != FL_OK) {

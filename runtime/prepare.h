@@ -32,7 +32,7 @@ typedef struct fl_prepare_result {
     fl_vocabulary *vocabulary; /* the one that was made, owned by the caller; NULL if none was */
 } fl_prepare_result;
 
-/* Binds the schema. The files are written aside and renamed, the vocabulary first. */
+/* Binds the schema. The files are written aside and renamed once all rows are encoded, the vocabulary first. */
 FL_MUST_USE fl_status fl_prepare(fl_schema *schema, const fl_prepare_options *o, fl_prepare_result *out, fl_diag *dg);
 
 #endif

@@ -118,7 +118,11 @@ fl_value_status fl_encode_value(const fl_value_encoder *e, uint32_t slot, const 
     int64_t id = 0;
 
     *row = 0;
-    if (s->transform != FL_TRANSFORM_NONE) {
+    /* Files of which only the hour of the day is left have no day: to an optional slot of the day they are files without its column. */
+    if (s->optional && (s->transform == FL_TRANSFORM_WEEKDAY || s->transform == FL_TRANSFORM_DAY) && n == 2 && all_digits(text, n)) {
+        n = s->vocab == FL_VOCAB_RANGE ? (size_t)snprintf(space, sizeof space, "%lld", (long long)s->padding) : 0;
+        text = space;
+    } else if (s->transform != FL_TRANSFORM_NONE) {
         fl_value_status status = transform(s->transform, &text, &n, space);
         if (status != FL_VALUE_OK)
             return status;

@@ -146,6 +146,15 @@ static bool find_line(const char *text, uint32_t number, const char **line, size
 
 enum { MAX_SOURCE_LINE = 160 };
 
+/* Compressed files and other binary ones have lines too, but none to show. */
+static bool is_text(const char *line, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)line[i] < ' ' && line[i] != '\t')
+            return false;
+    return true;
+}
+
 /* Tabs print as one blank, so that the caret below stands right. */
 static void print_excerpt(FILE *out, const char *line, size_t length, uint32_t column)
 {
@@ -175,14 +184,25 @@ static void print_source(FILE *out, const fl_diag_entry *e, const char *source_n
     FILE *f = fopen(e->file, "r");
     if (!f)
         return;
+    unsigned char magic[4] = {0};
+    size_t n_magic = fread(magic, 1, sizeof magic, f);
+    bool compressed = n_magic == 4 && (memcmp(magic, "\x1f\x8b", 2) == 0 || memcmp(magic, "\x28\xb5\x2f\xfd", 4) == 0); /* gzip, zstd: lines are of the text inside */
+    rewind(f);
+    if (compressed) {
+        fclose(f);
+        return;
+    }
     char *buffer = NULL;
     size_t capacity = 0;
     ssize_t n = -1;
     for (uint32_t i = 0; i < e->line; i++)
         if ((n = getline(&buffer, &capacity, f)) < 0)
             break;
-    if (n > 0)
-        print_excerpt(out, buffer, strcspn(buffer, "\r\n"), e->column);
+    length = n > 0 ? (size_t)n : 0;
+    while (length > 0 && (buffer[length - 1] == '\n' || buffer[length - 1] == '\r'))
+        length--;
+    if (n > 0 && is_text(buffer, length))
+        print_excerpt(out, buffer, length, e->column);
     free(buffer);
     fclose(f);
 }
