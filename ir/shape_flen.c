@@ -178,6 +178,24 @@ fl_status fl_shape_linear(fl_shape_ctx *c)
     return FL_OK;
 }
 
+fl_status fl_shape_table_linear(fl_shape_ctx *c)
+{
+    const fl_type *x = c->in[0], *w = c->in[2];
+    FL_TRY(fl_shape_need_real(c, 0));
+    FL_TRY(fl_shape_need_rank(c, 0, 2, "the table"));
+    FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the first rows"));
+    FL_TRY(fl_shape_need_rank(c, 1, 1, "the first rows"));
+    FL_TRY(fl_shape_need_real(c, 2));
+    FL_TRY(fl_shape_need_rank(c, 2, 2, "the weight"));
+    bool ok;
+    fl_dim rows = fl_shape_product(c->g, (fl_dim[]){c->in[1]->dims[0], x->dims[1]}, 2, &ok);
+    if (!ok)
+        return fl_shape_error(c, "the dimensions are too large");
+    FL_TRY(fl_shape_need_dim(c, w->dims[0], rows, "the weight's number of rows"));
+    c->out[0] = fl_type_make(x->dtype, 2, (fl_dim[]){x->dims[0], w->dims[1]});
+    return FL_OK;
+}
+
 static fl_status loss(fl_shape_ctx *c)
 {
     static const char *const kinds[] = {"bce", "paddle_log_loss", "bce_clamped"};

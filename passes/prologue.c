@@ -1,7 +1,7 @@
 /*
  * prologue.c -- what prediction computes from weights alone is computed once, when a session opens or training ends.
  *
- * A node moves into the prologue if all its operands are variables, constants or moved values, and its result has a static shape. Views
+ * A node moves into the prologue if all its operands are variables, constants or moved values. Views
  * of variables stay (they cost nothing), and so do constants. A moved value that prediction still reads becomes a variable "derived.NAME",
  * which the prologue updates and no file stores.
  */
@@ -28,7 +28,7 @@ static bool may_move(const hoist *h, const fl_node *n)
         any = any || (n->in[k] != FL_NONE && h->from->values[n->in[k]].kind != FL_VALUE_CONSTANT);
     }
     for (uint32_t k = 0; k < n->n_out; k++)
-        if (n->out[k] == FL_NONE || !fl_type_is_static(fl_value_type(h->from, n->out[k])) || fl_value_is_output(h->from, n->out[k]))
+        if (n->out[k] == FL_NONE || fl_value_is_output(h->from, n->out[k]))
             return false;
     return any;
 }

@@ -145,3 +145,24 @@ fl_status fl_kernel_batch_norm(fl_call *c)
 {
     return normalise(c, fl_node_float(c->g, c->node, "epsilon", 1e-5));
 }
+
+fl_status fl_kernel_table_linear(fl_call *c)
+{
+    FL_TRY(fl_call_real(c, 0, 2, "the table"));
+    FL_TRY(fl_call_ints(c, 1, 1, "the first rows"));
+    FL_TRY(fl_call_real(c, 2, 2, "w"));
+    const fl_array *x = c->in[0], *first = c->in[1], *w = c->in[2];
+    int64_t k = x->dims[1], h = w->dims[1];
+    FL_TRY(fl_call_same(c, w->dims[0], k * first->n, "rows of w"));
+    FL_TRY(fl_call_new(c, &c->out[0], x->dtype, 2, (int64_t[]){x->dims[0], h}));
+    for (int64_t r = 0; r < x->dims[0]; r++) {
+        int64_t slot = -1;
+        for (int64_t s = 0; s < first->n; s++)
+            if (first->i[s] <= r && (slot < 0 || first->i[s] > first->i[slot]))
+                slot = s;
+        for (int64_t i = 0; slot >= 0 && i < k; i++)
+            for (int64_t j = 0; j < h; j++)
+                c->out[0].f[r * h + j] += x->f[r * k + i] * w->f[(slot * k + i) * h + j];
+    }
+    return FL_OK;
+}
