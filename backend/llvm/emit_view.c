@@ -25,7 +25,8 @@ static void copy_run(fl_gen *gen, const box *x, LLVMValueRef v_in, LLVMValueRef 
     l_loop loop;
 
     v_wide = l_add(gen, v_from, LLVMBuildAnd(gen->b, v_wide, l_i64(gen, -L_LANES), ""));
-    for (unsigned width = L_LANES; width >= 1; width -= L_LANES - 1) {
+    for (unsigned tail = 0; tail < 2; tail++) {
+        unsigned width = tail ? 1 : L_LANES;
         l_loop_begin(gen, &loop, width == 1 ? v_wide : v_from, width == 1 ? v_to : v_wide, width);
         l_store(gen, x->dtype, l_load(gen, x->dtype, l_at(gen, x->dtype, v_in, loop.v_i), width),
                 l_at(gen, x->dtype, v_out, loop.v_i));
