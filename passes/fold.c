@@ -136,6 +136,27 @@ static fl_id fold_arithmetic(fl_graph *g, fl_id node, fl_arena *scratch)
     return build(g, g->values[n.out[0]].name, &t, y, count, scratch);
 }
 
+/* The same elements under another shape. */
+static fl_id fold_view(fl_graph *g, fl_id node, fl_arena *scratch)
+{
+    fl_node n = g->nodes[node];
+    const fl_type t = *fl_value_type(g, n.out[0]);
+    constant c;
+    bool whole = n.op == FL_OP_RESHAPE || n.op == FL_OP_FLATTEN || n.op == FL_OP_SQUEEZE || n.op == FL_OP_UNSQUEEZE;
+    if (!whole || !fl_type_is_static(&t) || !constant_of(g, n.in[0], &c) || fl_type_elements(&t) != fl_type_elements(&c.type))
+        return FL_NONE;
+    int64_t count = fl_type_elements(&t);
+    double *y = count <= FOLD_MAX ? fl_arena_new(scratch, double, (size_t)count + 1) : NULL;
+    if (!y || (t.dtype != FL_FLOAT && t.dtype != FL_DOUBLE && t.dtype != FL_INT64 && t.dtype != FL_INT32))
+        return FL_NONE;
+    for (int64_t i = 0; i < count; i++) {
+        y[i] = element(&c, i);
+        if (t.dtype == FL_INT64 && fabs(y[i]) > 0x1p52) /* not exact in a double */
+            return FL_NONE;
+    }
+    return build(g, g->values[n.out[0]].name, &t, y, count, scratch);
+}
+
 /* Shape(x), if the part asked for is static. */
 static fl_id fold_shape(fl_graph *g, fl_id node)
 {
@@ -158,7 +179,8 @@ fl_status fl_pass_fold_constants(fl_graph *g, fl_pass_ctx *cx)
         fl_op op = g->nodes[i].op;
         if (op == FL_OP_NOP || g->nodes[i].n_in == 0)
             continue;
-        fl_id v = op == FL_OP_SHAPE ? fold_shape(g, i) : fold_arithmetic(g, i, &cx->scratch);
+        fl_id v = op == FL_OP_SHAPE ? fold_shape(g, i) : fl_op_has(op, FL_VIEW) && op != FL_OP_IDENTITY ? fold_view(g, i, &cx->scratch)
+                                                                                                : fold_arithmetic(g, i, &cx->scratch);
         if (v == FL_NONE || !fl_rewrite_value(g, g->nodes[i].out[0], v))
             continue;
         fl_node_erase(g, i);

@@ -73,12 +73,25 @@ static int64_t row_stride(const fl_gen *gen, fl_id value)
     return st->row_stride;
 }
 
+/* Scalars of Constant nodes have no memory; where one is needed (a view or an operand of Concat) it is on the stack. */
+static LLVMValueRef constant_place(fl_gen *gen, fl_id value, LLVMTypeRef t)
+{
+    LLVMBuilderRef b = gen->b;
+    LLVMValueRef v_base = LLVMBuildAlloca(gen->entry, t, "constant");
+
+    gen->b = gen->entry;
+    l_store(gen, fl_value_type(gen->g, value)->dtype, l_scalar(gen, value), v_base);
+    gen->b = b;
+    return v_base;
+}
+
 const l_place *l_place_of(fl_gen *gen, fl_id value)
 {
     l_place *place = &gen->places[value];
     const fl_storage *st = &gen->schedule->storage[value];
     LLVMTypeRef t = l_memory_type(gen, fl_value_type(gen->g, value)->dtype);
     LLVMValueRef v_offset;
+    double f;
 
     if (place->v_base != NULL)
         return place;
@@ -90,6 +103,10 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
     v_offset = l_i64(gen, st->offset);
     switch (st->kind) {
     case FL_STORAGE_NONE:
+        if (fl_value_scalar(gen->g, value, &f)) {
+            place->v_base = constant_place(gen, value, t);
+            return place;
+        }
         FL_ASSERT(gen->status != FL_OK); /* refused before, by check_storage */
         place->v_base = LLVMConstNull(gen->ptr);
         return place;
