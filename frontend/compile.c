@@ -7,12 +7,13 @@
 #include "frontend/compile.h"
 
 #include "frontend/config.h"
-#include "ir/model.h"
+#include "ir/onnx_source.h"
 #include "ir/print.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const size_t max_file = (size_t)4 << 30; /* ONNX files with their weights inside end at 2 GB */
 
@@ -109,6 +110,48 @@ fl_status fl_source_read(const char *path, const char *const *sets, uint32_t n_s
     if (n_sets)
         return fl_error(dg, FL_E_SET, FL_FILE(path), "--set changes configurations; this is none");
     return read_graph(path, out, dg);
+}
+
+static bool is_there(const char *folder, const char *location, fl_arena *scratch)
+{
+    const char *path = fl_arena_printf(scratch, "%s/%s", folder, location);
+    return path && access(path, F_OK) == 0;
+}
+
+fl_status fl_source_attach(fl_graph *g, const char *path, const char *folder, bool lenient, fl_diag *dg)
+{
+    fl_arena scratch;
+    fl_status status = FL_OK;
+    fl_arena_init(&scratch);
+    const char *slash = strrchr(path, '/');
+    if (!folder)
+        folder = slash ? fl_arena_strndup(&scratch, path, (size_t)(slash - path) + 1) : ".";
+    if (!folder)
+        status = fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < g->n_variables && status == FL_OK; i++) {
+        fl_value *v = &g->values[g->variables[i]];
+        const void *bytes = NULL;
+        if (!v->data || v->data->bytes || !v->data->location || (lenient && !is_there(folder, v->data->location, &scratch)))
+            continue;
+        fl_tensor *t = fl_arena_new(&g->arena, fl_tensor, 1);
+        int64_t elements = fl_type_elements(&v->data->type);
+        uint64_t size;
+        if (!t) {
+            status = fl_out_of_memory(dg);
+            break;
+        }
+        *t = *v->data;
+        if (elements < 0 || __builtin_mul_overflow((uint64_t)elements, fl_dtype_size(t->type.dtype), &size) || size != t->length) {
+            status = fl_error(dg, FL_E_ONNX_EXTERNAL, v->origin.loc, "tensor \"%.200s\": %llu bytes of \"%.200s\" do not fit its type", v->name,
+                              (unsigned long long)t->length, t->location);
+            break;
+        }
+        status = fl_onnx_find_in_folder(&(fl_onnx_folder){path, folder}, g, v->name, t, &bytes, dg);
+        t->bytes = bytes;
+        v->data = t;
+    }
+    fl_arena_deinit(&scratch);
+    return status;
 }
 
 void fl_source_deinit(fl_source *s)

@@ -19,6 +19,11 @@ typedef struct fl_source {
  */
 FL_MUST_USE fl_status fl_source_read(const char *path, const char *const *sets, uint32_t n_sets, fl_source *out, fl_diag *dg);
 void fl_source_deinit(fl_source *s);
+/*
+ * Map the data that a graph text names by file, found beneath `folder` (NULL: the folder of `path`; of standard input the current one). Files that are
+ * not there stay references if `lenient`; all else that is wrong with them is reported.
+ */
+FL_MUST_USE fl_status fl_source_attach(fl_graph *g, const char *path, const char *folder, bool lenient, fl_diag *dg);
 /* The whole of a file (of standard input for "-") in malloc'ed memory, with a NUL behind it that n does not count. */
 FL_MUST_USE fl_status fl_file_read(const char *path, size_t limit, char **text, size_t *n, fl_diag *dg);
 

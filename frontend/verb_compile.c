@@ -14,7 +14,7 @@
 #include <string.h>
 
 typedef struct arguments {
-    const char *input, *output;
+    const char *input, *output, *data_dir;
     const char **sets;
     uint32_t n_sets;
     bool quiet, json, help;
@@ -25,6 +25,7 @@ static const char usage[] =
     "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input.\n"
     "  -o FILE                where the model goes (model.bin)\n"
     "  --set KEY.PATH=VALUE   overrides a key of the configuration: --set dataset.0.data_path=DIR\n"
+    "  --data-dir DIR         where the files lie that a graph text refers to (its own folder)\n"
     "  --quiet                no warnings, no summary\n"
     "  --json                 the summary as one line of JSON\n";
 
@@ -33,12 +34,14 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         bool set = strncmp(word, "--set=", 6) == 0;
-        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0) && i + 1 == argc)
+        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--data-dir") == 0) && i + 1 == argc)
             return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "%s needs a value", word);
         if (strcmp(word, "-o") == 0)
             a->output = argv[++i];
         else if (strcmp(word, "--set") == 0 || set)
             a->sets[a->n_sets++] = set ? word + 6 : argv[++i];
+        else if (strcmp(word, "--data-dir") == 0 || strncmp(word, "--data-dir=", 11) == 0)
+            a->data_dir = word[10] ? word + 11 : argv[++i];
         else if (strcmp(word, "--quiet") == 0)
             a->quiet = true;
         else if (strcmp(word, "--json") == 0)
@@ -108,7 +111,9 @@ static fl_status compile(const arguments *a, fl_diag *dg)
     fl_source source;
     fl_graph *programs[FL_N_PROGRAMS] = {NULL}, *forward[FL_N_PROGRAMS] = {NULL};
     FL_TRY(fl_source_read(a->input, a->sets, a->n_sets, &source, dg));
-    fl_status status = fl_build_programs(source.graph, FL_STAGE_SCHEDULED, programs, dg);
+    fl_status status = fl_source_attach(source.graph, a->input, a->data_dir, false, dg);
+    if (status == FL_OK)
+        status = fl_build_programs(source.graph, FL_STAGE_SCHEDULED, programs, dg);
     if (status == FL_OK)
         status = fl_build_programs(source.graph, FL_STAGE_FORWARD, forward, dg);
     if (status == FL_OK)

@@ -32,49 +32,50 @@ static const char usage[] =
     "  --format=html      one page with a picture in which they fold\n"
     "  --format=json      one object for scripts; onnx: ONNX's binary form\n"
     "  --cost             operations and bytes of each node in the picture, for --batch=N rows (1)\n"
+    "Large tensors of a model.bin or an ONNX file are printed as references into it; --data-dir=DIR is where a text's references lie (its own folder).\n"
     "Of a model.bin, --program without --stage shows what is stored, and without both the source of the predict program.\n";
 
-typedef fl_status draw_fn(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg);
+typedef fl_status draw_fn(const arguments *a, fl_input *in, FILE *out, fl_diag *dg);
 
 static fl_draw_options draw_options(const arguments *a)
 {
     return (fl_draw_options){.cost = a->cost, .batch = a->batch ? strtoll(a->batch, NULL, 10) : 1};
 }
 
-static fl_status write_text(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+static fl_status write_text(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
 {
-    const char *input = a->request.input;
-    fl_print_options options = {.types = !a->plain, .location = fl_ends_with(input, ".bin") ? input : NULL};
-    return fl_graph_print(g, &options, out, dg);
+    fl_print_options options;
+    FL_TRY(fl_input_print_options(in, &a->request, a->output, !a->plain, &options, dg));
+    return fl_graph_print(in->graph, &options, out, dg);
 }
 
-static fl_status write_dot(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
-{
-    fl_draw_options o = draw_options(a);
-    return fl_draw_dot(g, &o, out, dg);
-}
-
-static fl_status write_json(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+static fl_status write_dot(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
 {
     fl_draw_options o = draw_options(a);
-    return fl_draw_json(g, &o, out, dg);
+    return fl_draw_dot(in->graph, &o, out, dg);
 }
 
-static fl_status write_html(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+static fl_status write_json(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
 {
     fl_draw_options o = draw_options(a);
-    return fl_draw_html(g, &o, out, dg);
+    return fl_draw_json(in->graph, &o, out, dg);
 }
 
-static fl_status write_onnx(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+static fl_status write_html(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
+{
+    fl_draw_options o = draw_options(a);
+    return fl_draw_html(in->graph, &o, out, dg);
+}
+
+static fl_status write_onnx(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
 {
     void *bytes = NULL;
     size_t n = 0;
     (void)a;
-    FL_TRY(fl_onnx_encode(g, &(fl_onnx_options){.opset = 0}, &bytes, &n, dg));
+    FL_TRY(fl_onnx_encode(in->graph, &(fl_onnx_options){.opset = 0}, &bytes, &n, dg));
     bool ok = fwrite(bytes, 1, n, out) == n;
     free(bytes);
-    return ok ? FL_OK : fl_error(dg, FL_E_WRITE, FL_NOWHERE, "graph \"%s\" could not be written", g->name);
+    return ok ? FL_OK : fl_error(dg, FL_E_WRITE, FL_NOWHERE, "graph \"%s\" could not be written", in->graph->name);
 }
 
 /* Run `dot -Tsvg` from one file to another. */
@@ -116,10 +117,10 @@ static fl_status copy(FILE *from, FILE *to, fl_diag *dg)
     return ferror(from) || ferror(to) ? fl_error(dg, FL_E_WRITE, FL_NOWHERE, "the picture could not be written") : FL_OK;
 }
 
-static fl_status write_svg(const arguments *a, const fl_graph *g, FILE *out, fl_diag *dg)
+static fl_status write_svg(const arguments *a, fl_input *in, FILE *out, fl_diag *dg)
 {
     FILE *dot = tmpfile(), *svg = tmpfile();
-    fl_status s = dot && svg ? write_dot(a, g, dot, dg)
+    fl_status s = dot && svg ? write_dot(a, in, dot, dg)
                              : fl_error(dg, FL_E_OPEN, FL_NOWHERE, "no temporary file can be made: %s", strerror(errno));
     if (s == FL_OK && (fflush(dot) != 0 || lseek(fileno(dot), 0, SEEK_SET) != 0))
         s = fl_error(dg, FL_E_WRITE, FL_NOWHERE, "a temporary file could not be written: %s", strerror(errno));
@@ -164,7 +165,7 @@ static fl_status dump(const arguments *a, draw_fn *draw, fl_diag *dg)
     FL_TRY(fl_input_read(&a->request, &in, dg));
     fl_status s = fl_output_open(&out, a->output, dg);
     if (s == FL_OK)
-        s = fl_output_close(&out, draw(a, in.graph, out.stream, dg), dg);
+        s = fl_output_close(&out, draw(a, &in, out.stream, dg), dg);
     fl_input_deinit(&in);
     return s;
 }

@@ -6,8 +6,10 @@
 #include "passes/pass.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +33,7 @@ const char *fl_verb_value(int argc, char **argv, int *i, const char *name)
 
 static bool read_option(int argc, char **argv, int *i, const fl_verb_option *options, size_t n, fl_graph_request *r)
 {
-    const fl_verb_option shared[] = {{"--stage", &r->stage, NULL}, {"--program", &r->program, NULL}};
+    const fl_verb_option shared[] = {{"--stage", &r->stage, NULL}, {"--program", &r->program, NULL}, {"--data-dir", &r->data_dir, NULL}};
     for (size_t k = 0; k < n + FL_COUNT(shared); k++) {
         const fl_verb_option *o = k < n ? &options[k] : &shared[k - n];
         if (o->flag) {
@@ -172,11 +174,15 @@ fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg)
         if (s == FL_OK) {
             in->graph = in->source.graph;
             in->source.graph = NULL;
+            s = fl_source_attach(in->graph, r->input, r->data_dir, true, dg);
         }
     }
-    if (s == FL_OK && (!r->stage || strcmp(r->stage, "imported") != 0)) {
-        s = fl_shape_infer(in->graph, dg);
-        if (s == FL_OK)
+    if (s == FL_OK) { /* as it was read is not judged; types are shown as far as there are any */
+        bool judged = !r->stage || strcmp(r->stage, "imported") != 0;
+        s = fl_shape_infer(in->graph, judged ? dg : NULL);
+        if (!judged && s == FL_BAD_INPUT)
+            s = FL_OK;
+        if (s == FL_OK && judged)
             s = fl_graph_verify(in->graph, dg);
     }
     if (s == FL_OK && is_built(r->stage))
@@ -186,8 +192,46 @@ fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg)
     return s;
 }
 
+/* A path as seen from the folder of another. */
+static char *seen_from(const char *path, const char *output)
+{
+    const char *slash = output ? strrchr(output, '/') : NULL, *last = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - output) + 1 : 0;
+    bool beneath = strncmp(path, output ? output : "", n) == 0 && path[n] != '/' && !strstr(path + n, "..");
+    return strdup(beneath ? path + n : last ? last + 1 : path);
+}
+
+fl_status fl_input_print_options(fl_input *in, const fl_graph_request *r, const char *output, bool types, fl_print_options *options, fl_diag *dg)
+{
+    struct stat at;
+    *options = (fl_print_options){.types = types};
+    if (!fl_ends_with(r->input, ".bin") && !fl_ends_with(r->input, ".onnx"))
+        return FL_OK;
+    int fd = open(r->input, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &at) != 0) {
+        fl_status s = fl_error(dg, FL_E_OPEN, FL_FILE(r->input), "cannot be opened: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return s;
+    }
+    in->n_file = (size_t)at.st_size;
+    in->file = in->n_file ? mmap(NULL, in->n_file, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    close(fd);
+    in->file = in->file == MAP_FAILED ? NULL : in->file; /* then tensors are printed element by element */
+    in->location = seen_from(r->input, output && strcmp(output, "-") != 0 ? output : NULL);
+    if (!in->location)
+        return fl_out_of_memory(dg);
+    options->location = in->location;
+    options->bytes = in->file;
+    options->n_bytes = in->n_file;
+    return FL_OK;
+}
+
 void fl_input_deinit(fl_input *in)
 {
+    if (in->file)
+        munmap(in->file, in->n_file);
+    free((void *)(uintptr_t)in->location);
     bool read = !in->model && in->graph;
     fl_graph_free(in->graph);
     if (read)

@@ -6,12 +6,13 @@
 
 #include "frontend/compile.h"
 #include "ir/model.h"
+#include "ir/print.h"
 
 #include <stdio.h>
 
 /* X and which of its graphs. stage NULL: a model.bin's stored program, else forward; program NULL: train at stage train, else predict. */
 typedef struct fl_graph_request {
-    const char *input, *stage, *program;
+    const char *input, *stage, *program, *data_dir;
     const char **sets; /* room for argc */
     uint32_t n_sets;
 } fl_graph_request;
@@ -20,10 +21,19 @@ typedef struct fl_input {
     fl_graph *graph;
     fl_model *model; /* X, if it is a model.bin: variables' data point into it */
     fl_source source; /* X otherwise; its graph has moved to `graph` */
+    void *file;       /* X mapped, if it is a model.bin or an ONNX file: printed texts refer into it */
+    size_t n_file;
+    const char *location; /* X as a text that is printed to `output` names it; malloc'ed */
 } fl_input;
 
 /* Read X, bring it to the stage. On success the caller ends *in; on failure there is nothing to end. */
 FL_MUST_USE fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg);
+/*
+ * How a graph of `in` is printed to the file `output` (NULL, "-": standard output): large tensors of model.bin and ONNX files as references to X, which is
+ * named as seen from the text's folder if it lies beneath it, else by its name alone (to be read with --data-dir).
+ */
+FL_MUST_USE fl_status fl_input_print_options(fl_input *in, const fl_graph_request *r, const char *output, bool types, fl_print_options *options,
+                                             fl_diag *dg);
 void fl_input_deinit(fl_input *in);
 
 /* ------------------------------------------------------------------------------------------------------- options */
@@ -37,7 +47,7 @@ typedef struct fl_verb_option {
 /* The value of "--name=VALUE", or of the following argument; NULL if argv[*i] is another option. */
 const char *fl_verb_value(int argc, char **argv, int *i, const char *name);
 /*
- * Reads all arguments: options from the table, --stage, --program and --set into r, one input. Reports wrong usage on standard error. 0: go
+ * Reads all arguments: options from the table, --stage, --program, --data-dir and --set into r, one input. Reports wrong usage on standard error. 0: go
  * on; else the exit status of the program.
  */
 int fl_verb_arguments(int argc, char **argv, const fl_verb_option *options, size_t n, fl_graph_request *r);

@@ -88,12 +88,14 @@ static fl_status emit_code(const arguments *a, const fl_graph *g, FILE *out, fl_
     return ok ? FL_OK : fl_error(dg, FL_E_WRITE, FL_NOWHERE, "the code could not be written");
 }
 
-static fl_status transform(const arguments *a, fl_graph *g, fl_diag *dg)
+static fl_status transform(const arguments *a, fl_input *in, fl_diag *dg)
 {
-    fl_print_options options = {.types = !a->plain, .location = fl_ends_with(a->request.input, ".bin") ? a->request.input : NULL};
+    fl_graph *g = in->graph;
+    fl_print_options options;
     fl_output out;
     if (a->pipeline.passes)
         FL_TRY(fl_pipeline_run(g, &a->pipeline, dg));
+    FL_TRY(fl_input_print_options(in, &a->request, a->output, !a->plain, &options, dg));
     FL_TRY(fl_output_open(&out, a->output, dg));
     fl_status s = a->emit ? emit_code(a, g, out.stream, dg) : fl_graph_print(g, &options, out.stream, dg);
     return fl_output_close(&out, s, dg);
@@ -129,7 +131,7 @@ static fl_status opt(arguments *a, fl_diag *dg)
     }
     fl_status s = fl_input_read(&a->request, &in, dg);
     if (s == FL_OK) {
-        s = transform(a, in.graph, dg);
+        s = transform(a, &in, dg);
         fl_input_deinit(&in);
     }
     free(passes);

@@ -35,10 +35,4 @@ FL_MUST_USE fl_status fl_onnx_check_dtype(const fl_onnx_place *place, int32_t ty
 /* The tensor in place->arena, its data copied or mapped. */
 FL_MUST_USE fl_status fl_onnx_read_tensor(const fl_onnx_place *place, const Onnx__TensorProto *p, const char *name, fl_tensor **out);
 
-/* Files beneath a folder, mapped. `wanted` has location, offset and length (UINT64_MAX: not given). */
-typedef struct fl_onnx_folder {
-    const char *file, *folder;
-} fl_onnx_folder;
-fl_status fl_onnx_find_in_folder(void *self, fl_graph *g, const char *tensor, const fl_tensor *wanted, const void **bytes, fl_diag *dg);
-
 #endif

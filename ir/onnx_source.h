@@ -16,4 +16,10 @@ typedef struct fl_onnx_source {
 FL_MUST_USE fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, const fl_onnx_source *source,
                                           fl_graph **out, fl_diag *dg);
 
+/* Files beneath a folder, mapped. `wanted` has location, offset and length (UINT64_MAX: not given). */
+typedef struct fl_onnx_folder {
+    const char *file, *folder;
+} fl_onnx_folder;
+FL_MUST_USE fl_status fl_onnx_find_in_folder(void *self, fl_graph *g, const char *tensor, const fl_tensor *wanted, const void **bytes, fl_diag *dg);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "ir/graph_meta.h"
 #include "ir/schedule.h"
+#include "ir/shape.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -726,7 +727,10 @@ static fl_status apply_meta(parser *p)
     FL_TRY(fl_meta_apply_updates(p->g, meta(p, "ai.flen.updates"), meta(p, "ai.flen.outputs"), loc, p->dg));
     FL_TRY(fl_meta_apply_params(p->g, meta(p, "ai.flen.params"), loc, p->dg));
     FL_TRY(fl_graph_ok(p->g, p->dg));
-    return schedule ? fl_schedule_parse(p->g, schedule, loc, p->dg) : FL_OK;
+    if (!schedule)
+        return FL_OK;
+    FL_TRY(fl_shape_infer(p->g, p->dg)); /* a schedule speaks of symbols that only types of intermediate values have */
+    return fl_schedule_parse(p->g, schedule, loc, p->dg);
 }
 
 static bool model(parser *p)

@@ -8,7 +8,8 @@
  *
  * Names that are no identifiers are quoted. Numbers are the shortest decimals that read back. Variables without stored
  * data are inputs; those with data, and constants, are initialisers: small ones written out, others by reference
- * to the file that holds them.
+ * to the file that holds them. Types of intermediate values follow from the operators and are comments; only where one brings in a symbol
+ * of its own (the number of distinct rows), it is declared beside the initialisers: another reading would give it another name.
  */
 #include "ir/print.h"
 
@@ -26,6 +27,7 @@ typedef struct printer {
     const fl_graph *g;
     const fl_print_options *options;
     FILE *out;
+    uint64_t searched; /* where the last tensor stands in options->bytes */
 } printer;
 
 static bool is_identifier(const char *s)
@@ -104,20 +106,44 @@ static void put_elements(const printer *p, const fl_tensor *t)
     fputc('}', p->out);
 }
 
-/* " = {..}" or " = [external]" behind a type and a name. */
-static void put_data(const printer *p, const fl_tensor *t)
+/* Where the tensor's bytes stand in the file; false if they do not. Searched from the last one found: files keep the order of declaration. */
+static bool find_in_file(printer *p, const fl_tensor *t, uint64_t *offset)
 {
-    const char *location = p->options->location ? p->options->location : t->location;
+    const char *file = p->options->bytes, *end = file ? file + p->options->n_bytes : NULL, *found = NULL;
+    if (!file || !t->bytes || !p->options->location || t->length == 0)
+        return false;
+    if ((uintptr_t)t->bytes >= (uintptr_t)file && (uintptr_t)t->bytes + t->length <= (uintptr_t)end)
+        found = t->bytes; /* mapped from there */
+    if (!found)
+        found = memmem(file + p->searched, p->options->n_bytes - p->searched, t->bytes, t->length);
+    if (!found)
+        found = memmem(file, p->options->n_bytes, t->bytes, t->length);
+    if (!found)
+        return false;
+    p->searched = *offset = (uint64_t)(found - file);
+    return true;
+}
+
+/* " = {..}" or " = [external]" behind a type and a name. */
+static void put_data(printer *p, const fl_tensor *t)
+{
+    const char *location = t->location;
+    uint64_t offset = t->offset;
 
     fputs(" =", p->out);
-    if (t->bytes && (fl_type_elements(&t->type) <= MAX_INLINE || !location)) {
+    if (t->bytes && fl_type_elements(&t->type) <= MAX_INLINE) {
+        put_elements(p, t);
+        return;
+    }
+    if (find_in_file(p, t, &offset))
+        location = p->options->location;
+    if (!location) {
         put_elements(p, t);
         return;
     }
     fputs(" [\"location\": ", p->out);
-    put_quoted(p, location ? location : "");
-    fprintf(p->out, ", \"offset\": \"%llu\", \"length\": \"%llu\"]", (unsigned long long)t->offset,
-            (unsigned long long)t->length);
+    put_quoted(p, location);
+    fprintf(p->out, ", \"offset\": \"%llu\", \"length\": \"%llu\"]", (unsigned long long)offset, (unsigned long long)t->length);
 }
 
 static void put_attr(const printer *p, const fl_attr *a)
@@ -211,7 +237,57 @@ static void put_header(const printer *p, const fl_meta_entry *meta, uint32_t n)
     fputs(n > 0 ? "]>\n" : ">\n", p->out);
 }
 
-static void put_signature(const printer *p, const fl_id *outputs, uint32_t n_outputs)
+/* Is every symbol of the type, or every factor of a product, among the known? */
+static bool is_known(const fl_graph *g, const fl_type *t, const bool *known)
+{
+    for (int i = 0; i < t->rank; i++) {
+        fl_dim factors[FL_MAX_RANK];
+        uint32_t n = fl_shape_factors(g, t->dims[i], factors);
+        for (uint32_t k = 0; k < n; k++)
+            if (FL_DIM_IS_SYM(factors[k]) && !known[FL_SYM_OF_DIM(factors[k])])
+                return false;
+    }
+    return true;
+}
+
+static void learn(const fl_type *t, bool *known)
+{
+    for (int i = 0; i < t->rank; i++)
+        if (FL_DIM_IS_SYM(t->dims[i]))
+            known[FL_SYM_OF_DIM(t->dims[i])] = true;
+}
+
+/* Declares results that bring in symbols, but outputs, which are declared already; n counts what stands in the list. */
+static bool put_declared(const printer *p, fl_arena *scratch, const fl_id *outputs, uint32_t n_outputs, uint32_t n)
+{
+    const fl_graph *g = p->g;
+    bool *known = fl_arena_new(scratch, bool, g->n_symbols), *declared = fl_arena_new(scratch, bool, g->n_values);
+    if (!known || !declared)
+        return false;
+    for (uint32_t i = 0; i < n_outputs; i++)
+        declared[outputs[i]] = true;
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        learn(fl_value_type(g, g->inputs[i]), known);
+    for (uint32_t i = 0; i < g->n_variables; i++)
+        learn(fl_value_type(g, g->variables[i]), known);
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        for (uint32_t k = 0; k < g->nodes[i].n_out; k++) {
+            fl_id v = g->nodes[i].out[k];
+            if (v == FL_NONE || is_known(g, fl_value_type(g, v), known))
+                continue;
+            if (!declared[v]) {
+                fputs(n++ > 0 ? ",\n   " : "\n<  ", p->out);
+                put_typed_name(p, v);
+            }
+            learn(fl_value_type(g, v), known);
+        }
+    }
+    fputs(n > 0 ? ">\n{\n" : " {\n", p->out);
+    return true;
+}
+
+/* False if out of memory. */
+static bool put_signature(printer *p, fl_arena *scratch, const fl_id *outputs, uint32_t n_outputs)
 {
     const fl_graph *g = p->g;
     uint32_t n = 0;
@@ -243,13 +319,13 @@ static void put_signature(const printer *p, const fl_id *outputs, uint32_t n_out
         put_typed_name(p, g->variables[i]);
         put_data(p, data);
     }
-    fputs(n > 0 ? ">\n{\n" : " {\n", p->out);
+    return put_declared(p, scratch, outputs, n_outputs, n);
 }
 
 fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FILE *out, fl_diag *dg)
 {
     static const fl_print_options plain = {0};
-    printer p = {g, options ? options : &plain, out};
+    printer p = {.g = g, .options = options ? options : &plain, .out = out};
     fl_arena scratch;
     fl_meta_entry *meta;
     uint32_t n_meta, n_outputs;
@@ -261,7 +337,8 @@ fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FIL
         status = fl_out_of_memory(dg);
     if (status == FL_OK) {
         put_header(&p, meta, n_meta);
-        put_signature(&p, outputs, n_outputs);
+        if (!put_signature(&p, &scratch, outputs, n_outputs))
+            status = fl_out_of_memory(dg);
         for (fl_id i = 0; i < g->n_nodes; i++)
             if (g->nodes[i].op != FL_OP_NOP)
                 put_node(&p, i);

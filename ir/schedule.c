@@ -52,6 +52,31 @@ static json_t *buffer_json(const fl_graph *g, const fl_buffer *b)
                      "first", (int)b->first_phase, "last", (int)b->last_phase);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* By name: ids, and the order of symbols and variables, are not the same when a program was written and read. */
+static json_t *sorted(json_t *object)
+{
+    json_t *out = json_object();
+    size_t n = json_object_size(object), i = 0;
+    const char **keys = malloc((n + 1) * sizeof *keys), *key;
+    json_t *value;
+
+    json_object_foreach(object, key, value)
+        if (keys)
+            keys[i++] = key;
+    if (keys)
+        qsort(keys, n, sizeof *keys, by_name);
+    for (i = 0; keys && i < n; i++)
+        json_object_set(out, keys[i], json_object_get(object, keys[i]));
+    free(keys);
+    json_decref(object);
+    return out;
+}
+
 const char *fl_schedule_print(const fl_graph *g, fl_arena *arena)
 {
     const fl_schedule *s = g->schedule;
@@ -74,8 +99,8 @@ const char *fl_schedule_print(const fl_graph *g, fl_arena *arena)
             json_array_append_new(dims, dim_json(g, s->capacity[i].dims[k]));
         json_object_set_new(capacity, g->symbols[i], s->capacity[i].sum ? json_pack("{s:o}", "sum", dims) : dims);
     }
-    json_t *root = json_pack("{s:o, s:o, s:o, s:o}", "segments", segments, "buffers", buffers, "storage", storage, "capacity",
-                             capacity);
+    json_t *root = json_pack("{s:o, s:o, s:o, s:o}", "segments", segments, "buffers", buffers, "storage", sorted(storage),
+                             "capacity", sorted(capacity));
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     const char *copy = text ? fl_arena_strndup(arena, text, strlen(text)) : NULL;
     free(text);
