@@ -50,6 +50,7 @@ typedef struct fl_bucket_auc {
     uint32_t window;     /* batches; 20 in PaddleRec (FL_AUC_WINDOW) */
     uint64_t runs;
     int64_t *counts; /* [(2 + window) * 2][thresholds + 1]: global, window's sum, ring; negatives, positives */
+    struct fl_bucket_list *lists; /* [window] which buckets of a ring slot are not 0, where that is known */
 } fl_bucket_auc;
 
 FL_MUST_USE fl_status fl_bucket_auc_init(fl_bucket_auc *a, uint32_t thresholds, uint32_t window);

@@ -174,9 +174,11 @@ static fl_status train(work *w, fl_diag *dg)
     fl_train_log_init(&w->log, m->style, m->log, w->o->log, w->o->json, w->o->quiet);
     FL_TRY(make_plan(w, dg));
     if (m->progress.epochs >= w->plan.epochs) {
-        fl_verb_notef("%s has been trained for %lld epochs already", w->a->resume, (long long)m->progress.epochs);
+        fl_verb_notef("%s has been trained for %lld epochs already", w->a->resume ? w->a->resume : w->o->model, (long long)m->progress.epochs);
         return fl_session_save(&w->session, w->plan.saves.model, NULL, 0, dg);
     }
+    if (strcmp(w->data, "-") == 0 && w->plan.epochs - m->progress.epochs > 1)
+        return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "train: standard input can be read once only: --epochs 1, or a file");
     fl_verb_catch_interrupts();
     fl_status status = fl_train(&w->session, &w->plan, &result, dg);
     if (status == FL_OK)

@@ -93,6 +93,7 @@ if [ -f "$bin/fault_io.so" ]; then
     same trained.bin before.bin "a full disk damaged it"
 fi
 [ -z "$(ls | grep '\.tmp\.')" ] || fail "temporary files are left"
+expect 2 "standard input can be read once only" "$bin/flenrt" train trained.bin --data - --backend=interp --epochs 2
 expect 1 "nowhere: error: cannot open" "$bin/flenrt" train model.bin --data nowhere --backend=interp
 
 exit $failed

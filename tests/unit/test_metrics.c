@@ -124,6 +124,12 @@ static void window_slides(void **state)
         fl_bucket_auc_add(&a, p[i], y[i], 2);
         assert_true(fabs(fl_bucket_auc_global(&a) - auc[i]) < 1e-15);
         assert_true(fabs(fl_bucket_auc_batch(&a) - batch[i]) < 1e-15);
+    }
+    fl_bucket_auc_clear(&a);
+    for (int i = 0; i < 4; i++) {
+        fl_bucket_auc_add(&a, p[i], y[i], 2);
+        assert_true(fabs(fl_bucket_auc_global(&a) - auc[i]) < 1e-15);
+        assert_true(fabs(fl_bucket_auc_batch(&a) - batch[i]) < 1e-15);
         /* Through bytes and on: the same. */
         size_t n;
         void *bytes = fl_bucket_auc_save(&a, &n);
