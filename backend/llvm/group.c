@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-enum { MAX_ACCESS = 48, BLOCK_COST = 64 };
+enum { MAX_ACCESS = 96, BLOCK_COST = 64 };
 
 typedef struct stride {
     int64_t s;      /* elements; 0: broadcast */
@@ -112,7 +112,7 @@ static bool fits(const group *grp, fl_id node)
     const fl_node *n = &gen->g->nodes[node];
     const fl_type *t = iteration_type(gen, node);
 
-    if (grp->n >= FL_GROUP_MAX || grp->n_accesses + n->n_in + 3 > MAX_ACCESS || n->n_in > FL_ELEMENT_MAX_IN ||
+    if (grp->n >= FL_GROUP_MAX || grp->n_accesses + n->n_in + (int)grp->n + 4 > MAX_ACCESS || n->n_in > FL_ELEMENT_MAX_IN ||
         grp->cost + cost_of(n->op) > 2 * BLOCK_COST)
         return grp->n == 0 && n->n_in <= FL_ELEMENT_MAX_IN;
     if (t->rank != grp->rank || memcmp(t->dims, grp->dims, (size_t)t->rank * sizeof(fl_dim)) != 0)
