@@ -179,12 +179,13 @@ fl_status fl_expand_depth_to_space(fl_import *m)
 
 fl_status fl_expand_space_to_depth(fl_import *m)
 {
-    static const int64_t perm[] = {0, 3, 5, 1, 2, 4};
+    static const int64_t dcr[] = {0, 3, 5, 1, 2, 4}, crd[] = {0, 1, 3, 5, 2, 4};
     int64_t b;
     fl_type x;
     FL_TRY(image(m, &b, &x));
+    bool columns = strcmp(fl_import_string(m, "mode", "DCR"), "CRD") == 0;
     int64_t c = x.dims[1], h = x.dims[2] / b, w = x.dims[3] / b, apart[6] = {0, c, h, b, w, b}, together[4] = {0, c * b * b, h, w};
-    m->out[0] = fl_make_reshape(m, transposed(m, fl_make_reshape(m, m->in[0], apart, 6), perm, 6), together, 4);
+    m->out[0] = fl_make_reshape(m, transposed(m, fl_make_reshape(m, m->in[0], apart, 6), columns ? crd : dcr, 6), together, 4);
     return FL_OK;
 }
 

@@ -684,12 +684,11 @@ fl_status fl_shape_gemm(fl_shape_ctx *c)
     return FL_OK;
 }
 
-static fl_status reduction(fl_shape_ctx *c)
+static fl_status extreme(fl_shape_ctx *c)
 {
     const fl_type *x = c->in[0];
     bool keep = fl_node_int(c->g, c->node, "keepdims", 1) != 0, known, given;
     uint32_t set;
-    FL_TRY(fl_shape_need_number(c, 0));
     FL_TRY(axes_operand(c, 1, x->rank, &set, &known, &given));
     if (!known) {
         c->out[0].dtype = x->dtype;
@@ -708,10 +707,16 @@ static fl_status reduction(fl_shape_ctx *c)
     return FL_OK;
 }
 
+static fl_status reduction(fl_shape_ctx *c)
+{
+    FL_TRY(fl_shape_need_number(c, 0));
+    return extreme(c);
+}
+
 RULE(reduce_sum, reduction)
 RULE(reduce_mean, reduction)
-RULE(reduce_max, reduction)
-RULE(reduce_min, reduction)
+RULE(reduce_max, extreme)
+RULE(reduce_min, extreme)
 RULE(reduce_prod, reduction)
 
 /* --------------------------------------------------------------------------------------------- rows by index */

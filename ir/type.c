@@ -156,7 +156,7 @@ static uint16_t half_from_double(double f)
     if (a >= 65520) /* halfway to the next power above the largest half */
         return (uint16_t)(sign | 0x7c00);
     frexp(a, &exponent);
-    exponent = exponent < -13 ? -13 : exponent; /* subnormal halves share the smallest unit */
+    exponent = exponent < -13 || a == 0 ? -13 : exponent; /* subnormal halves, and 0, share the smallest unit */
     double m = rint(ldexp(a, 11 - exponent));   /* up to 2048: carries into the exponent by itself */
     return (uint16_t)(sign + ((unsigned)(exponent + 13) << 10) + (unsigned)m);
 }
