@@ -1,28 +1,40 @@
 /*
- * flen-onnx-tests DIR... [--backend=interp] [--quiet] [--wrong=NAME]... -- runs backend tests in ONNX's own form.
+ * flen-onnx-tests DIR... [--backend=interp|native] [--quiet] [--wrong=NAME]... -- runs backend tests in ONNX's own form.
  *
  * DIR is one test (a folder with model.onnx) or a folder of tests. Each has test_data_set_*<N>*, with input_<i>.pb and output_<i>.pb, each a
  * serialised TensorProto. Each test gives one line: PASS name; FAIL name: what, where, got, want; or UNSUPPORTED name: why. Numbers are
  * compared as ONNX does: |got - want| <= 1e-7 + 1e-3 |want|, after rounding to the output's type. --wrong names a test whose data is known to be
  * wrong: it must fail, and counts as unsupported. The last line counts.
+ *
+ * Native code needs static shapes: operands that hold shapes (axes, sizes, pads) and are inputs of the model become constants with the test's
+ * values first. Each native test has a process of its own, so that a crash is that test's failure. What passes without a
+ * node left to run (its outputs were constant) is counted apart.
  */
+#include "backend/backend.h"
 #include "backend/interp/interp.h"
 #include "ir/model.h"
 #include "ir/shape.h"
 #include "ir/verify.h"
+#include "passes/pass.h"
+#include "runtime/code_cache.h"
+#include "runtime/native.h"
+#include "runtime/variables.h"
 
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-typedef enum outcome { PASS, FAIL, UNSUPPORTED } outcome;
+typedef enum outcome { PASS, FAIL, UNSUPPORTED, CONSTANT, N_OUTCOMES } outcome; /* CONSTANT: passed, but no code was needed */
 
 typedef struct run {
-    bool quiet;
-    uint32_t count[3];
+    bool native, quiet;
+    uint32_t count[N_OUTCOMES];
     const char **wrong; /* names of tests whose data is known to be wrong */
     int n_wrong;
 } run;
@@ -33,6 +45,7 @@ typedef struct test {
     fl_graph *g;
     fl_diag diag;
     fl_arena arena;
+    bool native;
     char why[700];
 } test;
 
@@ -83,7 +96,34 @@ static bool fail(test *t, const char *output, const char *what, double got, doub
     return false;
 }
 
-static bool same(test *t, const char *output, const fl_array *got, const fl_tensor *want)
+/* An output: doubles or integers of the interpreter, or a tensor of native code. */
+typedef struct result {
+    int rank;
+    const int64_t *dims;
+    const double *f;  /* or */
+    const int64_t *i; /* or */
+    const fl_tensor *t;
+} result;
+
+static bool same_element(test *t, const char *output, const result *got, const fl_tensor *want, int64_t k)
+{
+    char rounded[8], what[64];
+    fl_dtype type = want->type.dtype;
+    fl_tensor one = {.type = fl_type_make(type, 0, NULL), .bytes = rounded};
+    const fl_tensor *from = got->t ? got->t : &one;
+    int64_t at = got->t ? k : 0;
+    if (got->f)
+        fl_tensor_set_double(rounded, type, 0, got->f[k]);
+    if (got->i)
+        fl_tensor_set_int(rounded, type, 0, got->i[k]);
+    if (fl_dtype_is_real(type) ? is_close(fl_tensor_get_double(from, at), fl_tensor_get_double(want, k))
+                               : fl_tensor_get_int(from, at) == fl_tensor_get_int(want, k))
+        return true;
+    snprintf(what, sizeof what, "element %lld", (long long)k);
+    return fail(t, output, what, fl_tensor_get_double(from, at), fl_tensor_get_double(want, k));
+}
+
+static bool same(test *t, const char *output, const result *got, const fl_tensor *want)
 {
     char what[64];
     if (got->rank != want->type.rank)
@@ -93,19 +133,13 @@ static bool same(test *t, const char *output, const fl_array *got, const fl_tens
         if (got->dims[d] != want->type.dims[d])
             return fail(t, output, what, (double)got->dims[d], (double)want->type.dims[d]);
     }
-    if (fl_dtype_is_real(want->type.dtype) != (got->f != NULL))
+    if (!got->t && fl_dtype_is_real(want->type.dtype) != (got->f != NULL))
         return fail(t, output, "kind of number", got->f != NULL, fl_dtype_is_real(want->type.dtype));
-    for (int64_t k = 0; k < got->n; k++) {
-        char rounded[8];
-        fl_tensor one = {.type = fl_type_make(want->type.dtype, 0, NULL), .bytes = rounded};
-        if (got->f)
-            fl_tensor_set_double(rounded, want->type.dtype, 0, got->f[k]);
-        else
-            fl_tensor_set_int(rounded, want->type.dtype, 0, got->i[k]);
-        snprintf(what, sizeof what, "element %lld", (long long)k);
-        if (got->f ? !is_close(fl_tensor_get_double(&one, 0), fl_tensor_get_double(want, k)) : got->i[k] != fl_tensor_get_int(want, k))
-            return fail(t, output, what, fl_tensor_get_double(&one, 0), fl_tensor_get_double(want, k));
-    }
+    if (got->t && got->t->type.dtype != want->type.dtype)
+        return fail(t, output, "element type", got->t->type.dtype, want->type.dtype);
+    for (int64_t k = 0; k < fl_type_elements(&want->type); k++)
+        if (!same_element(t, output, got, want, k))
+            return false;
     return true;
 }
 
@@ -127,30 +161,164 @@ static bool draws(const fl_graph *g)
     return false;
 }
 
-static outcome run_set(test *t, fl_interp *in, uint32_t set)
+static outcome interpret_set(test *t, uint32_t set)
 {
-    for (uint32_t i = 0; i < t->g->n_inputs; i++) {
+    fl_interp *in = NULL;
+    fl_status status = fl_interp_new(t->g, &in, &t->diag);
+    for (uint32_t i = 0; i < t->g->n_inputs && status == FL_OK; i++) {
         fl_tensor *x = NULL;
-        fl_status status = read_tensor(t, set, "input", i, &x);
+        status = read_tensor(t, set, "input", i, &x);
         if (status == FL_OK)
             status = fl_interp_set(in, t->g->inputs[i], x, &t->diag);
-        if (status != FL_OK)
-            return by_status(t, status);
     }
-    fl_status status = fl_interp_run(in, &t->diag);
-    if (status != FL_OK)
-        return by_status(t, status);
-    for (uint32_t i = 0; i < t->g->n_outputs; i++) {
+    if (status == FL_OK)
+        status = fl_interp_run(in, &t->diag);
+    bool equal = true;
+    for (uint32_t i = 0; i < t->g->n_outputs && status == FL_OK && equal; i++) {
         fl_tensor *want = NULL;
         const fl_array *got = fl_interp_get(in, t->g->outputs[i]);
         status = got ? read_tensor(t, set, "output", i, &want) : FL_FAILED;
-        if (status != FL_OK)
-            return by_status(t, status);
-        if (!same(t, t->g->values[t->g->outputs[i]].name, got, want))
-            return FAIL;
+        if (status == FL_OK)
+            equal = same(t, t->g->values[t->g->outputs[i]].name, &(result){got->rank, got->dims, got->f, got->i, NULL}, want);
     }
-    return PASS;
+    fl_interp_free(in);
+    return status != FL_OK ? by_status(t, status) : equal ? PASS : FAIL;
 }
+
+/* -------------------------------------------------------------------------------------------------- native code */
+
+/* True if operand k of this operator holds a shape, axes or the like. */
+static bool holds_shape(fl_op op, uint32_t k)
+{
+    static const struct {
+        fl_op op;
+        uint32_t first, last;
+    } operands[] = {
+        {FL_OP_RESHAPE, 1, 1},   {FL_OP_EXPAND, 1, 1},      {FL_OP_SLICE, 1, 4},       {FL_OP_SQUEEZE, 1, 1},    {FL_OP_UNSQUEEZE, 1, 1},
+        {FL_OP_TILE, 1, 1},      {FL_OP_PAD, 1, 1},         {FL_OP_PAD, 3, 3},         {FL_OP_SPLIT, 1, 1},      {FL_OP_TOP_K, 1, 1},
+        {FL_OP_RANGE, 0, 2},     {FL_OP_ONE_HOT, 1, 1},     {FL_OP_CUM_SUM, 1, 1},     {FL_OP_TRILU, 1, 1},      {FL_OP_REDUCE_SUM, 1, 1},
+        {FL_OP_REDUCE_MAX, 1, 1}, {FL_OP_REDUCE_MEAN, 1, 1}, {FL_OP_REDUCE_MIN, 1, 1},  {FL_OP_REDUCE_PROD, 1, 1}, {FL_OP_CONSTANT_OF_SHAPE, 0, 0},
+    };
+    for (size_t i = 0; i < FL_COUNT(operands); i++)
+        if (operands[i].op == op && k >= operands[i].first && k <= operands[i].last)
+            return true;
+    return false;
+}
+
+static void bind_shapes(fl_graph *g, fl_tensor *const *inputs)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+            fl_id v = g->nodes[i].in[k];
+            if (v == FL_NONE || g->values[v].kind != FL_VALUE_INPUT || !holds_shape(g->nodes[i].op, k))
+                continue;
+            uint32_t input = 0;
+            while (g->inputs[input] != v)
+                input++;
+            const fl_tensor *t = inputs[input];
+            fl_graph_replace(g, v, fl_graph_constant(g, fl_graph_fresh_name(g, g->values[v].name), t->type, t->bytes));
+        }
+}
+
+static bool has_code(const fl_graph *g)
+{
+    for (uint32_t k = 0; k < g->schedule->n_segments; k++)
+        if (g->schedule->segments[k].n_nodes > 0)
+            return true;
+    return false;
+}
+
+static fl_status make_engine(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg)
+{
+    void *image;
+    size_t size;
+    fl_image *code = NULL;
+    fl_native_options o = {NULL, NULL};
+    const char *cpu = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") ? "x86-64-v4" : "x86-64-v3";
+    FL_TRY(fl_compile(g, cpu, &image, &size, dg));
+    fl_status status = fl_image_load_bytes(image, size, "test", &code, dg);
+    free(image);
+    return status == FL_OK ? fl_native_engine_new(g, store, code, &o, out, dg) : status;
+}
+
+/* Extents of symbols from the inputs' shapes; the outputs' types in them. FL_UNSUPPORTED if an output's shape is known only at run time. */
+static fl_status output_types(test *t, const fl_graph *g, fl_tensor *const *inputs, int64_t *dims, fl_type *types)
+{
+    for (uint32_t s = 0; s < g->n_symbols; s++)
+        dims[s] = -1;
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        for (int d = 0; d < inputs[i]->type.rank; d++)
+            if (FL_DIM_IS_SYM(g->values[g->inputs[i]].type.dims[d]))
+                dims[FL_SYM_OF_DIM(g->values[g->inputs[i]].type.dims[d])] = inputs[i]->type.dims[d];
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        types[i] = g->values[g->outputs[i]].type;
+        for (int d = 0; d < types[i].rank; d++)
+            if (FL_DIM_IS_SYM(types[i].dims[d]))
+                types[i].dims[d] = dims[FL_SYM_OF_DIM(types[i].dims[d])];
+        if (!fl_type_is_static(&types[i])) {
+            snprintf(t->why, sizeof t->why, "the shape of output \"%.100s\" depends on values", g->values[g->outputs[i]].name);
+            return FL_UNSUPPORTED;
+        }
+    }
+    return FL_OK;
+}
+
+static fl_status run_engine(test *t, const fl_graph *g, fl_engine *e, fl_tensor *const *inputs, uint32_t set, bool *equal)
+{
+    int64_t *dims = fl_arena_new(&t->arena, int64_t, g->n_symbols + 1u);
+    fl_type *types = fl_arena_new(&t->arena, fl_type, g->n_outputs + 1u);
+    const void **from = fl_arena_new(&t->arena, const void *, g->n_inputs + 1u);
+    void **to = fl_arena_new(&t->arena, void *, g->n_outputs + 1u);
+    if (!dims || !types || !from || !to)
+        return FL_NO_MEMORY;
+    FL_TRY(output_types(t, g, inputs, dims, types));
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        from[i] = inputs[i]->bytes;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (!(to[i] = fl_arena_alloc(&t->arena, (size_t)fl_type_elements(&types[i]) * fl_dtype_size(types[i].dtype) + 64)))
+            return FL_NO_MEMORY;
+    FL_TRY(e->run(e, &(fl_run){dims, from, to}, &t->diag));
+    *equal = true;
+    for (uint32_t i = 0; i < g->n_outputs && *equal; i++) {
+        fl_tensor *want = NULL, got = {.type = types[i], .bytes = to[i]};
+        FL_TRY(read_tensor(t, set, "output", i, &want));
+        *equal = same(t, g->values[g->outputs[i]].name, &(result){types[i].rank, types[i].dims, NULL, NULL, &got}, want);
+    }
+    return FL_OK;
+}
+
+static outcome compile_set(test *t, uint32_t set)
+{
+    fl_graph *g = fl_graph_clone(t->g);
+    fl_tensor **inputs = fl_arena_new(&t->arena, fl_tensor *, t->g->n_inputs + 1u);
+    fl_engine *e = NULL;
+    fl_variables variables = {0};
+    bool equal = false, code = false;
+    fl_status status = g && inputs ? FL_OK : FL_NO_MEMORY;
+    for (uint32_t i = 0; i < t->g->n_inputs && status == FL_OK; i++)
+        status = read_tensor(t, set, "input", i, &inputs[i]);
+    if (status == FL_OK) {
+        bind_shapes(g, inputs);
+        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict, .log = stderr}, &t->diag);
+    }
+    if (status == FL_OK)
+        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .log = stderr}, &t->diag);
+    if (status == FL_OK)
+        status = fl_variables_open(&variables, (const fl_graph *const[]){g}, 1, NULL, 0, NULL, &t->diag);
+    if (status == FL_OK) {
+        code = has_code(g);
+        status = make_engine(g, &variables.store, &e, &t->diag);
+    }
+    if (status == FL_OK)
+        status = run_engine(t, g, e, inputs, set, &equal);
+    if (e)
+        e->free(e);
+    fl_variables_close(&variables);
+    fl_graph_free(g);
+    return status != FL_OK ? by_status(t, status) : !equal ? FAIL : code ? PASS : CONSTANT;
+}
+
+/* ------------------------------------------------------------------------------------------------------ all sets */
 
 static outcome run_test(test *t)
 {
@@ -166,20 +334,62 @@ static outcome run_test(test *t)
         snprintf(t->why, sizeof t->why, "its outputs are random");
         return UNSUPPORTED;
     }
-    fl_interp *in = NULL;
-    status = fl_interp_new(t->g, &in, &t->diag);
-    outcome found = status == FL_OK ? PASS : by_status(t, status);
-    char *set_path = fl_arena_printf(&t->arena, "%s/test_data_set_0", t->folder);
-    if (found == PASS && (!set_path || !exists(set_path))) {
-        snprintf(t->why, sizeof t->why, "there is no test_data_set_0");
-        found = FAIL;
+    outcome found = FAIL;
+    snprintf(t->why, sizeof t->why, "there is no test_data_set_0");
+    for (uint32_t set = 0;; set++) {
+        char *set_path = fl_arena_printf(&t->arena, "%s/test_data_set_%u", t->folder, set);
+        if (!set_path || !exists(set_path))
+            return found;
+        t->why[0] = '\0';
+        found = t->native ? compile_set(t, set) : interpret_set(t, set);
+        if (found == FAIL || found == UNSUPPORTED)
+            return found;
     }
-    for (uint32_t set = 0; found == PASS && set_path && exists(set_path); set++) {
-        found = run_set(t, in, set);
-        set_path = fl_arena_printf(&t->arena, "%s/test_data_set_%u", t->folder, set + 1);
+}
+
+/* The test in a process of its own, whose outcome comes through a pipe; without one, it died. */
+static outcome run_apart(test *t)
+{
+    struct {
+        outcome found;
+        char why[700];
+    } said = {.found = FAIL};
+    int ends[2], status = 0;
+    if (pipe(ends) != 0)
+        return FAIL;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit memory = {2ull << 30, 2ull << 30};
+        setrlimit(RLIMIT_AS, &memory);
+        alarm(20);
+        said.found = run_test(t);
+        memcpy(said.why, t->why, sizeof said.why);
+        _exit(write(ends[1], &said, sizeof said) == (ssize_t)sizeof said ? 0 : 1);
     }
-    fl_interp_free(in);
-    return found;
+    close(ends[1]);
+    bool told = child > 0 && read(ends[0], &said, sizeof said) == (ssize_t)sizeof said;
+    close(ends[0]);
+    waitpid(child, &status, 0);
+    memcpy(t->why, said.why, sizeof said.why);
+    if (!told)
+        snprintf(t->why, sizeof t->why, "it died (signal %d)", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+    return told ? said.found : FAIL;
+}
+
+/* Loads the code generator before the first test's process, which would otherwise load it each for itself. */
+static void warm_up(void)
+{
+    fl_graph *g = fl_graph_new("warm");
+    void *image = NULL;
+    size_t size;
+    fl_id x = fl_graph_input(g, "x", fl_type_make(FL_FLOAT, 1, (fl_dim[]){4}));
+    fl_graph_output(g, fl_build_1(g, FL_OP_NEG, "y", x));
+    if (fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .log = stderr}, NULL) != FL_OK ||
+        fl_compile(g, "x86-64-v3", &image, &size, NULL) != FL_OK)
+        fprintf(stderr, "flen-onnx-tests: the code generator cannot be used\n");
+    free(image);
+    fl_graph_free(g);
 }
 
 /* What the outcome means for a test that must fail. */
@@ -196,20 +406,20 @@ static outcome judge_wrong(test *t, outcome found)
 
 static void run_one(run *r, const char *folder)
 {
-    static const char *const words[] = {"PASS", "FAIL", "UNSUPPORTED"};
-    test t = {.folder = folder};
+    static const char *const words[] = {"PASS", "FAIL", "UNSUPPORTED", "CONSTANT"};
+    test t = {.folder = folder, .native = r->native};
     fl_diag_init(&t.diag);
     fl_arena_init(&t.arena);
-    outcome found = run_test(&t);
+    outcome found = r->native ? run_apart(&t) : run_test(&t);
     const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
     for (int i = 0; i < r->n_wrong; i++)
         if (strcmp(r->wrong[i], name) == 0)
             found = judge_wrong(&t, found);
     r->count[found]++;
-    if (found != PASS)
+    if (found == FAIL || found == UNSUPPORTED)
         printf("%s %s: %s\n", words[found], name, t.why);
     else if (!r->quiet)
-        printf("PASS %s\n", name);
+        printf("%s %s\n", words[found], name);
     fl_graph_free(t.g);
     fl_diag_deinit(&t.diag);
     fl_arena_deinit(&t.arena);
@@ -255,6 +465,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc && wrong; i++) {
         if (strncmp(argv[i], "--wrong=", 8) == 0) {
             wrong[r.n_wrong++] = argv[i] + 8;
+        } else if (strcmp(argv[i], "--backend=native") == 0) {
+            r.native = true;
         } else if (strcmp(argv[i], "--quiet") == 0) {
             r.quiet = true;
         } else if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i], "--backend=interp") != 0) {
@@ -266,13 +478,17 @@ int main(int argc, char **argv)
     }
     if (folders == 0 || !wrong) {
         free(wrong);
-        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp] [--quiet] [--wrong=NAME]...\n");
+        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp|native] [--quiet] [--wrong=NAME]...\n");
         return 2;
     }
+    if (r.native)
+        warm_up();
     for (int i = 1; i < argc; i++)
         if (argv[i][0] != '-')
             ok = run_folder(&r, argv[i]) && ok;
     free(wrong);
-    printf("%u passed, %u failed, %u skipped\n", r.count[PASS], r.count[FAIL], r.count[UNSUPPORTED]);
+    if (r.native)
+        printf("%u through emitted code, %u constant\n", r.count[PASS], r.count[CONSTANT]);
+    printf("%u passed, %u failed, %u skipped\n", r.count[PASS] + r.count[CONSTANT], r.count[FAIL], r.count[UNSUPPORTED]);
     return ok && r.count[FAIL] == 0 && r.count[PASS] > 0 ? 0 : 1;
 }
