@@ -61,6 +61,55 @@ done
 sed 's/weekday/weakday/' "$dir/prepared/model.bin" >"$dir/damaged.bin"
 expect 1 "damaged" "$bin/flenrt" info "$dir/damaged.bin" --verify
 
+# A trained model: the same predictions from generated code whatever the batch, the threads and the form of the rows; close to the interpreter's.
+"$bin/flenrt" train "$dir/prepared/model.bin" --data "$dir/prepared" --backend=interp --quiet --epochs 1 -o "$dir/trained.bin" || fail "train"
+"$bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" --logit -o "$dir/p.csv" || fail "predict"
+[ "$(head -1 "$dir/p.csv")" = row,probability,logit ] || fail "header of predictions"
+[ -s "$dir/p.csv" ] && [ "$(wc -l <"$dir/p.csv")" = 4001 ] && sed -n 2p "$dir/p.csv" | grep -qE '^0,0\.[0-9]{1,12},-?[0-9.]+$' || fail "predictions of another form"
+for options in "--batch 1 --threads 1" "--batch 333 --threads 3" "--cpu=v3"; do
+    "$bin/flenrt" predict "$dir/trained.bin" --data - --logit $options <"$dir/rows.csv" | cmp -s - "$dir/p.csv" || fail "predict $options: other bits"
+done
+"$bin/flenrt" predict "$dir/trained.bin" --data "$dir/prepared/train" | head -1001 >"$dir/cached.csv"
+cut -d, -f1,2 "$dir/p.csv" | head -1001 | cmp -s - "$dir/cached.csv" || fail "rows of the cache have other predictions"
+"$bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" --logit --backend=interp | paste -d, - "$dir/p.csv" |
+    awk -F, 'NR > 1 && ($2 - $5 > 1e-6 || $5 - $2 > 1e-6 || $1 != $4) { bad++ } END { exit NR != 4001 || bad }' || fail "interpreter and generated code differ"
+
+# AUC and logloss: those of the predictions, by counting pairs.
+expect 0 '"event":"done","rows":4000,"auc":0.' "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/rows.csv" --json
+metrics=$(sed 's/.*"auc":\([0-9.]*\),"logloss":\([0-9.]*\).*/\1 \2/' "$dir/out")
+cut -d, -f2 "$dir/rows.csv" | paste -d, - "$dir/p.csv" | tail -n +2 | sort -t, -k4,4g |
+    awk -F, -v want="$metrics" '
+        function close_run() { good += positive * (below + negative / 2); below += negative; positive = negative = 0 }
+        { if ($4 != last) close_run(); last = $4; if ($1) { positive++; n1++ } else { negative++; n0++ }
+          loss -= log($1 ? $3 : 1 - $3) }
+        END { close_run(); split(want, w, " "); auc = good / n0 / n1; loss /= NR
+              exit auc - w[1] > 1e-6 || w[1] - auc > 1e-6 || loss - w[2] > 1e-5 || w[2] - loss > 1e-5 }' || fail "infer says $metrics"
+expect 0 "trained      1 epochs" "$bin/flenrt" info "$dir/trained.bin"
+expect 0 "with the vocabulary that the model has" "$bin/flenrt" prepare "$dir/trained.bin" "$dir/rows.csv" -o "$dir/again"
+[ ! -e "$dir/again/model.bin" ] || fail "prepare copied a trained model"
+expect 0 "rows        4000" "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/again"
+
+# Rows that cannot be read keep their number, or stop the work.
+{ head -3 "$dir/rows.csv"; echo "1,2,3"; tail -2 "$dir/rows.csv"; } >"$dir/bad.csv"
+expect 0 "1 of 5 rows could not be read" "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/bad.csv" -o "$dir/bad.out"
+sed -n 4p "$dir/bad.out" | grep -qx '2,' || fail "the bad row has no line of its own"
+[ "$(wc -l <"$dir/bad.out")" = 6 ] || fail "five rows, five lines"
+expect 1 "bad.csv:4: error: " "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/bad.csv" -o "$dir/strict.out" --strict
+[ ! -e "$dir/strict.out" ] || fail "predict --strict left a file"
+expect 0 "bad rows    1, left out" "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/bad.csv"
+gzip -c "$dir/bad.csv" >"$dir/bad.csv.gz"
+expect 1 "bad.csv.gz:4: error: " "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/bad.csv.gz" --strict
+[ "$(wc -l <"$dir/out")" = 1 ] || fail "bytes of a compressed file are shown"
+cut -d, -f1,3- "$dir/rows.csv" >"$dir/unlabelled.csv"
+"$bin/flenrt" predict "$dir/trained.bin" --data "$dir/unlabelled.csv" --logit | cmp -s - "$dir/p.csv" || fail "labels change predictions"
+expect 1 'the header lacks the label' "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/unlabelled.csv"
+if [ -w /dev/full ]; then
+    "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" >/dev/full 2>"$dir/out" && fail "a full disk is no success"
+    grep -qF "cannot write" "$dir/out" || fail "a full disk is not told"
+    expect 0 "1 of 5 rows" "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/bad.csv" -o /dev/null
+    [ -c /dev/null ] || fail "predict replaced a device"
+fi
+
 # Speed: a line a setting; too few rows are told.
 expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model.bin"
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
