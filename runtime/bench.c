@@ -58,8 +58,6 @@ static fl_status run_once(benchmark *m, double *seconds, fl_diag *dg)
     if (fl_batch_append(&m->batch, m->b->rows, m->at, m->b->batch, 0) != FL_OK)
         return fl_out_of_memory(dg);
     m->at += m->b->batch;
-    if (m->b->stop && *m->b->stop)
-        return fl_error(dg, FL_E_INTERRUPTED, FL_NOWHERE, "interrupted");
     double begin = now();
     fl_run run = fl_feed_run(&m->feed, &m->batch);
     run.outputs = m->outputs;

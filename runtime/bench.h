@@ -7,14 +7,11 @@
 #include "runtime/batch.h"
 #include "runtime/session.h"
 
-#include <signal.h>
-
 typedef struct fl_bench {
     fl_program program;      /* FL_PROGRAM_PREDICT or FL_PROGRAM_TRAIN */
     int64_t batch;           /* rows of a run; at most those of `rows` */
     const fl_batch *rows;    /* taken in order, round and round; a last part smaller than a batch is left out */
     double seconds;          /* to measure, after a third of it (at least 5 runs) to warm up */
-    const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
 } fl_bench;
 
 typedef struct fl_bench_result {

@@ -104,6 +104,8 @@ static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
     fl_batch b;
     if (!train || !valid || fl_batch_init(&b, p->schema) != FL_OK)
         return fl_out_of_memory(dg);
+    if (o->progress)
+        o->progress(o->progress_arg, "encode", 0);
     fl_status status = fl_cache_create(train, p->schema, p->vocabulary, &p->train, dg);
     if (status == FL_OK && o->split != FL_SPLIT_NONE)
         status = fl_cache_create(valid, p->schema, p->vocabulary, &p->valid, dg);

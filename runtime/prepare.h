@@ -23,7 +23,8 @@ typedef struct fl_prepare_options {
     const fl_vocabulary *vocabulary; /* of a model that has seen data; NULL: one is made, if the schema needs it */
     const volatile sig_atomic_t *stop; /* not NULL: FL_INTERRUPTED, reported, once it is not 0 */
     bool strict;
-    void (*progress)(void *arg, const char *pass, int64_t rows); /* every 2^18 rows or so; NULL: none */
+    /* NULL, or told of ("count", rows in all) if rows are counted, ("encode", 0) before files are written, ("encode", rows) every 2^18 rows or so. */
+    void (*progress)(void *arg, const char *pass, int64_t rows);
     void *progress_arg;
 } fl_prepare_options;
 

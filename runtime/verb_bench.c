@@ -165,7 +165,7 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
     fl_status status = make_rows(o, set, &s, dg);
     for (uint32_t i = 0; i < n && status == FL_OK; i++) {
         fl_bench_result r;
-        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds, .stop = &fl_interrupted};
+        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds};
         if (b.batch > set->rows.n)
             status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
         else
@@ -208,7 +208,7 @@ int fl_verb_bench(int argc, char **argv)
         return wrong;
     if (!set.train && !set.infer)
         return fl_verb_wrong(verb.name, "--train or --infer is needed: what to measure");
-    fl_verb_catch_interrupts();
+    fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = bench(&o, &set, &dg);
     if (set.has_rows)

@@ -155,6 +155,7 @@ int fl_verb_eval(int argc, char **argv)
         return wrong;
     if (!f.in || !f.out)
         return fl_verb_wrong(verb.name, "--in DIR and --out DIR are needed: the tensors' folders");
+    fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = fl_verb_session(&o, false, &s, &dg);
     if (status == FL_OK) {

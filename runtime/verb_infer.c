@@ -26,8 +26,7 @@ static const char help[] =
 /* The infer runner that the configuration has, or what stands for one. */
 static fl_logged_inference logged_options(const fl_verb_options *o, const fl_manifest *m, char *epoch, size_t size, const char **runner)
 {
-    fl_logged_inference p = {.phase = "infer", .epoch = epoch, .batch = o->batch, .print_interval = 20, .strict = o->strict,
-                             .stop = &fl_interrupted};
+    fl_logged_inference p = {.phase = "infer", .epoch = epoch, .batch = o->batch, .print_interval = 20, .strict = o->strict};
 
     snprintf(epoch, size, "%lld", (long long)(m->progress.epochs > 0 ? m->progress.epochs - 1 : 0));
     *runner = "infer";
@@ -119,7 +118,7 @@ static fl_status infer(const fl_verb_options *o, fl_diag *dg)
     if (paddlerec)
         status = infer_as_paddlerec(o, &s, path, &e, dg);
     else
-        status = fl_evaluate(&s, path, &(fl_inference){.batch = o->batch, .strict = o->strict, .stop = &fl_interrupted}, &e, dg);
+        status = fl_evaluate(&s, path, &(fl_inference){.batch = o->batch, .strict = o->strict}, &e, dg);
     if (status == FL_OK && !e.finite)
         status = fl_error(dg, FL_E_NOT_FINITE, FL_FILE(o->model), "predictions are not finite: the model has NaN or infinite weights");
     if (status == FL_OK && o->json)
@@ -143,7 +142,7 @@ int fl_verb_infer(int argc, char **argv)
         return wrong;
     if (!o.data)
         return fl_verb_wrong(verb.name, "--data PATH is needed: the labelled rows");
-    fl_verb_catch_interrupts();
+    fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     return fl_verb_end(infer(&o, &dg), &dg);
 }

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/backend.h"
 
@@ -241,6 +242,8 @@ static int unknown_option(const fl_verb *verb, const char *word, const struct op
 
 static int take_operands(const fl_verb *verb, int argc, char **argv, fl_verb_options *o)
 {
+    if (verb->takes & FL_TAKES_NO_MODEL)
+        return optind < argc ? fl_verb_wrong(verb->name, "nothing is expected behind the options: \"%s\"", argv[optind]) : -1;
     if (optind >= argc)
         return fl_verb_wrong(verb->name, "a model is needed");
     o->model = argv[optind];
@@ -289,12 +292,31 @@ static void on_interrupt(int number)
     fl_interrupted = 1;
 }
 
-void fl_verb_catch_interrupts(void)
+static void exit_now(int number)
 {
-    struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    static const char text[] = "flenrt: error: interrupted [E0006]\n";
+    (void)number;
+    ssize_t told = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)told; /* there is nobody else to tell */
+    _exit(fl_status_exit(FL_INTERRUPTED));
+}
+
+static void handle_with(void (*handler)(int), int flags)
+{
+    struct sigaction a = {.sa_handler = handler, .sa_flags = flags};
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+}
+
+void fl_verb_catch_interrupts(void)
+{
+    handle_with(on_interrupt, SA_RESTART | (int)SA_RESETHAND);
+}
+
+void fl_verb_exit_on_interrupts(void)
+{
+    handle_with(exit_now, 0);
 }
 
 fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)

@@ -20,12 +20,13 @@ enum {
     FL_TAKES_STRICT = 1 << 6,  /* --strict */
     FL_TAKES_VERIFY = 1 << 7,  /* --verify */
     FL_TAKES_OUTPUT = 1 << 8,  /* -o PATH */
-    FL_TAKES_MORE = 1 << 9     /* operands behind the model */
+    FL_TAKES_MORE = 1 << 9,    /* operands behind the model */
+    FL_TAKES_NO_MODEL = 1 << 10 /* no operand at all */
 };
 
 typedef struct fl_verb_options {
     const char *verb;
-    const char *model;          /* the first operand; never NULL */
+    const char *model;          /* the first operand; NULL with FL_TAKES_NO_MODEL alone */
     char *const *more;          /* further operands */
     int n_more;
     const char *data, *output;  /* NULL: not given */
@@ -82,6 +83,8 @@ void fl_verb_notef(const char *format, ...) FL_PRINTF(1, 2);
 /* 1 after Ctrl-C or a termination signal, once fl_verb_catch_interrupts was called; a second one ends the process. */
 extern volatile sig_atomic_t fl_interrupted;
 void fl_verb_catch_interrupts(void);
+/* Ctrl-C ends the process at once, with a line and status 130: for work that leaves nothing to clean up, such as reading. */
+void fl_verb_exit_on_interrupts(void);
 
 /* The options of a session: threads, seed, backend, cpu, data, notes. */
 fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train);

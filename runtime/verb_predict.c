@@ -113,7 +113,10 @@ int fl_verb_predict(int argc, char **argv)
     if (!o.data)
         return fl_verb_wrong(verb.name, "--data PATH is needed: the rows");
     p.json = o.json;
-    fl_verb_catch_interrupts();
+    if (o.output)
+        fl_verb_catch_interrupts(); /* what is half-written goes away */
+    else
+        fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     return fl_verb_end(predict(&o, &p, &dg), &dg);
 }

@@ -58,7 +58,10 @@ static bool take(void *arg, const char *name, char *value)
 static void show_progress(void *arg, const char *pass, int64_t rows)
 {
     (void)arg;
-    fl_verb_notef("prepare: %s, %lld rows", pass, (long long)rows);
+    if (strcmp(pass, "encode") == 0 && rows == 0)
+        fl_verb_catch_interrupts(); /* from here on there are files to clean up */
+    else
+        fl_verb_notef("prepare: %s, %lld rows", pass, (long long)rows);
 }
 
 /* The model as it was, with its schema bound and the vocabulary inside. A session does just that. */
@@ -152,7 +155,7 @@ int fl_verb_prepare(int argc, char **argv)
     po->seed = o.has_seed ? o.seed : 1;
     po->strict = o.strict;
     po->progress = show_progress;
-    fl_verb_catch_interrupts();
+    fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = prepare(&o, po, &r, &bound, &dg);
     if (status == FL_OK)

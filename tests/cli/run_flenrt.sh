@@ -110,6 +110,24 @@ if [ -w /dev/full ]; then
     [ -c /dev/null ] || fail "predict replaced a device"
 fi
 
+# Ctrl-C: status 130, and no half-written file. (INT is ignored in a shell's background; env gives it back.)
+mkfifo "$dir/pipe"
+for out in "-" "$dir/stopped.csv"; do
+    env --default-signal=INT "$bin/flenrt" predict "$dir/trained.bin" --data - -o "$out" --batch 8 <"$dir/pipe" >"$dir/out" 2>"$dir/err" &
+    pid=$!
+    exec 9>"$dir/pipe"
+    cat "$dir/rows.csv" >&9
+    kill -INT $pid
+    cat "$dir/rows.csv" >&9 2>"$dir/broken"
+    exec 9>&-
+    wait $pid
+    [ $? = 130 ] || fail "Ctrl-C in predict -o $out: another status"
+    grep -qF "interrupted [E0006]" "$dir/err" || fail "Ctrl-C in predict -o $out is not told"
+done
+for file in "$dir"/stopped.csv*; do
+    [ ! -e "$file" ] || fail "Ctrl-C left $file"
+done
+
 # Speed: a line a setting; too few rows are told.
 expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model.bin"
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
