@@ -495,6 +495,17 @@ static void test_absent_gradients(void **state)
     }
 }
 
+/* Views that cannot share memory: an input, given twice to one result, is copied. */
+static void test_copies(void **state)
+{
+    (void)state;
+    if (!machine_has_fma())
+        skip();
+    run_batches("copies (float[batch,19] x, float[batch,3] z) => (float[batch,44] y) {\n  y = Concat <axis = "
+                "1> (x, z, x, z)\n}\n",
+                ROWS, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_bags_of_nothing),
         cmocka_unit_test(test_absent_gradients),
+        cmocka_unit_test(test_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
