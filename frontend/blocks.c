@@ -527,7 +527,7 @@ static void set_disjoint(build *b)
 static void set_field_names(build *b)
 {
     const char *list = "";
-    for (uint32_t i = 0; list && i < b->schema->n_fields; i++) {
+    for (uint32_t i = 0; list && b->schema->fields && i < b->schema->n_fields; i++) {
         const char *name = b->schema->fields[i].name;
         if (!name || strchr(name, ','))
             return;

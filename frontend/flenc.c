@@ -13,6 +13,7 @@ static const char usage[] =
     "  compile X       a configuration, an ONNX file or a graph text to model.bin\n"
     "  dump X          print the graph of a configuration, an ONNX file, a graph text or a model.bin\n"
     "  opt X           run passes on a graph and print the result\n"
+    "  export X        the predict program as plain ONNX, for other tools\n"
     "  explain E0123   what a diagnostic means, and what to do\n"
     "\n"
     "`flenc VERB --help` explains a verb. Results go to standard output, everything else to standard error.\n"
@@ -25,6 +26,7 @@ static const struct {
     {"compile", fl_verb_compile},
     {"dump", fl_verb_dump},
     {"opt", fl_verb_opt},
+    {"export", fl_verb_export},
     {"explain", fl_verb_explain},
 };
 

@@ -10,6 +10,8 @@ int fl_verb_compile(int argc, char **argv);
 /* flenc dump X, flenc opt X: graphs as text, after passes. */
 int fl_verb_dump(int argc, char **argv);
 int fl_verb_opt(int argc, char **argv);
+/* flenc export X [-o model.onnx] [--opset N]: the predict program for other tools. */
+int fl_verb_export(int argc, char **argv);
 /* flenc explain E0123 */
 int fl_verb_explain(int argc, char **argv);
 

@@ -1,3 +1,5 @@
+#include "ir/import.h"
+
 #include "ir/import_parts.h"
 
 #include "ir/shape.h"
@@ -197,7 +199,7 @@ static fl_status direct(fl_import *m, fl_op op)
         m->n_in >= UINT16_MAX || m->n_out >= UINT16_MAX || m->n_attr >= UINT16_MAX)
         return fl_error(m->dg, FL_E_ONNX_FORMAT, m->loc, "node \"%.100s\" (%s) has %u inputs and %u outputs", m->label, info->name,
                         m->n_in, m->n_out);
-    fl_id id = fl_node_new(m->g, op, "ai.flen.unnamed", m->in, m->n_in, m->n_out);
+    fl_id id = fl_node_new(m->g, op, *m->stem ? m->stem : "ai.flen.unnamed", m->in, m->n_in, m->n_out);
     if (id == FL_NONE)
         return fl_out_of_memory(m->dg);
     fl_node *n = &m->g->nodes[id];

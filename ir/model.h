@@ -91,17 +91,23 @@ FL_MUST_USE fl_status fl_model_save(const char *path, const fl_model_content *co
 
 /* -------------------------------------------------------------------------------------------- ONNX files (onnx.c) */
 
+enum { FL_ONNX_LOWEST = -1 };
+
 typedef struct fl_onnx_options {
-    int64_t opset;              /* of domain ""; 0: 20 */
+    int64_t opset;              /* of domain ""; 0: 20; FL_ONNX_LOWEST: the lowest that holds the graph */
+    bool functions;             /* operators of ours become calls of model-local functions (ir/bodies.h), so that other tools run the file */
     const char *external_location; /* variables' data go by reference to this name ... */
     const uint64_t *external_offsets; /* ... at these offsets, by g->variables index; UINT64_MAX: inline */
     const fl_type *external_types;    /* ... with these static types; NULL: the variables' own */
 } fl_onnx_options;
 
-/* A ModelProto in malloc'ed memory. Our operators are plain nodes of domain ai.flen. */
+/*
+ * A ModelProto in malloc'ed memory. With `functions`, an operator of ours that has no body is refused by name (FL_UNSUPPORTED);
+ * without, ours are plain nodes of domain ai.flen.
+ */
 FL_MUST_USE fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg);
 /*
- * Read a ModelProto. `folder` is where external data may lie (NULL: none may). Model-local functions are refused.
+ * Read a ModelProto. `folder` is where external data may lie (NULL: none may). Functions that fl_onnx_encode wrote are our operators again; all others are inlined.
  * The bytes may be freed afterwards. Bounded: an iterative scan of depth and counts comes before protobuf-c.
  */
 FL_MUST_USE fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);

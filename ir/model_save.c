@@ -1,6 +1,7 @@
 /*
  * model_save.c -- writes a model.bin aside and renames it, so that a crash leaves the old file or the new one.
  */
+#include "ir/bodies.h"
 #include "ir/crc32c.h"
 #include "ir/graph_meta.h"
 #include "ir/model_parts.h"
@@ -91,6 +92,15 @@ static fl_status put_entry(saver *s, const char *name, const void *bytes, size_t
     return fl_zip_write(&s->zip, bytes, n, s->dg);
 }
 
+/* Can other tools run it? An imported graph may use operators of ours that standard ones cannot say. */
+static bool has_bodies(const fl_graph *g)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op != FL_OP_NOP && *fl_op_get(g->nodes[i].op)->domain && !fl_body_exists(g->nodes[i].op))
+            return false;
+    return true;
+}
+
 /* Variables of the graph that are stored go by reference into weights.bin. */
 static fl_status put_graph(saver *s, const char *name, const fl_graph *g)
 {
@@ -112,6 +122,10 @@ static fl_status put_graph(saver *s, const char *name, const fl_graph *g)
         }
     }
     fl_onnx_options options = {.external_location = FL_MODEL_WEIGHTS, .external_offsets = offsets, .external_types = types};
+    if (strcmp(name, FL_MODEL_SOURCE) == 0 && has_bodies(g)) { /* the part that other tools run */
+        options.functions = true;
+        options.opset = FL_ONNX_LOWEST;
+    }
     void *bytes;
     size_t n;
     FL_TRY(fl_onnx_encode(g, &options, &bytes, &n, s->dg));

@@ -26,6 +26,7 @@ typedef struct reader {
     const char **sorted_variables, **sorted_initializers; /* for look-ups */
     const Onnx__ValueInfoProto **sorted_inputs;
     int64_t opset; /* of the standard domain */
+    fl_onnx_functions functions;
     bool infer;    /* types are needed while reading, for some operator stands for others */
     fl_loc loc;    /* the file, under a name that lives as long as the graph */
 } reader;
@@ -325,8 +326,10 @@ static fl_status find_operands(reader *r, const Onnx__NodeProto *p, const char *
 static fl_status name_output(reader *r, fl_id v, const char *name)
 {
     fl_id other = fl_graph_find(r->g, name);
-    if (other == v)
+    if (other == v) {
+        r->g->values[v].origin.pass = NULL;
         return FL_OK;
+    }
     if (other != FL_NONE && r->g->values[other].kind == FL_VALUE_NODE && r->g->values[other].origin.pass) {
         const char *fresh = fl_graph_fresh_name(r->g, fl_arena_printf(&r->scratch, "%.200s.", name));
         fl_value_rename(r->g, other, fresh);
@@ -337,7 +340,7 @@ static fl_status name_output(reader *r, fl_id v, const char *name)
     return FL_OK;
 }
 
-static fl_status read_node(reader *r, const Onnx__NodeProto *p)
+static fl_status read_plain(reader *r, const Onnx__NodeProto *p)
 {
     const char *label = *or_empty(p->name) ? p->name : p->n_output ? p->output[0] : "";
     fl_import m = {.g = r->g, .domain = or_empty(p->domain), .op = or_empty(p->op_type), .opset = r->opset, .label = label,
@@ -365,6 +368,43 @@ static fl_status read_node(reader *r, const Onnx__NodeProto *p)
     for (fl_id n = first_node; n < r->g->n_nodes; n++)
         r->g->nodes[n].name = name;
     return FL_OK;
+}
+
+static fl_status read_node(reader *r, const Onnx__NodeProto *p, unsigned depth);
+
+/* A function that we wrote is the operator that it stands for; any other is its nodes. */
+static fl_status read_call(reader *r, const Onnx__FunctionProto *f, const Onnx__NodeProto *p, unsigned depth)
+{
+    fl_op op;
+    if (depth == FL_ONNX_MAX_CALLS)
+        return fl_error(r->dg, FL_E_ONNX_FUNCTION, LOC(r), "functions call each other more than %d deep, or themselves: \"%.100s\"", FL_ONNX_MAX_CALLS,
+                        or_empty(f->name));
+    FL_TRY(fl_onnx_function_op(&r->functions, f, p, &op));
+    if (op != FL_N_OPS) {
+        Onnx__NodeProto ours = *p;
+        ours.op_type = (char *)(uintptr_t)fl_op_get(op)->name; /* nothing writes through it */
+        return read_plain(r, &ours);
+    }
+    Onnx__NodeProto *nodes = NULL;
+    FL_TRY(fl_onnx_inline(&r->functions, f, p, &nodes));
+    for (size_t i = 0; i < f->n_node; i++)
+        FL_TRY(read_node(r, &nodes[i], depth + 1));
+    for (size_t k = 0; k < p->n_output; k++)
+        if (*p->output[k] && fl_graph_find(r->g, p->output[k]) == FL_NONE)
+            return fl_error(r->dg, FL_E_ONNX_FUNCTION, LOC(r), "function \"%.100s\" has no node that makes its result \"%.100s\"", or_empty(f->name),
+                            f->output[k]);
+    return FL_OK;
+}
+
+static fl_status read_node(reader *r, const Onnx__NodeProto *p, unsigned depth)
+{
+    const Onnx__FunctionProto *f = fl_onnx_function_of(&r->functions, p);
+    if (f)
+        return read_call(r, f, p, depth);
+    if (!fl_import_knows(or_empty(p->domain), or_empty(p->op_type)))
+        return fl_error(r->dg, FL_E_ONNX_OP, LOC(r), "operator \"%.100s\" of domain \"%.100s\" is unknown (in a function)", or_empty(p->op_type),
+                        *or_empty(p->domain) ? p->domain : "ai.onnx");
+    return read_plain(r, p);
 }
 
 static bool is_standard(const char *domain)
@@ -447,9 +487,12 @@ static fl_status check_ops(reader *r)
         const Onnx__NodeProto *p = r->in->node[i];
         const char *domain = or_empty(p->domain), *op = or_empty(p->op_type);
         r->infer |= r->opset != FL_ONNX_OUR_OPSET || fl_import_expands(domain, op);
-        if (!fl_import_knows(domain, op))
+        if (!fl_import_knows(domain, op) && !fl_onnx_function_of(&r->functions, p))
             FL_TRY(note_missing(r, list, &n, p));
     }
+    for (size_t i = 0; i < r->model->n_functions && !r->infer; i++)
+        for (size_t k = 0; k < r->model->functions[i]->n_node; k++)
+            r->infer |= fl_import_expands(or_empty(r->model->functions[i]->node[k]->domain), or_empty(r->model->functions[i]->node[k]->op_type));
     for (uint32_t k = 0; k < n; k++) {
         status = fl_error(r->dg, FL_E_ONNX_OP, LOC(r), "operator \"%.100s\" of domain \"%.100s\", opset %" PRId64 ", is not supported: %u node%s, %s",
                           list[k].op, *list[k].domain ? list[k].domain : "ai.onnx", domain_opset(r, list[k].domain), list[k].n,
@@ -505,6 +548,8 @@ static fl_status read_model(reader *r)
     r->in = r->model->graph;
     if (r->in->n_sparse_initializer)
         return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "sparse initialisers are not supported");
+    r->functions.opset = r->opset;
+    FL_TRY(fl_onnx_functions_init(&r->functions));
     FL_TRY(check_ops(r));
     const char *variables = meta(r, "ai.flen.variables");
     if (variables && !(r->variables = fl_meta_names(variables, &r->scratch, &r->n_variables)))
@@ -518,7 +563,7 @@ static fl_status read_model(reader *r)
     FL_TRY(fl_meta_apply_shapes(r->g, meta(r, "ai.flen.shapes"), LOC(r), r->dg));
     FL_TRY(read_inputs(r));
     for (size_t i = 0; i < r->in->n_node; i++)
-        FL_TRY(read_node(r, r->in->node[i]));
+        FL_TRY(read_node(r, r->in->node[i], 0));
     FL_TRY(read_outputs(r));
     FL_TRY(read_value_types(r, r->in->value_info, r->in->n_value_info));
     FL_TRY(read_value_types(r, r->in->output, r->in->n_output));
@@ -527,13 +572,15 @@ static fl_status read_model(reader *r)
 
 fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, const fl_onnx_source *source, fl_graph **out, fl_diag *dg)
 {
-    FL_TRY(fl_onnx_scan(&onnx__model_proto__descriptor, bytes, n, file, dg));
+    uint64_t left;
+    FL_TRY(fl_onnx_scan(&onnx__model_proto__descriptor, bytes, n, file, &left, dg));
     fl_arena messages;
     fl_arena_init(&messages);
     ProtobufCAllocator allocator = {fl_onnx_alloc, fl_onnx_free, &messages};
     reader r = {.file = file, .source = source, .dg = dg};
     fl_arena_init(&r.scratch);
     r.model = onnx__model_proto__unpack(&allocator, n, bytes);
+    r.functions = (fl_onnx_functions){.model = r.model, .file = file, .arena = &r.scratch, .dg = dg, .left = left};
     fl_status status = r.model           ? read_model(&r)
                        : messages.failed ? fl_out_of_memory(dg)
                                          : fl_error(dg, FL_E_ONNX_FORMAT, FL_FILE(file), "this is no ONNX file, or a damaged one");

@@ -130,7 +130,8 @@ static fl_status scan_field(scan *s, frame *stack, unsigned *depth)
     return charge(s, field && field->label == PROTOBUF_C_LABEL_REPEATED ? 16 : field ? 0 : ALLOCATION);
 }
 
-fl_status fl_onnx_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n, const char *file, fl_diag *dg)
+fl_status fl_onnx_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n, const char *file, uint64_t *left,
+                       fl_diag *dg)
 {
     scan s = {.start = bytes, .p = bytes, .budget = 10 * (uint64_t)n + (64u << 20), .file = file, .dg = dg};
     frame stack[FL_ONNX_MAX_DEPTH];
@@ -145,5 +146,7 @@ fl_status fl_onnx_scan(const ProtobufCMessageDescriptor *type, const uint8_t *by
         }
         FL_TRY(scan_field(&s, stack, &depth));
     }
+    if (left)
+        *left = s.budget - s.cost;
     return FL_OK;
 }

@@ -151,7 +151,7 @@ fl_status fl_onnx_read_tensor(const fl_onnx_place *r, const Onnx__TensorProto *p
 
 fl_status fl_onnx_decode_tensor(const void *bytes, size_t n, const char *file, fl_arena *arena, fl_tensor **out, const char **name, fl_diag *dg)
 {
-    FL_TRY(fl_onnx_scan(&onnx__tensor_proto__descriptor, bytes, n, file, dg));
+    FL_TRY(fl_onnx_scan(&onnx__tensor_proto__descriptor, bytes, n, file, NULL, dg));
     fl_arena messages;
     fl_arena_init(&messages);
     ProtobufCAllocator allocator = {fl_onnx_alloc, fl_onnx_free, &messages};

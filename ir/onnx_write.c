@@ -1,6 +1,7 @@
 /*
  * onnx_write.c -- a graph as a ModelProto. The messages are built in one arena, then packed at once.
  */
+#include "ir/bodies.h"
 #include "ir/graph_meta.h"
 #include "ir/onnx_parts.h"
 
@@ -9,10 +10,14 @@
 
 typedef struct writer {
     fl_arena arena;
-    const fl_graph *g;
+    const fl_graph *g; /* whose nodes are written: the program's, or for a while a body's */
     const fl_onnx_options *options;
     int64_t opset;
     fl_diag *dg;
+    fl_graph **bodies; /* freed when the file is packed */
+    Onnx__FunctionProto **functions;
+    uint32_t n_bodies, bodies_capacity, n_functions, functions_capacity;
+    fl_strpool names; /* of functions that are written */
 } writer;
 
 /* protobuf-c's structures have no const; nothing writes through them. */
@@ -38,6 +43,7 @@ static void *zeroed(writer *w, size_t size, void (*init)(void *))
     }
 INIT(ModelProto, model_proto)
 INIT(GraphProto, graph_proto)
+INIT(FunctionProto, function_proto)
 INIT(NodeProto, node_proto)
 INIT(AttributeProto, attribute_proto)
 INIT(TensorProto, tensor_proto)
@@ -200,26 +206,59 @@ static size_t put_names(writer *w, char ***names, const fl_id *ids, uint32_t n)
     return n;
 }
 
-/* Before opset 18 ReduceMean had its axes as an attribute, and Split no num_outputs. */
-static fl_status fit_opset(writer *w, fl_id id, Onnx__NodeProto *p)
+static bool reduces(fl_op op)
 {
-    const fl_node *n = &w->g->nodes[id];
-    if (w->opset >= 18)
-        return FL_OK;
-    if (n->op == FL_OP_SPLIT && n->n_in < 2) {
-        size_t kept = 0;
-        for (size_t i = 0; i < p->n_attribute; i++)
-            if (strcmp(p->attribute[i]->name, "num_outputs") != 0)
-                p->attribute[kept++] = p->attribute[i];
-        p->n_attribute = kept;
-    }
-    if (n->op != FL_OP_REDUCE_MEAN || n->n_in < 2 || n->in[1] == FL_NONE)
-        return FL_OK;
+    return op == FL_OP_REDUCE_MEAN || op == FL_OP_REDUCE_MAX || op == FL_OP_REDUCE_MIN || op == FL_OP_REDUCE_PROD;
+}
+
+/* The axes of a reduction that has them as an operand; false if it has none, or they are no constant. */
+static bool axes_of(const fl_graph *g, fl_id id, int64_t axes[FL_MAX_RANK], uint32_t *n)
+{
+    const fl_node *node = &g->nodes[id];
+    return reduces(node->op) && node->n_in > 1 && node->in[1] != FL_NONE && fl_value_ints(g, node->in[1], axes, FL_MAX_RANK, n);
+}
+
+/*
+ * The lowest opset from 17 on that can say this node (fit_opset knows the older form of reductions). Operators that changed in types alone are
+ * not here: what they gained we do not have, but for bools in ReduceMax and ReduceMin.
+ */
+static int64_t needed_opset(const fl_graph *g, fl_id id)
+{
+    const fl_node *n = &g->nodes[id];
     int64_t axes[FL_MAX_RANK];
     uint32_t n_axes;
-    if (!fl_value_ints(w->g, n->in[1], axes, FL_MAX_RANK, &n_axes))
-        return fl_error(w->dg, FL_E_ONNX_OPSET, n->origin.loc, "\"%s\" (ReduceMean) has axes that are not constant, which needs opset 18",
-                        p->output[0]);
+    const char *reduction = n->op == FL_OP_SCATTER_ND ? fl_node_string(g, id, "reduction", "none") : "";
+    if ((n->op == FL_OP_REDUCE_MAX || n->op == FL_OP_REDUCE_MIN) && fl_value_type(g, n->in[0])->dtype == FL_BOOL)
+        return 20;
+    if ((n->op == FL_OP_CAST && fl_node_attr(g, id, "saturate")) || (n->op == FL_OP_PAD && strcmp(fl_node_string(g, id, "mode", "constant"), "wrap") == 0))
+        return 19;
+    bool axes_vary = reduces(n->op) && n->n_in > 1 && n->in[1] != FL_NONE && !axes_of(g, id, axes, &n_axes);
+    bool axes_empty = reduces(n->op) && fl_node_int(g, id, "noop_with_empty_axes", 0) != 0;
+    bool pads_axes = n->op == FL_OP_PAD && n->n_in > 3 && n->in[3] != FL_NONE;
+    bool uneven = n->op == FL_OP_SPLIT && n->n_in < 2; /* num_outputs: the parts may be unequal */
+    return axes_vary || axes_empty || pads_axes || uneven || strcmp(reduction, "max") == 0 || strcmp(reduction, "min") == 0 ? 18 : FL_ONNX_MIN_WRITE;
+}
+
+static int64_t lowest_opset(const fl_graph *g)
+{
+    int64_t lowest = FL_ONNX_MIN_WRITE;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        int64_t needed = needed_opset(g, i);
+        lowest = needed > lowest ? needed : lowest;
+    }
+    return lowest;
+}
+
+/* Before opset 18 reductions had their axes as an attribute. */
+static fl_status fit_opset(writer *w, fl_id id, Onnx__NodeProto *p)
+{
+    int64_t axes[FL_MAX_RANK], needed = needed_opset(w->g, id);
+    uint32_t n_axes;
+    if (needed > w->opset)
+        return fl_error(w->dg, FL_E_ONNX_OPSET, w->g->nodes[id].origin.loc, "\"%s\" (%s) needs opset %lld, not %lld", p->n_output ? p->output[0] : "",
+                        p->op_type, (long long)needed, (long long)w->opset);
+    if (w->opset >= 18 || !axes_of(w->g, id, axes, &n_axes))
+        return FL_OK;
     fl_attr a = {.name = "axes", .kind = FL_ATTR_INTS, .n = n_axes};
     int64_t *copy = fl_arena_new(&w->arena, int64_t, n_axes);
     if (copy)
@@ -255,6 +294,81 @@ static fl_status node(writer *w, fl_id id, Onnx__NodeProto **out)
         attributes[p->n_attribute++] = attribute(w, &n->attr[i]);
     *out = p;
     return fit_opset(w, id, p);
+}
+
+/* ---------------------------------------------------------------------------------------------------- functions */
+
+static Onnx__OperatorSetIdProto *import(writer *w, const char *domain, int64_t version)
+{
+    Onnx__OperatorSetIdProto *set = NEW(w, OperatorSetIdProto, operator_set_id_proto);
+    if (set) {
+        set->domain = text(domain);
+        set->has_version = 1;
+        set->version = version;
+    }
+    return set;
+}
+
+/* Names of the function: operands that the node leaves out have a place, too, so that positions are the operator's. */
+static bool put_signature(writer *w, const fl_node *n, const fl_graph *body, Onnx__FunctionProto *p)
+{
+    const char *const *attributes = fl_body_attributes(n->op);
+    p->input = fl_arena_new(&w->arena, char *, n->n_in);
+    p->output = fl_arena_new(&w->arena, char *, body->n_outputs);
+    p->attribute = fl_arena_new(&w->arena, char *, 8);
+    if (w->arena.failed)
+        return false;
+    for (uint32_t k = 0, next = 0; k < n->n_in; k++)
+        p->input[p->n_input++] = text(n->in[k] == FL_NONE ? fl_arena_printf(&w->arena, "left_out_%u", k) : body->values[body->inputs[next++]].name);
+    for (uint32_t k = 0; k < body->n_outputs; k++)
+        p->output[p->n_output++] = text(body->values[body->outputs[k]].name);
+    for (; *attributes; attributes++)
+        p->attribute[p->n_attribute++] = text(*attributes);
+    return !w->arena.failed;
+}
+
+static fl_status function(writer *w, fl_id id, const char *name, Onnx__FunctionProto **out)
+{
+    const fl_graph *caller = w->g;
+    fl_graph *body = NULL;
+    FL_TRY(fl_body_build(caller, id, &body, w->dg));
+    if (!FL_PUSH(&w->arena, w->bodies, w->n_bodies, w->bodies_capacity, body)) {
+        fl_graph_free(body);
+        return fl_out_of_memory(w->dg);
+    }
+    Onnx__FunctionProto *p = NEW(w, FunctionProto, function_proto);
+    if (!p || !put_signature(w, &caller->nodes[id], body, p))
+        return fl_out_of_memory(w->dg);
+    p->name = text(name);
+    p->domain = text("ai.flen");
+    p->opset_import = fl_arena_new(&w->arena, Onnx__OperatorSetIdProto *, 1);
+    p->node = fl_arena_new(&w->arena, Onnx__NodeProto *, body->n_nodes);
+    if (!p->opset_import || !p->node)
+        return fl_out_of_memory(w->dg);
+    p->opset_import[p->n_opset_import++] = import(w, "", w->opset);
+    w->g = body;
+    fl_status status = FL_OK;
+    for (fl_id i = 0; i < body->n_nodes && status == FL_OK; i++)
+        status = node(w, i, &p->node[p->n_node++]);
+    w->g = caller;
+    *out = p;
+    return status == FL_OK && w->arena.failed ? fl_out_of_memory(w->dg) : status;
+}
+
+/* The node calls a function of the file in the place of an operator that other tools do not know. */
+static fl_status call(writer *w, fl_id id, Onnx__NodeProto *p)
+{
+    const char *name = fl_body_exists(w->g->nodes[id].op) ? fl_body_name(w->g, id, &w->arena) : "";
+    Onnx__FunctionProto *f = NULL;
+    if (!name)
+        return fl_out_of_memory(w->dg);
+    p->op_type = text(name);
+    if (fl_strpool_find(&w->names, name, strlen(name)))
+        return FL_OK;
+    FL_TRY(function(w, id, name, &f));
+    if (!fl_strpool_put(&w->names, name, strlen(name)) || !FL_PUSH(&w->arena, w->functions, w->n_functions, w->functions_capacity, f))
+        return fl_out_of_memory(w->dg);
+    return FL_OK;
 }
 
 /* --------------------------------------------------------------------------------------------- graph and model */
@@ -304,9 +418,13 @@ static fl_status fill_graph(writer *w, Onnx__GraphProto *p)
     for (fl_id v = 0; v < g->n_values; v++)
         if (g->values[v].name && g->values[v].kind == FL_VALUE_NODE && g->values[v].type.rank >= 0 && !is_output[v])
             p->value_info[p->n_value_info++] = value_info(w, v);
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i].op != FL_OP_NOP)
-            FL_TRY(node(w, i, &p->node[p->n_node++]));
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].op == FL_OP_NOP)
+            continue;
+        FL_TRY(node(w, i, &p->node[p->n_node++]));
+        if (w->options && w->options->functions && *fl_op_get(g->nodes[i].op)->domain)
+            FL_TRY(call(w, i, p->node[p->n_node - 1]));
+    }
     return FL_OK;
 }
 
@@ -316,20 +434,15 @@ static fl_status fill_model(writer *w, Onnx__ModelProto *m)
     m->opset_import = fl_arena_new(&w->arena, Onnx__OperatorSetIdProto *, 2);
     if (!graph || !m->opset_import)
         return fl_out_of_memory(w->dg);
-    for (int i = 0; i < 2; i++) {
-        Onnx__OperatorSetIdProto *set = NEW(w, OperatorSetIdProto, operator_set_id_proto);
-        if (!set)
-            return fl_out_of_memory(w->dg);
-        set->domain = text(i ? "ai.flen" : "");
-        set->has_version = 1;
-        set->version = i ? 1 : w->opset;
-        m->opset_import[m->n_opset_import++] = set;
-    }
+    m->opset_import[m->n_opset_import++] = import(w, "", w->opset);
+    m->opset_import[m->n_opset_import++] = import(w, "ai.flen", 1);
     m->has_ir_version = 1;
     m->ir_version = 8;
     m->producer_name = text("flen");
     m->graph = graph;
     FL_TRY(fill_graph(w, graph));
+    m->functions = w->functions;
+    m->n_functions = w->n_functions;
     fl_meta_entry *entries;
     uint32_t n;
     FL_TRY(fl_meta_collect(w->g, &w->arena, &entries, &n, w->dg));
@@ -354,18 +467,53 @@ static fl_status pack(writer *w, const Onnx__ModelProto *m, void **bytes, size_t
     return FL_OK;
 }
 
+static fl_status writer_init(writer *w, const fl_graph *g, int64_t opset, fl_diag *dg)
+{
+    *w = (writer){.g = g, .dg = dg, .opset = opset == FL_ONNX_LOWEST ? lowest_opset(g) : opset ? opset : FL_ONNX_OUR_OPSET};
+    if (w->opset < FL_ONNX_MIN_WRITE || w->opset > FL_ONNX_OUR_OPSET)
+        return fl_error(dg, FL_E_ONNX_OPSET, FL_NOWHERE, "cannot write opset %lld: files are written at %d to %d", (long long)w->opset,
+                        FL_ONNX_MIN_WRITE, FL_ONNX_OUR_OPSET);
+    fl_arena_init(&w->arena);
+    fl_strpool_init(&w->names, &w->arena);
+    return FL_OK;
+}
+
+static void writer_deinit(writer *w)
+{
+    for (uint32_t i = 0; i < w->n_bodies; i++)
+        fl_graph_free(w->bodies[i]);
+    fl_arena_deinit(&w->arena);
+}
+
 fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg)
 {
-    writer w = {.g = g, .options = options, .dg = dg, .opset = options && options->opset ? options->opset : FL_ONNX_OUR_OPSET};
+    writer w;
     FL_TRY(fl_graph_ok(g, dg));
-    if (w.opset < FL_ONNX_MIN_WRITE || w.opset > FL_ONNX_OUR_OPSET)
-        return fl_error(dg, FL_E_ONNX_OPSET, FL_NOWHERE, "cannot write opset %lld: files are written at %d to %d", (long long)w.opset,
-                        FL_ONNX_MIN_WRITE, FL_ONNX_OUR_OPSET);
-    fl_arena_init(&w.arena);
+    FL_TRY(writer_init(&w, g, options ? options->opset : 0, dg));
+    w.options = options;
     Onnx__ModelProto *m = NEW(&w, ModelProto, model_proto);
     fl_status status = m ? fill_model(&w, m) : fl_out_of_memory(dg);
     if (status == FL_OK)
         status = pack(&w, m, bytes, n);
-    fl_arena_deinit(&w.arena);
+    writer_deinit(&w);
+    return status;
+}
+
+fl_status fl_onnx_function(const fl_graph *g, fl_id node, int64_t opset, fl_arena *arena, uint8_t **bytes, size_t *n, fl_diag *dg)
+{
+    writer w;
+    Onnx__FunctionProto *f = NULL;
+    FL_TRY(writer_init(&w, g, opset, dg));
+    const char *name = fl_body_name(g, node, &w.arena);
+    fl_status status = name ? function(&w, node, name, &f) : fl_out_of_memory(dg);
+    if (status == FL_OK) {
+        *n = onnx__function_proto__get_packed_size(f);
+        *bytes = fl_arena_alloc(arena, *n);
+        if (*bytes)
+            onnx__function_proto__pack(f, *bytes);
+        else
+            status = fl_out_of_memory(dg);
+    }
+    writer_deinit(&w);
     return status;
 }
