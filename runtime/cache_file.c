@@ -265,6 +265,18 @@ static fl_status read_bag(const fl_cache *c, const char **from, size_t *left, in
     return FL_OK;
 }
 
+/*
+ * Pages that were read count as this process's memory for as long as they are mapped in, so that a pass over a cache of any size would end
+ * with all of it. The system's page cache keeps them for the next pass.
+ */
+static void let_go(const char *from, size_t n)
+{
+    uintptr_t begin = ((uintptr_t)from + 4095) & ~(uintptr_t)4095, end = ((uintptr_t)from + n) & ~(uintptr_t)4095;
+
+    if (end > begin)
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, fl_diag *dg)
 {
     const cache_block *b = &c->blocks[block];
@@ -292,6 +304,7 @@ fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, 
         out->bad[i] = out->part[i] = 0;
     }
     out->n = n;
+    let_go(c->bytes + b->offset, b->bytes);
     return FL_OK;
 }
 

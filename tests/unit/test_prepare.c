@@ -1,6 +1,7 @@
 /* From generated raw CSV through vocabulary and caches: what the cache gives is what the text gives. Oracle: the text reader. */
 #include "data_support.h"
 
+#include "runtime/cache_file.h"
 #include "runtime/generate.h"
 #include "runtime/prepare.h"
 
@@ -158,6 +159,56 @@ static void planted_rows(void **state)
     assert_true(r.bayes_logloss > 0.3 && r.bayes_logloss < 0.456); /* less than the entropy of 17 % */
 }
 
+/* Bytes of the process in memory. */
+static int64_t resident(void)
+{
+    long pages = 0, all = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld", &all, &pages), 2);
+    fclose(f);
+    return (int64_t)pages * 4096;
+}
+
+/* A pass over a cache of 24 MB, which is mapped, leaves nothing of it in the process. */
+static void a_pass_takes_no_memory(void **state)
+{
+    enum { ROWS = 1500000, PART = 50000 };
+    test_schema t = {0};
+    fl_cache_writer *w;
+    fl_reader *r;
+    fl_batch b;
+    int64_t rows = 0;
+    (void)state;
+
+    add_slot(&t, "a", 10);
+    add_slot(&t, "b", 10);
+    add_slot(&t, "c", 10);
+    assert_int_equal(fl_batch_init(&b, &t.s), FL_OK);
+    assert_int_equal(fl_batch_reserve(&b, PART), FL_OK);
+    for (b.n = 0; b.n < PART; b.n++) {
+        for (int64_t k = 0; k < 3; k++)
+            b.ids[b.n * 3 + k] = k * 10 + b.n % 10;
+        b.label[b.n] = 0;
+        b.row[b.n] = b.n;
+        b.bad[b.n] = b.part[b.n] = 0;
+    }
+    const char *path = scratch_path("large");
+    assert_int_equal(fl_cache_create(path, &t.s, NULL, &w, NULL), FL_OK);
+    for (int i = 0; i < ROWS / PART; i++)
+        assert_int_equal(fl_cache_write(w, &b, 0, PART, NULL), FL_OK);
+    assert_int_equal(fl_cache_finish(w, NULL), FL_OK);
+    assert_int_equal(fl_reader_open(path, &t.s, NULL, &(fl_reader_options){.batch = 512}, &r, NULL), FL_OK);
+    assert_int_equal(fl_reader_next(r, &b, NULL), FL_OK);
+    int64_t before = resident();
+    for (; b.n; rows += b.n)
+        assert_int_equal(fl_reader_next(r, &b, NULL), FL_OK);
+    assert_int_equal(rows, ROWS - 512);
+    assert_true(resident() - before < 4 << 20);
+    fl_reader_close(r);
+    fl_batch_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +216,7 @@ int main(void)
         cmocka_unit_test(ids_by_count_then_text),
         cmocka_unit_test(damage_is_reported),
         cmocka_unit_test(planted_rows),
+        cmocka_unit_test(a_pass_takes_no_memory),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
