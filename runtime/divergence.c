@@ -149,6 +149,11 @@ static int64_t row_to_blame(const fl_watch *w, const fl_batch *batch, const floa
     return worst;
 }
 
+static const char *not_finite(float x)
+{
+    return isnan(x) ? "nan" : x < 0 ? "-inf" : "inf"; /* printf has a sign for nan too */
+}
+
 static fl_status blame(fl_watch *w, const fl_batch *batch, const float *loss, const float *logit, fl_step_place at, fl_diag *dg)
 {
     int64_t b = row_to_blame(w, batch, logit);
@@ -161,9 +166,9 @@ static fl_status blame(fl_watch *w, const fl_batch *batch, const float *loss, co
     s = w->suspects[b];
     describe(w, &s, looked, cause, sizeof cause);
     bool by_logit = !isfinite(logit[b]);
-    fl_status status = fl_error(dg, FL_E_DIVERGED, FL_FILE(at.data), "training diverged at step %lld (epoch %lld), row %lld: the %s is %g; %s",
+    fl_status status = fl_error(dg, FL_E_DIVERGED, FL_FILE(at.data), "training diverged at step %lld (epoch %lld), row %lld: the %s is %s; %s",
                                 (long long)at.step, (long long)at.epoch, (long long)batch->row[b], by_logit ? "logit" : "loss",
-                                by_logit ? (double)logit[b] : (double)*loss, cause);
+                                not_finite(by_logit ? logit[b] : *loss), cause);
     fl_hint(dg, "steps, epochs and rows are counted from 0; nothing was saved after this step; a smaller learning rate often helps");
     return status;
 }

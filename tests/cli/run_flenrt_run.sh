@@ -14,7 +14,7 @@ fail() {
 }
 # run ARGUMENTS: flenrt run, its standard output in out, its errors in err.
 run() {
-    "$bin/flenrt" run "$@" --backend=interp >out 2>err || { fail "run $*"; tail -5 out err; }
+    "$bin/flenrt" run "$@" >out 2>err || { fail "run $*"; tail -5 out err; }
 }
 compile() {
     "$bin/flenc" compile config.yaml -o model.bin --quiet "$@" || fail "compile $*"
@@ -69,7 +69,7 @@ done
 # The counters of training go on: 4 epochs of 24 rows with 8 positive ones, then 15 rows with 5. AUC is a multiple of 1 / (2 * 37 * 74) there.
 auc=$(sed -n '/persistables from c\/3/,$s/^batch: 2, AUC: \[\([0-9.]*\)\].*/\1/p' out)
 echo "$auc" | awk '{ x = $1 * 2 * 37 * 74; d = x - int(x + 0.5); exit !(d < 0.001 && d > -0.001) }' || fail "AUC $auc does not go on from training's counters"
-"$bin/flenrt" infer c/3/model.bin --data rows --backend=interp >infer.out 2>err
+"$bin/flenrt" infer c/3/model.bin --data rows >infer.out 2>err
 has "batch: 2, AUC: [$auc], BATCH_AUC: " infer.out
 
 # The last epoch is saved whatever the interval; the inference model has no training in it; a file of every batch's metrics.
@@ -80,10 +80,10 @@ compile --set runner.0.epochs=2 --set runner.0.save_checkpoint_interval=5 --set 
 run model.bin
 [ "$(ls c n | tr '\n' ' ')" = "c: 1  n: 1 " ] || fail "the last epoch: $(ls c n)"
 [ "$(ls s | tr '\n' ' ')" = "epoch_0_batch_0 epoch_0_batch_3 epoch_1_batch_0 epoch_1_batch_3 " ] || fail "steps: $(ls s)"
-"$bin/flenrt" train n/1/model.bin --data rows --backend=interp >out2 2>&1 && fail "an inference model can be trained"
+"$bin/flenrt" train n/1/model.bin --data rows >out2 2>&1 && fail "an inference model can be trained"
 has "has no train program" out2
-"$bin/flenrt" infer n/1/model.bin --data rows --backend=interp --json >a.json 2>&1
-"$bin/flenrt" infer c/1/model.bin --data rows --backend=interp --json >b.json 2>&1
+"$bin/flenrt" infer n/1/model.bin --data rows --json >a.json 2>&1
+"$bin/flenrt" infer c/1/model.bin --data rows --json >b.json 2>&1
 [ "$(sed 's/"seconds.*//' a.json)" = "$(sed 's/"seconds.*//' b.json)" ] || fail "the inference model predicts otherwise: $(cat a.json b.json)"
 [ "$(ls dump* idump | tr '\n' ' ')" = "dump_epoch_0 dump_epoch_1 idump " ] || fail "dumps: $(ls)"
 [ "$(grep -o '"BATCH_AUC"' dump_epoch_1 | wc -l) $(grep -o '"AUC"' idump | wc -l)" = "4 5" ] || fail "an entry for each batch"
@@ -98,7 +98,7 @@ auc=$(sed -n '/persistables from c\/1/,$s/^batch: 2, AUC: \[\([0-9.]*\)\].*/\1/p
 echo "$auc" | awk '{ x = $1 * 2 * 37 * 74; d = x - int(x + 0.5); exit !(d < 0.001 && d > -0.001) }' || fail "counters of the first run are lost: $auc"
 mkdir paddle && printf '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >paddle/fc_0.w_0
 compile --set runner.0.init_model_path=paddle
-"$bin/flenrt" run model.bin --backend=interp >out 2>&1 && fail "Paddle's files are taken"
+"$bin/flenrt" run model.bin >out 2>&1 && fail "Paddle's files are taken"
 has "paddle: error: the folder holds PaddlePaddle's own variable files" out
 
 # Several phases in one epoch, in the order of the phase list; a runner's own list of phases.
@@ -115,10 +115,10 @@ run model.bin --log=plain
 has "train: auc 0." out
 has "model: c/0/model.bin" out
 compile --set mode=i --set runner.1.init_model_path=nowhere
-"$bin/flenrt" run model.bin --backend=interp >out 2>&1 && fail "infer without a model"
+"$bin/flenrt" run model.bin >out 2>&1 && fail "infer without a model"
 has "nowhere: error: cannot open" out
 compile --set phase.0.gradient_scale_strategy=1
-"$bin/flenrt" run model.bin --backend=interp >out 2>&1 && fail "sums of gradients"
+"$bin/flenrt" run model.bin >out 2>&1 && fail "sums of gradients"
 has "[E0744]" out
 
 # Our own configuration: prepared rows, the best epoch in one file, inference from it; Ctrl-C and --resume.
@@ -133,7 +133,7 @@ auc=$(sed -n 's/^valid: auc \([0-9.]*\),.*/\1/p' out)
 has "infer: auc $auc, logloss 0." out
 "$bin/flenc" compile "$tree/models/lr/config.yaml" --quiet -o own.bin --set train.data=prepared --set train.valid=null --set train.keep_best=false --set infer.data=prepared \
     --set train.epochs=20 --set train.save.path=often --set train.save.step_path=steps --set train.save.every_steps=1 --set mode=train
-"$bin/flenrt" run own.bin --backend=interp >out 2>&1 &
+"$bin/flenrt" run own.bin >out 2>&1 &
 pid=$!
 tries=0
 until [ "$(grep -c '^saved' out)" -gt 8 ] || [ $((tries = tries + 1)) -gt 100 ]; do sleep 0.1; done
