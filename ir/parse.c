@@ -217,6 +217,13 @@ static bool type(parser *p, fl_type *out)
             out->dims[out->rank++] = fl_graph_symbol(p->g, symbol);
             continue;
         }
+        if (accept(p, '?')) { /* an extent without a name: a symbol of its own */
+            const char *fresh = fl_arena_printf(&p->g->arena, "unknown_%u", p->g->n_symbols);
+            if (!fresh)
+                return no_memory(p);
+            out->dims[out->rank++] = fl_graph_symbol(p->g, fresh);
+            continue;
+        }
         int64_t extent;
         if (!read_int(p, &extent))
             return false;

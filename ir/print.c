@@ -72,11 +72,21 @@ static void put_float(const printer *p, double f)
         fputs(".0", p->out);
 }
 
+/* As fl_type_print, but whole, and with symbols quoted where they are no identifiers. */
 static void put_type(const printer *p, const fl_type *t)
 {
-    char text[256];
-    fl_type_print(p->g, t, text, sizeof text);
-    fputs(text, p->out);
+    fputs(fl_dtype_name(t->dtype), p->out);
+    if (t->rank < 0 && t->dtype != FL_DTYPE_NONE)
+        fputs("[]", p->out);
+    for (int i = 0; i < t->rank; i++) {
+        fputc(i ? ',' : '[', p->out);
+        if (FL_DIM_IS_SYM(t->dims[i]))
+            put_name(p, p->g->symbols[FL_SYM_OF_DIM(t->dims[i])]);
+        else
+            fprintf(p->out, "%lld", (long long)t->dims[i]);
+    }
+    if (t->rank > 0)
+        fputc(']', p->out);
 }
 
 static void put_typed_name(const printer *p, fl_id v)

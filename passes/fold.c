@@ -177,7 +177,7 @@ fl_status fl_pass_fold_constants(fl_graph *g, fl_pass_ctx *cx)
     uint32_t n_nodes = g->n_nodes;
     for (fl_id i = 0; i < n_nodes; i++) {
         fl_op op = g->nodes[i].op;
-        if (op == FL_OP_NOP || g->nodes[i].n_in == 0)
+        if (op == FL_OP_NOP || g->nodes[i].n_in == 0 || g->nodes[i].n_out != 1 || g->nodes[i].out[0] == FL_NONE)
             continue;
         fl_id v = op == FL_OP_SHAPE ? fold_shape(g, i) : fl_op_has(op, FL_VIEW) && op != FL_OP_IDENTITY ? fold_view(g, i, &cx->scratch)
                                                                                                 : fold_arithmetic(g, i, &cx->scratch);

@@ -213,7 +213,7 @@ static bool find_match(sum *s, match *x)
     for (uint32_t k = 0; k < s->n; k++) {
         term *t = &s->terms[k];
         uint32_t i = find_field(x, t->a), j = t->b == FL_NONE ? MAX_FIELDS : find_field(x, t->b);
-        if (i == MAX_FIELDS || j == MAX_FIELDS)
+        if (i == MAX_FIELDS || j == MAX_FIELDS || (i != j && !x->pairs)) /* without pairs, products of two are added behind */
             continue;
         uint32_t low = i < j ? i : j, high = i < j ? j : i;
         uint32_t *place = i == j ? &x->square[i] : &x->pair[low * x->m + high];

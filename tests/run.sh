@@ -46,7 +46,12 @@ run_preset() {
 }
 
 run_preset dev "$@"
-[ $all = yes ] && run_preset asan "$@"
+if [ $all = yes ]; then
+    FLEN_RANDOM_GRAPHS=3000 # of tests/unit/test_random_graphs.c, from a new seed each day
+    FLEN_RANDOM_SEED=$(date +%Y%m%d)0000
+    export FLEN_RANDOM_GRAPHS FLEN_RANDOM_SEED
+    run_preset asan "$@"
+fi
 
 line="$passed passed, $failed failed"
 [ $skipped -gt 0 ] && line="$line, $skipped skipped"

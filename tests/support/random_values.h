@@ -2,7 +2,8 @@
  * random_values.h -- a value for whatever a graph reads, drawn from its name alone, so that two graphs that read the same names compute on
  * the same numbers.
  *
- * Reals lie in [-1, 1), those named "var..." or "....running_var" (variances) in [0.1, 1.1). Integers are rows of the smallest table that
+ * Reals lie in [-1, 1), those named "var..." or "....running_var" (variances) and sums of squares of optimisers in [0.1, 1.1), Adam's powers in
+ * [0.1, 0.6). Integers are rows of the smallest table that
  * the graph looks up in. Names ending in "offsets" get rising offsets into the values of bags. The symbol `batch` is given, that of
  * offsets is batch + 1, all others have TEST_EXTENT elements.
  */
@@ -52,7 +53,13 @@ static inline int64_t random_rows(const fl_graph *g)
 static inline double random_real(const char *name, uint64_t seed, int64_t k)
 {
     double u = fl_random_uniform(seed, fl_hash_bytes(name, strlen(name), 0), (uint64_t)k);
-    return strncmp(name, "var", 3) == 0 || random_name_ends(name, "running_var") ? u + 0.1 : 2 * u - 1;
+    static const char *const positive[] = {"var", "adagrad.a.", "adam.v.", "ftrl.n."};
+    bool is_positive = random_name_ends(name, "running_var");
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        is_positive = is_positive || strncmp(name, positive[i], strlen(positive[i])) == 0;
+    if (strncmp(name, "adam.beta", 9) == 0)
+        return u / 2 + 0.1;
+    return is_positive ? u + 0.1 : 2 * u - 1;
 }
 
 static inline fl_status random_value(fl_interp *in, const fl_graph *g, fl_id v, int64_t rows, uint64_t seed, int64_t batch, fl_diag *dg)

@@ -40,7 +40,7 @@ static void check(const fl_graph *g, const char *what)
         assert_int_equal(s, FL_OK);
         char *second = print(back, types);
         if (strcmp(first, second) != 0)
-            print_error("%s, printed and read:\n%s\nprinted again:\n%s\n", what, first, second);
+            fprintf(stderr, "%s, printed and read:\n%s\nprinted again:\n%s\n", what, first, second);
         assert_string_equal(first, second);
         fl_graph_free(back);
         free(first);
