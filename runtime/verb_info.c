@@ -349,7 +349,7 @@ static void print_plain(const information *n)
     if (n->parameters > 0)
         printf("parameters   %lld\n", (long long)n->parameters);
     else
-        puts("parameters   known once data has been seen");
+        puts(m->schema.n_slots ? "parameters   known once data has been seen" : "parameters   none: an imported graph, whose weights are constants");
     printf("file         %llu bytes, %llu of them weights and optimiser state%s\n", (unsigned long long)fl_model_bytes(n->m),
            (unsigned long long)n->weight_bytes, n->verified ? ", every block checked" : "");
     plain_progress(m);

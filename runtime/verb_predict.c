@@ -1,6 +1,7 @@
 /* verb_predict.c -- `flenrt predict`: one line of CSV a row, in input order. */
 #include "runtime/verbs_model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static const char help[] =
 
 typedef struct prediction {
     FILE *f;
+    const char *model;
     bool logit, json;
 } prediction;
 
@@ -35,9 +37,11 @@ static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, co
 {
     const prediction *p = arg;
 
-    (void)dg; /* a stream remembers that it failed; fl_aside_finish asks it. A full disk must not be filled for an hour, though: */
+    /* A stream remembers that it failed, and fl_aside_finish asks it; but a full disk must not be written to for an hour. */
     for (int64_t i = 0; i < b->n && !ferror(p->f); i++) {
         long long row = b->row[i];
+        if (!b->bad[i] && !isfinite(logit[i]))
+            return fl_error(dg, FL_E_NOT_FINITE, FL_FILE(p->model), "the prediction of row %lld is not finite: the model has NaN or infinite weights", row);
         if (p->json && b->bad[i])
             fprintf(p->f, "{\"event\":\"row\",\"row\":%lld,\"probability\":null}\n", row);
         else if (p->json)
@@ -113,6 +117,7 @@ int fl_verb_predict(int argc, char **argv)
     if (!o.data)
         return fl_verb_wrong(verb.name, "--data PATH is needed: the rows");
     p.json = o.json;
+    p.model = o.model;
     if (o.output)
         fl_verb_catch_interrupts(); /* what is half-written goes away */
     else
