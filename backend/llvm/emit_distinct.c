@@ -21,6 +21,10 @@ typedef struct table {
     LLVMValueRef v_rows;                  /* address of distinct row 0 */
 } table;
 
+/* The index is read by columns, a line for each row: rows so far ahead are fetched. Lines of a table row at
+ * most. */
+enum { AHEAD = 24, LINE = 64, MAX_LINES = 8 };
+
 static LLVMValueRef signed_64(fl_gen *gen, LLVMValueRef v)
 {
     return LLVMBuildSExt(gen->b, v, gen->i64, "");
@@ -120,6 +124,7 @@ static LLVMValueRef number_rows(const unique *u)
 
     l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
     v_n = l_carry(gen, &b, l_i64(gen, 0));
+    l_prefetch(gen, l_element_address(gen, index, l_add(gen, b.v_i, l_i64(gen, AHEAD)), v_column));
     v_row = l_load(gen, dtype, l_element_address(gen, index, b.v_i, v_column), 1);
     v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row));
     v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_d, v_n, "");
@@ -135,6 +140,29 @@ static LLVMValueRef number_rows(const unique *u)
     return b.v_result[0];
 }
 
+/* Rows that the segment goes on to gather from far tables: they are under way while the rest of the slot is
+ * put in order. */
+static void fetch_row(const unique *u, LLVMValueRef v_place)
+{
+    fl_gen *gen = u->gen;
+
+    for (uint32_t i = 0; i < gen->segment->n_nodes; i++) {
+        const fl_node *n = &gen->g->nodes[gen->segment->nodes[i]];
+        LLVMValueRef v_row;
+        int64_t bytes;
+
+        if (n->op != FL_OP_GATHER || n->in[1] != u->node->out[0] || !l_is_far(gen, n->in[0]) ||
+            fl_node_int(gen->g, gen->segment->nodes[i], "axis", 0) != 0)
+            continue;
+        bytes = l_row_elements(fl_value_type(gen->g, n->in[0])) *
+                (int64_t)fl_dtype_size(fl_value_type(gen->g, n->in[0])->dtype);
+        v_row = l_load(gen, FL_INT64, l_element_address(gen, n->in[1], v_place, l_i64(gen, 0)), 1);
+        v_row = l_element_address(gen, n->in[0], v_row, l_i64(gen, 0));
+        for (int64_t line = 0; line < MAX_LINES && line * LINE < bytes; line++)
+            l_prefetch(gen, l_at(gen, FL_INT8, v_row, l_i64(gen, line * LINE)));
+    }
+}
+
 /* Counts become the bounds of each distinct row's part of order, and where its next batch row goes. */
 static void bound_rows(const unique *u, LLVMValueRef v_n)
 {
@@ -145,6 +173,7 @@ static void bound_rows(const unique *u, LLVMValueRef v_n)
 
     l_loop_begin(gen, &d, l_i64(gen, 0), v_n, 1);
     v_start = l_carry(gen, &d, v_start);
+    fetch_row(u, l_add(gen, u->v_first, d.v_i));
     v_at = l_at(gen, FL_INT32, u->v_positions, d.v_i);
     v_end = LLVMBuildAdd(gen->b, v_start, l_load(gen, FL_INT32, v_at, 1), "");
     l_store(gen, FL_INT32, v_start, v_at);
