@@ -67,6 +67,28 @@ static void own_buffer(plan *p, fl_id v, fl_buffer_kind kind)
     p->known[v] = true;
 }
 
+/*
+ * Constant nodes of one number are part of the code, lists of axes and extents are read when code is made. Others are read from memory: by views,
+ * which copy, and as arrays of numbers.
+ */
+static void place_constants(plan *p)
+{
+    fl_graph *g = p->g;
+
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const fl_node *n = &g->nodes[i];
+        bool view = fl_op_has(n->op, FL_VIEW);
+        for (uint32_t k = 0; k < n->n_in; k++) {
+            fl_id v = n->in[k];
+            if (fl_value_is(g, v, FL_OP_CONSTANT) == FL_NONE || p->known[v] || (view && k > 0 && n->op != FL_OP_CONCAT))
+                continue;
+            const fl_tensor *data = fl_value_tensor(g, v);
+            if (view || (data && fl_type_elements(&data->type) != 1))
+                own_buffer(p, v, FL_BUFFER_CONSTANT);
+        }
+    }
+}
+
 static void place_leaves(plan *p)
 {
     fl_graph *g = p->g;
@@ -81,6 +103,7 @@ static void place_leaves(plan *p)
         fl_id v = g->variables[i];
         own_buffer(p, v, g->values[v].kind == FL_VALUE_VARIABLE ? FL_BUFFER_VARIABLE : FL_BUFFER_CONSTANT);
     }
+    place_constants(p);
     for (uint32_t i = 0; i < g->n_updates; i++) {
         *storage_of(p, g->updates[i].next) = *storage_of(p, g->updates[i].variable);
         p->known[g->updates[i].next] = true;

@@ -414,6 +414,42 @@ static int64_t row_elements_of(const native_engine *n, const fl_type *t)
     return elements;
 }
 
+/* Elements of a constant, dense; NULL if it is none (or memory is out). */
+static const uint8_t *constant_bytes(native_engine *n, fl_id value)
+{
+    const fl_type *t = &n->g->values[value].type;
+    const fl_tensor *tensor = fl_value_tensor(n->g, value);
+    fl_id node = fl_value_node(n->g, value);
+    const fl_attr *ints = node == FL_NONE ? NULL : fl_node_attr(n->g, node, "value_ints");
+    const fl_attr *floats = node == FL_NONE ? NULL : fl_node_attr(n->g, node, "value_floats");
+    double scalar;
+
+    if (tensor)
+        return tensor->bytes;
+    if (ints)
+        return (const uint8_t *)ints->as.ints;
+    if (floats) {
+        float *list = fl_arena_calloc(&n->memory, floats->n + 1u, sizeof *list);
+        for (uint32_t i = 0; list && i < floats->n; i++)
+            list[i] = (float)floats->as.floats[i];
+        return (const uint8_t *)list;
+    }
+    if (!fl_value_scalar(n->g, value, &scalar))
+        return NULL;
+    uint8_t *bytes = fl_arena_calloc(&n->memory, 1, 16);
+    float narrow = (float)scalar;
+    int64_t whole = (int64_t)scalar;
+    if (!bytes)
+        return NULL;
+    if (t->dtype == FL_FLOAT)
+        memcpy(bytes, &narrow, sizeof narrow);
+    else if (t->dtype == FL_DOUBLE)
+        memcpy(bytes, &scalar, sizeof scalar);
+    else
+        memcpy(bytes, &whole, sizeof whole); /* little-endian: the low bytes are a smaller type's */
+    return bytes;
+}
+
 static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag *dg)
 {
     const fl_schedule *s = n->schedule;
@@ -437,9 +473,10 @@ static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag 
             break;
         }
         case FL_BUFFER_CONSTANT: {
-            const fl_tensor *t = fl_value_tensor(n->g, b->value);
-            FL_ASSERT(t && t->bytes);
-            n->buffer[i] = (void *)(uintptr_t)t->bytes; /* code does not write there */
+            const uint8_t *bytes = constant_bytes(n, b->value);
+            if (!bytes)
+                return fl_error(dg, FL_E_STORE, FL_NOWHERE, "constant \"%s\" of program \"%s\" has no elements", v->name, n->g->name);
+            n->buffer[i] = (void *)(uintptr_t)bytes; /* code does not write there */
             n->stride[i] = row_elements_of(n, &v->type);
             break;
         }
@@ -449,31 +486,6 @@ static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag 
         }
     }
     return FL_OK;
-}
-
-/* A constant that is an output: its elements, dense; NULL if it is none (or memory is out). */
-static const uint8_t *constant_bytes(native_engine *n, fl_id value)
-{
-    const fl_type *t = &n->g->values[value].type;
-    const fl_tensor *tensor = fl_value_tensor(n->g, value);
-    double scalar;
-
-    if (tensor)
-        return tensor->bytes;
-    if (!fl_value_scalar(n->g, value, &scalar))
-        return NULL;
-    uint8_t *bytes = fl_arena_calloc(&n->memory, 1, 16);
-    float narrow = (float)scalar;
-    int64_t whole = (int64_t)scalar;
-    if (!bytes)
-        return NULL;
-    if (t->dtype == FL_FLOAT)
-        memcpy(bytes, &narrow, sizeof narrow);
-    else if (t->dtype == FL_DOUBLE)
-        memcpy(bytes, &scalar, sizeof scalar);
-    else
-        memcpy(bytes, &whole, sizeof whole); /* little-endian: the low bytes are a smaller type's */
-    return bytes;
 }
 
 static fl_status setup_outputs(native_engine *n, fl_diag *dg)

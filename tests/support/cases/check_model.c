@@ -15,6 +15,7 @@ typedef struct small_model {
     layer_case *c;
     fl_schema schema;
     fl_slot slots[MAX_SLOTS];
+    fl_field fields[MAX_SLOTS];
     fl_network_spec spec;
     int64_t ids[MAX_SLOTS];
     double label;
@@ -35,6 +36,8 @@ static bool read_schema(small_model *m)
     size_t f, i;
     if (!fields)
         return false;
+    if (json_array_size(fields) > MAX_SLOTS)
+        return verdict_skip(c->v, "more than %d fields", MAX_SLOTS);
     json_array_foreach(fields, f, ids) {
         json_array_foreach(ids, i, id) {
             uint32_t s = m->schema.n_slots;
@@ -48,6 +51,7 @@ static bool read_schema(small_model *m)
         }
     }
     m->schema.slots = m->slots;
+    m->schema.fields = m->fields;
     m->schema.n_fields = (uint32_t)json_array_size(fields);
     m->schema.table_rows = rows;
     return true;
