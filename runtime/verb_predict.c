@@ -30,13 +30,16 @@ static const char help[] =
 typedef struct prediction {
     FILE *f;
     const char *model;
-    bool logit, json;
+    bool logit, json, begun;
 } prediction;
 
 static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, const float *probability, fl_diag *dg)
 {
-    const prediction *p = arg;
+    prediction *p = arg;
 
+    if (!p->json && !p->begun)
+        fputs(p->logit ? "row,probability,logit\n" : "row,probability\n", p->f);
+    p->begun = true;
     /* A stream remembers that it failed, and fl_aside_finish asks it; but a full disk must not be written to for an hour. */
     for (int64_t i = 0; i < b->n && !ferror(p->f); i++) {
         long long row = b->row[i];
@@ -64,8 +67,6 @@ static fl_status predict_to(const fl_verb_options *o, prediction *p, fl_session 
 
     FL_TRY(fl_aside_open(&file, o->output ? o->output : "-", dg));
     p->f = file.f;
-    if (!p->json)
-        fputs(p->logit ? "row,probability,logit\n" : "row,probability\n", p->f);
     fl_status status = fl_infer(s, path, &n, &r, dg);
     if (status == FL_OK && p->json)
         fprintf(p->f, "{\"event\":\"done\",\"rows\":%lld,\"bad_rows\":%lld,\"seconds\":%.6f,\"samples_per_second\":%.0f,\"wait_seconds\":%.6f}\n", (long long)r.rows.rows,

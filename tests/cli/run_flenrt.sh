@@ -102,6 +102,8 @@ expect 1 "bad.csv.gz:4: error: " "$bin/flenrt" infer "$dir/trained.bin" --data "
 [ "$(wc -l <"$dir/out")" = 1 ] || fail "bytes of a compressed file are shown"
 cut -d, -f1,3- "$dir/rows.csv" >"$dir/unlabelled.csv"
 "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/unlabelled.csv" --logit | cmp -s - "$dir/p.csv" || fail "labels change predictions"
+"$bin/flenrt" predict "$dir/trained.bin" --data "$dir/nowhere" >"$dir/out" 2>"$dir/err" && fail "predict of a missing file succeeds"
+[ ! -s "$dir/out" ] || fail "predict of a missing file writes a header"
 expect 1 'the header lacks the label' "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/unlabelled.csv"
 if [ -w /dev/full ]; then
     "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" >/dev/full 2>"$dir/out" && fail "a full disk is no success"
