@@ -52,4 +52,19 @@ for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2
     done
 done
 
+# An exported program reads back as what it was; a file that cannot be written, or an opset that is not, leaves nothing behind.
+for stage in forward optimised; do
+    expect 0 "are inputs of the graph" "$bin/flenc" export --stage=$stage models/flen/config.yaml -o "$dir/$stage.onnx"
+    expect 0 "=> (float[batch,1] logit, float[batch,1] probability)" "$bin/flenc" dump --plain "$dir/$stage.onnx"
+    cp "$dir/out" "$dir/$stage.onnxtxt"
+    expect 0 "" "$bin/flenc" export --opset=20 "$dir/$stage.onnxtxt" -o "$dir/again.onnx"
+    expect 0 "" "$bin/flenc" dump --plain "$dir/again.onnx"
+    cmp -s "$dir/$stage.onnxtxt" "$dir/out" || { echo "FAILED: the exported $stage program reads back as another"; diff "$dir/$stage.onnxtxt" "$dir/out"; failed=1; }
+done
+grep -q 'ai.flen.FieldInteraction <fields = 3>' "$dir/optimised.onnxtxt" || { echo "FAILED: functions of ours do not read back"; failed=1; }
+expect 1 "files are written at 17 to 20" "$bin/flenc" export --opset 16 models/lr/config.yaml -o "$dir/none.onnx"
+expect 1 "cannot be written" "$bin/flenc" export models/lr/config.yaml -o "$dir/nowhere/none.onnx"
+expect 2 "there is no stage \"trained\" to export" "$bin/flenc" export --stage trained models/lr/config.yaml -o "$dir/none.onnx"
+[ -e "$dir/none.onnx" ] && { echo "FAILED: a refused export left a file"; failed=1; }
+
 exit $failed

@@ -1,0 +1,42 @@
+#!/bin/sh
+# What `flenc export` writes of a trained model of each network, unoptimised and optimised, with weights inside and beside, and model.onnx as it lies
+# in model.bin, runs in ONNX Runtime and agrees with our interpreter to 1e-5. $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without.
+bin=$(cd "$1" && pwd) || exit 2
+python=${FLEN_PYTHON:-python3}
+"$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
+here=$(pwd)
+dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+XDG_CACHE_HOME=$dir/cache
+export XDG_CACHE_HOME
+failed=0 compared=0
+
+run() {
+    "$@" >"$dir/log" 2>&1 && return
+    echo "FAILED (status $?): $*"
+    cat "$dir/log"
+    failed=1
+    return 1
+}
+
+# agrees FILE.onnx: with `flenrt eval` of the model, on 1 row and on 17.
+agrees() {
+    for rows in 1 17; do
+        rm -rf "$dir/in" "$dir/out"
+        run "$python" "$here/tests/support/onnx_runtime.py" draw "$1" $rows "$dir/in" &&
+            run "$bin/flenrt" eval "$dir/trained.bin" --backend=interp --in "$dir/in" --out "$dir/out" &&
+            run "$python" "$here/tests/support/onnx_runtime.py" compare "$1" "$dir/in" "$dir/out" 1e-5 && compared=$((compared + 1))
+    done
+}
+
+run "$bin/flenrt" generate --rows 2000 --ids 2000 --seed 5 -o "$dir/rows.csv" || exit 1
+for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2; do
+    run "$bin/flenc" compile models/flen/config.yaml --set "network=$network" -o "$dir/model.bin" || continue
+    run "$bin/flenrt" train "$dir/model.bin" --data "$dir/rows.csv" --epochs 1 --batch 256 -o "$dir/trained.bin" || continue
+    for stage in forward optimised; do
+        run "$bin/flenc" export "$dir/trained.bin" --stage=$stage -o "$dir/$network.$stage.onnx" && agrees "$dir/$network.$stage.onnx"
+    done
+    run "$bin/flenc" export "$dir/trained.bin" --external-data -o "$dir/$network.beside.onnx" && agrees "$dir/$network.beside.onnx"
+    (cd "$dir" && run "$python" -m zipfile -e trained.bin unpacked) && agrees "$dir/unpacked/model.onnx"
+done
+echo "$compared comparisons"
+[ $compared = 56 ] && [ $failed = 0 ]
