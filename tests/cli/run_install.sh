@@ -31,6 +31,13 @@ for config in "$prefix"/share/flen/models/*/*.yaml; do
 done
 [ $models -gt 5 ] || { echo "FAILED: only $models configurations are installed"; failed=1; }
 
+# The code generator is found beside nothing but the installed programs; the cache is empty.
+check "$prefix/bin/flenrt" generate --rows 300 -o "$dir/rows.csv"
+check "$prefix/bin/flenc" compile "$prefix/share/flen/models/lr/config.yaml" -o "$dir/model.bin"
+check "$prefix/bin/flenrt" train "$dir/model.bin" --data "$dir/rows.csv" --epochs 1 -o "$dir/trained.bin"
+check "$prefix/bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv"
+[ "$(wc -l <"$dir/out")" = 301 ] || { echo "FAILED: predict gave $(wc -l <"$dir/out") lines for 300 rows"; failed=1; }
+
 for program in flenc flenrt; do
     page=$prefix/share/man/man1/$program.1
     for verb in $("$prefix/bin/$program" --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p'); do
