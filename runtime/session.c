@@ -114,17 +114,35 @@ void fl_session_close(fl_session *s)
     memset(s, 0, sizeof *s);
 }
 
+/*
+ * What code is made from: the program with its schedule, without the values of variables. The file's own bytes would not do: they hold small
+ * variables and the places of large ones, so that every training run would have code of its own.
+ */
+static fl_status program_without_values(const fl_graph *g, void **bytes, size_t *n, fl_diag *dg)
+{
+    fl_graph bare = *g; /* only read */
+
+    bare.values = malloc(((size_t)g->n_values + 1) * sizeof *bare.values);
+    if (!bare.values)
+        return fl_out_of_memory(dg);
+    memcpy(bare.values, g->values, g->n_values * sizeof *bare.values);
+    for (uint32_t i = 0; i < bare.n_values; i++)
+        if (bare.values[i].kind == FL_VALUE_VARIABLE)
+            bare.values[i].data = NULL;
+    fl_status status = fl_onnx_encode(&bare, &(fl_onnx_options){0}, bytes, n, dg);
+    free(bare.values);
+    return status;
+}
+
 static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
 {
     const fl_graph *g = s->programs[p];
-    char entry[64];
+    fl_code_cache_options cache = {.cpu = s->options.cpu, .compile = s->options.compile};
     fl_image *image = NULL;
+    void *program;
     bool hit = false;
 
-    snprintf(entry, sizeof entry, "%s.onnx", fl_program_name(p));
-    fl_code_cache_options cache = {.cpu = s->options.cpu, .compile = s->options.compile};
-    cache.program = fl_model_entry(s->model, entry, &cache.program_bytes);
-    if (!g->schedule || !cache.program)
+    if (!g->schedule)
         return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(fl_model_path(s->model)), "the %s program has no schedule", fl_program_name(p));
     int64_t *dims = calloc(g->n_symbols + 1, sizeof *dims);
     if (!dims)
@@ -132,7 +150,12 @@ static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, fl_di
     for (uint32_t i = 0; i < g->n_symbols; i++)
         if (strcmp(g->symbols[i], "batch") == 0)
             dims[i] = batch;
-    fl_status status = fl_code_cache_get(g, &cache, &image, &hit, dg);
+    fl_status status = program_without_values(g, &program, &cache.program_bytes, dg);
+    if (status == FL_OK) {
+        cache.program = program;
+        status = fl_code_cache_get(g, &cache, &image, &hit, dg);
+        free(program);
+    }
     if (status == FL_OK)
         status = fl_native_engine_new(g, &s->variables.store, image, &(fl_native_options){s->pool, dims}, &s->engines[p], dg);
     free(dims);

@@ -64,6 +64,9 @@ train model.bin --data rows.csv -o done.bin --resume trained.bin
 expect 1 "trained.bin: error: it does not hold a training run of lr.bin" "$bin/flenrt" train lr.bin --data rows.csv --resume trained.bin
 expect 2 "--seed and --resume exclude each other" "$bin/flenrt" train model.bin --data rows.csv --resume trained.bin --seed 3
 
+# Code is made from programs, not from weights: all these runs, with other seeds and from files with values, have used the same.
+[ "$(ls cache | wc -l)" = 1 ] || fail "the code of one program was made $(ls cache | wc -l) times"
+
 # Ctrl-C amid an epoch: saved, said, and resumed to the same bits.
 "$bin/flenrt" train model.bin --data rows.csv -o stopped.bin --epochs 100000 --checkpoint-steps 7 >out 2>&1 &
 pid=$!
