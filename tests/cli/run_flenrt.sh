@@ -135,6 +135,13 @@ expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
 [ "$(grep -c '"samples_per_second":[1-9]' "$dir/out")" = 4 ] || fail "bench did not measure four settings"
 expect 0 "infer  batch      2  threads  1" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 2 --threads 1 --seconds 0.02 --backend=interp
+# A model that has seen no data takes the vocabulary that lies beside a cache, makes one of raw rows, or says what it lacks.
+expect 0 '"rows":"'"$dir/prepared/train"'"}' "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --json --data "$dir/prepared/train"
+expect 0 "counting its values first" "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --data "$dir/rows.csv"
+mkdir "$dir/alone" && cp "$dir/prepared/train" "$dir/alone/train"
+expect 1 "no file \`vocabulary\` lies beside this cache" "$bin/flenrt" bench "$dir/model.bin" --infer --data "$dir/alone"
+expect 1 "read only once" "$bin/flenrt" bench "$dir/model.bin" --infer --data -
+expect 1 "has no size yet" "$bin/flenrt" bench "$dir/model.bin" --infer
 expect 1 "400 rows are fewer than a batch of 4000 [E0722]" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 4000 --data "$dir/prepared/valid"
 
 # A graph on tensors. npy FILE DESCR SHAPE BYTES: numpy's form, with the header that its format document gives.
@@ -165,6 +172,13 @@ npy "$dir/in/ids.npy" '<i4' '(1, 2)' '\000\000\000\000\004\000\000\000'
 expect 1 'element 1 of input "ids" is 4, the table has rows 0 to 3 [E0725]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir/in" --out "$dir/tensors"
 npy "$dir/in/ids.npy" '<i8' '(1,)' '\000\000\000\000\000\000\000\000'
 expect 1 'input "ids" is int32[batch,2], the tensor is int64[1] [E0725]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir/in" --out "$dir/tensors"
+sed 's/e = Gather (t, ids)/back = Neg (ids)\n   e = Gather (t, back)/' "$dir/sums.onnxtxt" >"$dir/computed.onnxtxt"
+"$bin/flenc" compile "$dir/computed.onnxtxt" -o "$dir/computed.bin" --quiet || fail "a graph with a computed index"
+npy "$dir/in/ids.npy" '<i4' '(1, 2)' '\000\000\000\000\375\377\377\377' # 0, -3
+expect 0 "float[1] sum" "$bin/flenrt" eval "$dir/computed.bin" --in "$dir/in" --out "$dir/tensors"
+cmp -s "$dir/tensors/sum.npy" "$dir/sum.npy" || fail "eval with a computed index: wrong sum"
+npy "$dir/in/ids.npy" '<i4' '(1, 2)' '\000\000\000\000\001\000\000\000'
+expect 1 'element 1 of index "back" is -1, the table has rows 0 to 3 [E0725]' "$bin/flenrt" eval "$dir/computed.bin" --in "$dir/in" --out "$dir/tensors"
 expect 1 'hint: input "ids" is int32[batch,2]' "$bin/flenrt" eval "$dir/sums.bin" --in "$dir" --out "$dir/tensors"
 
 exit $failed
