@@ -52,6 +52,9 @@ LLVMValueRef l_log1p(fl_gen *gen, LLVMValueRef t);
 LLVMValueRef l_sigmoid(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_softplus(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_tanh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_erf(fl_gen *gen, LLVMValueRef x);
+/* x^y; about |y log x| units in the last place. */
+LLVMValueRef l_pow(fl_gen *gen, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef l_abs(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_neg_abs(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);

@@ -1,5 +1,5 @@
 /*
- * emit_reduce.c -- ReduceSum and ReduceMean.
+ * emit_reduce.c -- ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd.
  *
  * Where the last dimension stays, lanes are its elements and terms are added in their order. Where it goes, lanes take every
  * sixteenth term, are added by halves, and the terms beyond the last full sixteen follow one by one. Either order depends
@@ -17,6 +17,7 @@ typedef struct dim {
 
 typedef struct reduction {
     fl_gen *gen;
+    fl_op op;
     fl_dtype dtype;
     int rank;
     dim dims[FL_MAX_RANK];
@@ -28,11 +29,47 @@ static bool is_one(LLVMValueRef v)
     return LLVMIsAConstantInt(v) && LLVMConstIntGetSExtValue(v) == 1;
 }
 
+static bool is_real(const reduction *r)
+{
+    return r->dtype == FL_FLOAT || r->dtype == FL_DOUBLE;
+}
+
+/* One more term. */
 static LLVMValueRef add(const reduction *r, LLVMValueRef a, LLVMValueRef b)
 {
-    bool real = r->dtype == FL_FLOAT || r->dtype == FL_DOUBLE;
+    fl_gen *gen = r->gen;
 
-    return real ? LLVMBuildFAdd(r->gen->b, a, b, "") : LLVMBuildAdd(r->gen->b, a, b, "");
+    if (r->op == FL_OP_REDUCE_MAX || r->op == FL_OP_REDUCE_MIN)
+        return l_extreme(gen, r->dtype, r->op == FL_OP_REDUCE_MAX, a, b);
+    if (r->op == FL_OP_REDUCE_PROD)
+        return is_real(r) ? LLVMBuildFMul(gen->b, a, b, "") : LLVMBuildMul(gen->b, a, b, "");
+    return is_real(r) ? LLVMBuildFAdd(gen->b, a, b, "") : LLVMBuildAdd(gen->b, a, b, "");
+}
+
+/* What changes no result, in every lane of type t. */
+static LLVMValueRef first(const reduction *r, LLVMTypeRef t)
+{
+    bool max = r->op == FL_OP_REDUCE_MAX;
+    unsigned bits = 8 * (unsigned)fl_dtype_size(r->dtype);
+    uint64_t least = r->dtype == FL_UINT8 ? 0 : 1ull << (bits - 1), largest = r->dtype == FL_UINT8 ? 255 : least - 1;
+
+    if (r->op == FL_OP_REDUCE_PROD)
+        return is_real(r) ? l_number(t, 1) : l_integer(t, 1);
+    if (!max && r->op != FL_OP_REDUCE_MIN)
+        return LLVMConstNull(t);
+    return is_real(r) ? l_number(t, max ? -__builtin_inf() : __builtin_inf()) : l_integer(t, max ? least : largest);
+}
+
+/* All lanes by halves. */
+static LLVMValueRef fold_lanes(const reduction *r, LLVMValueRef v)
+{
+    fl_gen *gen = r->gen;
+
+    if (is_real(r) && r->op != FL_OP_REDUCE_MAX && r->op != FL_OP_REDUCE_MIN && r->op != FL_OP_REDUCE_PROD)
+        return l_sum_lanes(gen, v);
+    for (unsigned n = l_width(LLVMTypeOf(v)) / 2; n > 1; n /= 2)
+        v = add(r, l_lanes(gen, v, 0, n), l_lanes(gen, v, n, n));
+    return add(r, LLVMBuildExtractElement(gen->b, v, l_i32(gen, 0), ""), LLVMBuildExtractElement(gen->b, v, l_i32(gen, 1), ""));
 }
 
 static void finish(const reduction *r, LLVMValueRef v, LLVMValueRef v_out)
@@ -82,7 +119,7 @@ static void keep_last(const reduction *r, LLVMValueRef v_in, LLVMValueRef v_out)
 
     if (full > 0) {
         l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, full * STRIP * L_LANES), STRIP * L_LANES);
-        v_zero = LLVMConstNull(l_vector(l_memory_type(gen, r->dtype), L_LANES));
+        v_zero = first(r, l_vector(l_memory_type(gen, r->dtype), L_LANES));
         for (int c = 0; c < STRIP; c++)
             v_sums[c] = v_zero;
         sum_chunks(r, 0, l_at(gen, r->dtype, v_in, loop.v_i), STRIP, L_LANES, v_sums);
@@ -93,7 +130,7 @@ static void keep_last(const reduction *r, LLVMValueRef v_in, LLVMValueRef v_out)
     for (int64_t j = full * STRIP * L_LANES; j < n;) {
         unsigned width = l_chunk(n - j);
 
-        v_sums[0] = LLVMConstNull(l_vector(l_memory_type(gen, r->dtype), width));
+        v_sums[0] = first(r, l_vector(l_memory_type(gen, r->dtype), width));
         sum_chunks(r, 0, l_at(gen, r->dtype, v_in, l_i64(gen, j)), 1, width, v_sums);
         finish(r, v_sums[0], l_at(gen, r->dtype, v_out, l_i64(gen, j)));
         j += width;
@@ -148,13 +185,10 @@ static void drop_last(const reduction *r, LLVMValueRef v_in, LLVMValueRef v_out)
 {
     fl_gen *gen = r->gen;
     LLVMTypeRef t = l_memory_type(gen, r->dtype);
-    LLVMValueRef v_sums[2] = {LLVMConstNull(l_vector(t, L_LANES)), LLVMConstNull(t)}, v_lanes;
+    LLVMValueRef v_sums[2] = {first(r, l_vector(t, L_LANES)), first(r, t)}, v_lanes;
 
     sum_last(r, 0, v_in, v_sums);
-    if (r->dtype == FL_FLOAT || r->dtype == FL_DOUBLE)
-        v_lanes = LLVMIsConstant(v_sums[0]) ? LLVMConstNull(t) : l_sum_lanes(gen, v_sums[0]);
-    else
-        v_lanes = l_intrinsic(gen, "llvm.vector.reduce.add", v_sums, 1);
+    v_lanes = LLVMIsConstant(v_sums[0]) ? first(r, t) : fold_lanes(r, v_sums[0]);
     finish(r, add(r, v_lanes, v_sums[1]), v_out);
 }
 
@@ -185,7 +219,7 @@ static void reduce_dim(const reduction *r, int d, LLVMValueRef v_in, LLVMValueRe
     } else if (keeps_lanes(r)) {
         keep_last(r, v_in, v_out);
     } else {
-        LLVMValueRef v_sum = LLVMConstNull(l_memory_type(gen, r->dtype));
+        LLVMValueRef v_sum = first(r, l_memory_type(gen, r->dtype));
 
         sum_chunks(r, 0, v_in, 1, 1, &v_sum);
         finish(r, v_sum, v_out);
@@ -255,8 +289,12 @@ static bool set_dims(reduction *r, fl_id node)
 static void emit_reduction(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
-    reduction r = {.gen = gen, .dtype = fl_value_type(gen->g, n->in[0])->dtype};
+    reduction r = {.gen = gen, .op = n->op, .dtype = fl_value_type(gen->g, n->in[0])->dtype};
 
+    if (r.dtype == FL_BOOL || (n->op == FL_OP_REDUCE_MEAN && !is_real(&r))) {
+        l_unsupported(gen, node, "it has no code for this element type");
+        return;
+    }
     if (!set_dims(&r, node)) {
         l_unsupported(gen, node, "its axes are not constant");
         return;
@@ -272,6 +310,22 @@ void fl_emit_reduce_sum(fl_gen *gen, fl_id node)
 
 /* the same, divided by the number of terms */
 void fl_emit_reduce_mean(fl_gen *gen, fl_id node)
+{
+    emit_reduction(gen, node);
+}
+
+/* the largest, the smallest, the product; NaN wins */
+void fl_emit_reduce_max(fl_gen *gen, fl_id node)
+{
+    emit_reduction(gen, node);
+}
+
+void fl_emit_reduce_min(fl_gen *gen, fl_id node)
+{
+    emit_reduction(gen, node);
+}
+
+void fl_emit_reduce_prod(fl_gen *gen, fl_id node)
 {
     emit_reduction(gen, node);
 }

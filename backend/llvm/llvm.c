@@ -71,6 +71,17 @@ void l_unsupported(fl_gen *gen, fl_id node, const char *reason)
                            fl_op_get(n->op)->name, reason);
 }
 
+static bool has_code_for_types(const fl_graph *g, const fl_node *n)
+{
+    for (uint32_t k = 0; k < n->n_in + n->n_out; k++) {
+        fl_id v = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
+        fl_dtype t = v == FL_NONE ? FL_FLOAT : fl_value_type(g, v)->dtype;
+        if (t == FL_FLOAT16 || t == FL_BFLOAT16 || t == FL_STRING)
+            return false;
+    }
+    return true;
+}
+
 /* Every node that has no emitter, at once; values that have no memory though somebody needs it. */
 static fl_status check_program(fl_gen *gen)
 {
@@ -80,6 +91,8 @@ static fl_status check_program(fl_gen *gen)
             const fl_node *n = &gen->g->nodes[s->nodes[k]];
             if (!l_is_emitted(n->op))
                 l_unsupported(gen, s->nodes[k], "there is no emitter for this operator");
+            else if (!has_code_for_types(gen->g, n))
+                l_unsupported(gen, s->nodes[k], "there is no code for 16-bit floats and strings");
             for (uint32_t o = 0; o < n->n_out; o++)
                 if (n->out[o] != FL_NONE && gen->schedule->storage[n->out[o]].kind == FL_STORAGE_NONE)
                     l_unsupported(gen, s->nodes[k], "a result has no place in memory");

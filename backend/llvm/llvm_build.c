@@ -164,6 +164,22 @@ static LLVMValueRef extreme(fl_gen *gen, LLVMRealPredicate real, LLVMIntPredicat
     return LLVMBuildSelect(gen->b, v_nan, a, v_first, "");
 }
 
+LLVMValueRef l_lanes(fl_gen *gen, LLVMValueRef v, unsigned from, unsigned n)
+{
+    LLVMValueRef lanes[L_LANES];
+
+    for (unsigned i = 0; i < n; i++)
+        lanes[i] = l_i32(gen, from + i);
+    return LLVMBuildShuffleVector(gen->b, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(lanes, n), "");
+}
+
+LLVMValueRef l_extreme(fl_gen *gen, fl_dtype dtype, bool larger, LLVMValueRef a, LLVMValueRef b)
+{
+    if (dtype == FL_UINT8)
+        return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, larger ? LLVMIntUGT : LLVMIntULT, a, b, ""), a, b, "");
+    return larger ? l_max(gen, a, b) : l_min(gen, a, b);
+}
+
 LLVMValueRef l_max(fl_gen *gen, LLVMValueRef a, LLVMValueRef b)
 {
     return extreme(gen, LLVMRealOGT, LLVMIntSGT, a, b);

@@ -79,6 +79,10 @@ LLVMValueRef l_fma(fl_gen *gen, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 /* The sum of all lanes by halves: (0+8, 1+9, ...), then 4, 2, 1. */
 LLVMValueRef l_sum_lanes(fl_gen *gen, LLVMValueRef v);
 /* Larger, smaller; NaN if either is. */
+/* Lanes [from, from + n) of a vector, n > 1. */
+LLVMValueRef l_lanes(fl_gen *gen, LLVMValueRef v, unsigned from, unsigned n);
+/* The larger or smaller of two values of this type; NaN if either is. uint8 compares without sign. */
+LLVMValueRef l_extreme(fl_gen *gen, fl_dtype dtype, bool larger, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef l_max(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef l_min(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 /* i64 arithmetic that folds the easy cases. */

@@ -153,3 +153,42 @@ LLVMValueRef l_tanh(fl_gen *gen, LLVMValueRef x)
     v_far = l_intrinsic(gen, "llvm.copysign", (LLVMValueRef[]){v_far, x}, 2);
     return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, v_abs, num(x, 0.625), ""), v_near, v_far, "");
 }
+
+/*
+ * |x| < 1: x p(x^2); up to 4: sign(x) (1 - e^q(|x|)); beyond, 1 - erf is less than half a unit. Polynomials are Chebyshev fits, errors
+ * 1e-9 of erf and 5e-8 of 1 - erf.
+ */
+LLVMValueRef l_erf(fl_gen *gen, LLVMValueRef x)
+{
+    static const double near[] = {-9.6735910611e-06, 1.1268253981e-04, -8.4843965626e-04, 5.2210534134e-03,
+                                  -2.6865438311e-02, 1.1283782622e-01, -3.7612638476e-01, 1.1283791671e+00};
+    static const double far[] = {-1.3309390407e-05, 3.1757203492e-04, -3.4368676003e-03, 2.2621985935e-02,
+                                 -1.0331898006e-01, -6.3909331947e-01, -1.1259259493e+00, -7.5696861774e-04};
+    LLVMBuilderRef b = gen->b;
+    LLVMValueRef v_abs = l_min(gen, num(x, 4.0), l_abs(gen, x)), v_near, v_far;
+
+    v_near = LLVMBuildFMul(b, horner(gen, LLVMBuildFMul(b, x, x, ""), near, FL_COUNT(near)), x, "");
+    v_far = LLVMBuildFSub(b, num(x, 1.0), l_exp(gen, horner(gen, v_abs, far, FL_COUNT(far))), "");
+    v_far = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOEQ, v_abs, num(x, 4.0), ""), num(x, 1.0), v_far, "");
+    v_far = l_intrinsic(gen, "llvm.copysign", (LLVMValueRef[]){v_far, x}, 2);
+    return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, v_abs, num(x, 1.0), ""), v_near, v_far, "");
+}
+
+/*
+ * e^(y log |x|); a negative x needs a whole y, and gives the sign of -1^y. x^0 and 1^y are 1.
+ */
+LLVMValueRef l_pow(fl_gen *gen, LLVMValueRef x, LLVMValueRef y)
+{
+    LLVMBuilderRef b = gen->b;
+    LLVMValueRef v = l_exp(gen, LLVMBuildFMul(b, y, l_log(gen, l_abs(gen, x)), "")), v_half, v_whole, v_odd, v_negative, v_one;
+
+    v_whole = LLVMBuildFCmp(b, LLVMRealOEQ, l_intrinsic(gen, "llvm.rint", &y, 1), y, "");
+    v_half = LLVMBuildFMul(b, y, num(x, 0.5), "");
+    v_odd = LLVMBuildFCmp(b, LLVMRealONE, l_intrinsic(gen, "llvm.rint", &v_half, 1), v_half, "");
+    v_negative = LLVMBuildSelect(b, v_odd, LLVMBuildFNeg(b, v, ""), v, "");
+    v_negative = LLVMBuildSelect(b, v_whole, v_negative, num(x, __builtin_nan("")), "");
+    v = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, num(x, 0.0), ""), v_negative, v, "");
+    v_one = LLVMBuildFCmp(b, LLVMRealOEQ, x, num(x, 1.0), "");
+    v_one = LLVMBuildOr(b, v_one, LLVMBuildFCmp(b, LLVMRealOEQ, y, num(x, 0.0), ""), "");
+    return LLVMBuildSelect(b, v_one, num(x, 1.0), v, "");
+}
