@@ -1,7 +1,6 @@
 #include "ir/import.h"
 
 #include "ir/import_parts.h"
-
 #include "ir/shape.h"
 
 #include <stdarg.h>

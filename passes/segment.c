@@ -34,20 +34,64 @@ typedef struct cut {
 
 /* ------------------------------------------------------------------------------------------------- preparation */
 
-/* Constant nodes with arrays of numbers become constants of the graph, which have memory. */
-static void constants_to_leaves(fl_graph *g)
+/* Operand k of this operator is a list of axes, sizes and the like, which the code has as immediates. */
+static bool is_shape_operand(fl_op op, uint32_t k)
 {
+    static const fl_op ops[] = {FL_OP_RESHAPE, FL_OP_EXPAND, FL_OP_SLICE, FL_OP_SQUEEZE, FL_OP_UNSQUEEZE, FL_OP_TILE,
+                                FL_OP_SPLIT,   FL_OP_PAD,    FL_OP_TOP_K, FL_OP_CUM_SUM, FL_OP_TRILU};
+
+    for (size_t i = 0; i < FL_COUNT(ops); i++)
+        if (ops[i] == op)
+            return k > 0;
+    return k > 0 && fl_op_has(op, FL_REDUCTION);
+}
+
+/* needed[v]: somebody reads v's elements from memory. */
+static void find_needed(const fl_graph *g, bool *needed)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            if (g->nodes[i].in[k] != FL_NONE && !is_shape_operand(g->nodes[i].op, k))
+                needed[g->nodes[i].in[k]] = true;
+    for (uint32_t k = 0; k < g->n_outputs; k++)
+        needed[g->outputs[k]] = true;
+}
+
+/* The elements of a Constant node as bytes; NULL if it has no more than one, or of another form. */
+static const void *constant_bytes(fl_graph *g, fl_id node, fl_type *type)
+{
+    const fl_attr *a = g->nodes[node].n_attr ? &g->nodes[node].attr[0] : NULL;
+
+    if (!a || a->kind == FL_ATTR_STRINGS || a->kind == FL_ATTR_STRING || a->kind == FL_ATTR_INT || a->kind == FL_ATTR_FLOAT)
+        return NULL;
+    if (a->kind == FL_ATTR_TENSOR) {
+        *type = a->as.tensor->type;
+        return type->dtype == FL_STRING || fl_type_elements(type) == 1 ? NULL : a->as.tensor->bytes;
+    }
+    *type = fl_type_make(a->kind == FL_ATTR_INTS ? FL_INT64 : FL_FLOAT, 1, (fl_dim[]){a->n});
+    if (a->n == 1 || a->kind == FL_ATTR_INTS)
+        return a->n == 1 ? NULL : a->as.ints;
+    float *narrow = fl_arena_new(&g->arena, float, a->n);
+    for (uint32_t k = 0; narrow && k < a->n; k++)
+        narrow[k] = (float)a->as.floats[k];
+    return narrow;
+}
+
+/* Constant nodes whose arrays of numbers are read become constants of the graph, which have memory. */
+static void constants_to_leaves(fl_graph *g, bool *needed)
+{
+    find_needed(g, needed);
     for (fl_id i = 0; i < g->n_nodes; i++) {
-        if (g->nodes[i].op != FL_OP_CONSTANT)
+        if (g->nodes[i].op != FL_OP_CONSTANT || !needed[g->nodes[i].out[0]])
             continue;
-        const fl_attr *a = fl_node_attr(g, i, "value");
-        if (!a || a->kind != FL_ATTR_TENSOR || !a->as.tensor->bytes || a->as.tensor->type.dtype == FL_STRING ||
-            fl_type_elements(&a->as.tensor->type) <= 1)
+        fl_type type;
+        const void *bytes = constant_bytes(g, i, &type);
+        if (!bytes)
             continue;
         fl_id out = g->nodes[i].out[0];
         const char *name = g->values[out].name;
         g->values[out].name = NULL;
-        fl_id leaf = fl_graph_constant(g, name, a->as.tensor->type, a->as.tensor->bytes);
+        fl_id leaf = fl_graph_constant(g, name, type, bytes);
         if (leaf == FL_NONE)
             return;
         fl_graph_replace(g, out, leaf);
@@ -414,7 +458,11 @@ static void close_gaps(cut *c)
 
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
-    constants_to_leaves(g);
+    bool *needed = fl_arena_new(&cx->scratch, bool, g->n_values);
+
+    if (!needed)
+        return fl_out_of_memory(cx->diag);
+    constants_to_leaves(g, needed);
     own_next_values(g);
     FL_TRY(fl_graph_ok(g, cx->diag));
     FL_TRY(fl_graph_sort(g, cx->diag));

@@ -173,6 +173,7 @@ void fl_emit_shape(fl_gen *gen, fl_id node)
     int64_t start = fl_node_int(gen->g, node, "start", 0), count = fl_value_type(gen->g, n->out[0])->dims[0];
 
     start = start < 0 ? start + t->rank : start;
+    start = start < 0 ? 0 : start;
     for (int64_t k = 0; k < count && start + k < t->rank; k++)
         l_store(gen, FL_INT64, l_extent(gen, t->dims[start + k]),
                 l_at(gen, FL_INT64, l_place_of(gen, n->out[0])->v_base, l_i64(gen, k)));

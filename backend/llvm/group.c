@@ -29,6 +29,7 @@ typedef struct access {
     stride by[FL_MAX_RANK];
     int index;           /* access that holds its row number; -1: none */
     stride index_stride; /* elements between the rows that the index counts */
+    LLVMValueRef v_rows; /* how many they are, where a negative index counts from their end; NULL: there is none */
     bool store, is_index;
     int level;                /* deepest dimension that it depends on; -1: none */
     LLVMValueRef v_at;        /* address, as far as the open loops say */
@@ -211,6 +212,26 @@ static int index_access(group *grp, fl_id value, int first_dim, int n_dims)
     return access_id(grp, a);
 }
 
+/* An index of ours, which is never negative. */
+static bool is_place(const fl_graph *g, fl_id index)
+{
+    fl_id node = fl_value_node(g, index);
+
+    return node != FL_NONE && (g->nodes[node].op == FL_OP_UNIQUE_ROWS || g->nodes[node].op == FL_OP_MERGE_ROWS);
+}
+
+/* The row number behind an access by index. */
+static LLVMValueRef row_number(const group *grp, const access *a)
+{
+    LLVMBuilderRef b = grp->gen->b;
+    LLVMValueRef v = grp->accesses[a->index].v_scalar, v_negative;
+
+    if (a->v_rows == NULL)
+        return v;
+    v_negative = LLVMBuildICmp(b, LLVMIntSLT, v, l_i64(grp->gen, 0), "");
+    return LLVMBuildSelect(b, v_negative, LLVMBuildAdd(b, v, a->v_rows, ""), v, "");
+}
+
 /* Gather<axis>(data, index): out[i.., x.., k..] = data[i.., index[x..], k..] */
 static int gather_access(group *grp, fl_id node)
 {
@@ -226,6 +247,8 @@ static int gather_access(group *grp, fl_id node)
     a->v_base = l_place_of(gen, n->in[0])->v_base;
     a->index = i;
     a->index_stride = stride_of_dim(gen, n->in[0], axis);
+    if (!is_place(gen->g, n->in[1]))
+        a->v_rows = l_extent(gen, data->dims[axis]);
     for (int d = 0; d < data->rank; d++)
         if (d != axis)
             a->by[d < axis ? d : d + index->rank - 1] = stride_of_dim(gen, n->in[0], d);
@@ -241,6 +264,8 @@ static int scatter_access(group *grp, fl_id node)
     access *a;
     int i;
 
+    if (strcmp(fl_node_string(gen->g, node, "reduction", "none"), "none") != 0)
+        l_unsupported(gen, node, "it has code without a reduction only");
     if (index->rank < 1 || index->dims[index->rank - 1] != 1 || index->rank > 2 ||
         !l_same_place(gen, n->out[0], n->in[0], 0))
         l_unsupported(gen, node, "it has code only where whole rows, one index each, are written into their table");
@@ -419,7 +444,7 @@ static void enter_level(group *grp, int d, LLVMValueRef v_i)
             a->v_at = l_at(gen, a->dtype, a->v_at, times_stride(gen, v_i, a->by[d]));
         if (a->index >= 0 && grp->accesses[a->index].level == d)
             a->v_at = l_at(gen, a->dtype, a->v_at,
-                           times_stride(gen, grp->accesses[a->index].v_scalar, a->index_stride));
+                           times_stride(gen, row_number(grp, a), a->index_stride));
         if (a->level != d || a->store || (d == grp->rank - 1 && !a->is_index && !grp->by_one))
             continue;
         a->v_scalar = l_load(gen, a->dtype, a->v_at, 1);
