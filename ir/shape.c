@@ -264,7 +264,7 @@ bool fl_shape_broadcast(const fl_type *a, const fl_type *b, fl_type *out)
 
 /* ---------------------------------------------------------------------------------- tensors that hold shapes */
 
-static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int depth);
+static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int *left);
 
 static bool extents_of_shape(fl_graph *g, fl_id node, fl_extent *out, uint32_t *n)
 {
@@ -282,13 +282,13 @@ static bool extents_of_shape(fl_graph *g, fl_id node, fl_extent *out, uint32_t *
     return true;
 }
 
-static bool extents_of_concat(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int depth)
+static bool extents_of_concat(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
 {
     fl_extent part[FL_MAX_RANK];
     uint32_t k;
     *n = 0;
     for (uint32_t i = 0; i < node->n_in; i++) {
-        if (!extents_at(g, node->in[i], part, &k, depth - 1) || *n + k > FL_MAX_RANK)
+        if (!extents_at(g, node->in[i], part, &k, left) || *n + k > FL_MAX_RANK)
             return false;
         memcpy(out + *n, part, k * sizeof *part);
         *n += k;
@@ -296,12 +296,12 @@ static bool extents_of_concat(fl_graph *g, const fl_node *node, fl_extent *out, 
     return true;
 }
 
-static bool extents_of_gather(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int depth)
+static bool extents_of_gather(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
 {
     fl_extent from[FL_MAX_RANK];
     int64_t index[FL_MAX_RANK];
     uint32_t k;
-    if (!extents_at(g, node->in[0], from, &k, depth - 1) || !fl_value_ints(g, node->in[1], index, FL_MAX_RANK, n))
+    if (!extents_at(g, node->in[0], from, &k, left) || !fl_value_ints(g, node->in[1], index, FL_MAX_RANK, n))
         return false;
     for (uint32_t i = 0; i < *n; i++) {
         int64_t at = index[i] < 0 ? index[i] + k : index[i];
@@ -312,12 +312,12 @@ static bool extents_of_gather(fl_graph *g, const fl_node *node, fl_extent *out, 
     return true;
 }
 
-static bool extents_of_slice(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int depth)
+static bool extents_of_slice(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
 {
     fl_extent from[FL_MAX_RANK];
     int64_t start, end, step = 1;
     uint32_t k, one;
-    if (!extents_at(g, node->in[0], from, &k, depth - 1) || !fl_value_ints(g, node->in[1], &start, 1, &one) || one != 1 ||
+    if (!extents_at(g, node->in[0], from, &k, left) || !fl_value_ints(g, node->in[1], &start, 1, &one) || one != 1 ||
         !fl_value_ints(g, node->in[2], &end, 1, &one) || one != 1)
         return false;
     if (node->n_in > 4 && node->in[4] != FL_NONE && (!fl_value_ints(g, node->in[4], &step, 1, &one) || step != 1))
@@ -331,10 +331,93 @@ static bool extents_of_slice(fl_graph *g, const fl_node *node, fl_extent *out, u
     return true;
 }
 
-static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int depth)
+/* Add, Sub, Mul and Div of lists of one length, or of a list and one number. Symbols can be multiplied only. */
+static bool extents_of_arithmetic(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
+{
+    fl_extent a[FL_MAX_RANK], b[FL_MAX_RANK];
+    uint32_t n_a, n_b;
+    if (!extents_at(g, node->in[0], a, &n_a, left) || !extents_at(g, node->in[1], b, &n_b, left) ||
+        (n_a != n_b && n_a != 1 && n_b != 1))
+        return false;
+    *n = n_a == 1 ? n_b : n_a;
+    for (uint32_t i = 0; i < *n; i++) {
+        fl_extent x = a[n_a == 1 ? 0 : i], y = b[n_b == 1 ? 0 : i];
+        bool ok = true, symbol = x.symbol || y.symbol;
+        int64_t z = 0;
+        if (node->op == FL_OP_MUL && symbol) {
+            if ((!x.symbol && x.v < 0) || (!y.symbol && y.v < 0))
+                return false;
+            z = fl_shape_product(g, (fl_dim[]){x.v, y.v}, 2, &ok);
+            symbol = FL_DIM_IS_SYM(z);
+        } else if (symbol) {
+            ok = false;
+        } else if (node->op == FL_OP_MUL) {
+            ok = !__builtin_mul_overflow(x.v, y.v, &z);
+        } else if (node->op == FL_OP_DIV) {
+            ok = y.v != 0 && !(x.v == INT64_MIN && y.v == -1);
+            z = ok ? x.v / y.v : 0;
+        } else {
+            ok = node->op == FL_OP_ADD ? !__builtin_add_overflow(x.v, y.v, &z) : !__builtin_sub_overflow(x.v, y.v, &z);
+        }
+        if (!ok)
+            return false;
+        out[i] = (fl_extent){symbol, z};
+    }
+    return true;
+}
+
+static bool extents_of_negative(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
+{
+    if (!extents_at(g, node->in[0], out, n, left))
+        return false;
+    for (uint32_t i = 0; i < *n; i++) {
+        if (out[i].symbol || out[i].v == INT64_MIN)
+            return false;
+        out[i].v = -out[i].v;
+    }
+    return true;
+}
+
+/* The product of all, as Size asks for. */
+static bool extents_of_product(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
+{
+    fl_extent from[FL_MAX_RANK];
+    fl_dim dims[FL_MAX_RANK];
+    uint32_t k;
+    bool ok;
+    if (!extents_at(g, node->in[0], from, &k, left))
+        return false;
+    for (uint32_t i = 0; i < k; i++) {
+        dims[i] = from[i].v;
+        if (!from[i].symbol && from[i].v < 0)
+            return false;
+    }
+    fl_dim all = fl_shape_product(g, dims, (int)k, &ok);
+    *n = 1;
+    out[0] = (fl_extent){FL_DIM_IS_SYM(all), all};
+    return ok;
+}
+
+/* One value, as often as the shape says. */
+static bool extents_of_fill(fl_graph *g, fl_id producer, fl_extent *out, uint32_t *n, int *left)
+{
+    fl_extent shape[FL_MAX_RANK];
+    uint32_t rank;
+    const fl_attr *value = fl_node_attr(g, producer, "value");
+    if (!value || value->kind != FL_ATTR_TENSOR || value->as.tensor->type.dtype != FL_INT64 || !value->as.tensor->bytes ||
+        !extents_at(g, g->nodes[producer].in[0], shape, &rank, left) || rank > 1 ||
+        (rank == 1 && (shape[0].symbol || shape[0].v < 0 || shape[0].v > FL_MAX_RANK)))
+        return false;
+    *n = rank == 1 ? (uint32_t)shape[0].v : 1;
+    for (uint32_t i = 0; i < *n; i++)
+        out[i] = (fl_extent){false, fl_tensor_get_int(value->as.tensor, 0)};
+    return true;
+}
+
+static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int *left)
 {
     int64_t ints[FL_MAX_RANK];
-    if (value == FL_NONE || depth == 0)
+    if (value == FL_NONE || (*left)-- <= 0)
         return false;
     if (fl_value_ints(g, value, ints, FL_MAX_RANK, n)) {
         for (uint32_t i = 0; i < *n; i++)
@@ -349,24 +432,35 @@ static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, in
     case FL_OP_SHAPE:
         return extents_of_shape(g, producer, out, n);
     case FL_OP_CONCAT:
-        return extents_of_concat(g, node, out, n, depth);
+        return extents_of_concat(g, node, out, n, left);
     case FL_OP_GATHER:
-        return extents_of_gather(g, node, out, n, depth);
+        return extents_of_gather(g, node, out, n, left);
     case FL_OP_SLICE:
-        return extents_of_slice(g, node, out, n, depth);
+        return extents_of_slice(g, node, out, n, left);
+    case FL_OP_ADD:
+    case FL_OP_SUB:
+    case FL_OP_MUL:
+    case FL_OP_DIV:
+        return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_arithmetic(g, node, out, n, left);
+    case FL_OP_NEG:
+        return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_negative(g, node, out, n, left);
+    case FL_OP_REDUCE_PROD:
+        return node->n_in == 1 || fl_value_type(g, node->in[0])->rank == 1 ? extents_of_product(g, node, out, n, left) : false;
+    case FL_OP_CONSTANT_OF_SHAPE:
+        return extents_of_fill(g, producer, out, n, left);
     case FL_OP_IDENTITY:
     case FL_OP_CAST:
     case FL_OP_SQUEEZE:
     case FL_OP_UNSQUEEZE:
-        return extents_at(g, node->in[0], out, n, depth - 1);
+        return extents_at(g, node->in[0], out, n, left);
     }
     return false;
 }
 
 bool fl_shape_extents(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n)
 {
-    enum { DEPTH = 12 };
-    return extents_at(g, value, out, n, DEPTH);
+    int left = 64; /* nodes that are looked at: a shape takes a dozen, and a hostile graph could branch at each */
+    return extents_at(g, value, out, n, &left);
 }
 
 /* ----------------------------------------------------------------------------------------------------- driver */

@@ -29,4 +29,16 @@ void fl_type_print(const fl_graph *g, const fl_type *t, char *text, size_t size)
  */
 uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]);
 
+/* An element of a tensor that holds a shape: a number, or the extent of a symbol. */
+typedef struct fl_extent {
+    bool symbol;
+    int64_t v; /* number, or the fl_dim of the symbol */
+} fl_extent;
+
+/*
+ * Elements of an int64 value that is constant or computed from shapes (Shape, Concat, Gather, Slice, ... of such);
+ * false if they are not known or are more than FL_MAX_RANK.
+ */
+bool fl_shape_extents(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n);
+
 #endif

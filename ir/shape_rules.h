@@ -55,16 +55,4 @@ fl_dim fl_shape_own_dim(fl_shape_ctx *c, uint32_t out, int axis);
  */
 fl_dim fl_shape_product(fl_graph *g, const fl_dim *dims, int n, bool *ok);
 
-/* An element of a tensor that holds a shape: a number, or the extent of a symbol. */
-typedef struct fl_extent {
-    bool symbol;
-    int64_t v; /* number, or the fl_dim of the symbol */
-} fl_extent;
-
-/*
- * Elements of an int64 value that is constant or computed from shapes (Shape, Concat, Gather, Slice, ... of such);
- * false if they are not known or are more than FL_MAX_RANK.
- */
-bool fl_shape_extents(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n);
-
 #endif

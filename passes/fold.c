@@ -8,6 +8,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/shape.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -157,6 +159,29 @@ static fl_id fold_view(fl_graph *g, fl_id node, fl_arena *scratch)
     return build(g, g->values[n.out[0]].name, &t, y, count, scratch);
 }
 
+/* A few integers that follow from static shapes (Shape, Concat, Gather, arithmetic of such). */
+static fl_id fold_extents(fl_graph *g, fl_id node, fl_arena *scratch)
+{
+    fl_id out = g->nodes[node].out[0];
+    const fl_type t = out == FL_NONE ? FL_TYPE_UNKNOWN : *fl_value_type(g, out);
+    fl_extent e[FL_MAX_RANK];
+    double y[FL_MAX_RANK];
+    int64_t ints[FL_MAX_RANK];
+    uint32_t n;
+    if ((t.dtype != FL_INT64 && t.dtype != FL_INT32) || t.rank < 0 || t.rank > 1 || !fl_type_is_static(&t) || g->nodes[node].n_out != 1 ||
+        !fl_shape_extents(g, out, e, &n) || fl_type_elements(&t) != n)
+        return FL_NONE;
+    for (uint32_t i = 0; i < n; i++) {
+        ints[i] = e[i].v;
+        y[i] = (double)e[i].v;
+        if (e[i].symbol || fabs(y[i]) > 0x1p31)
+            return FL_NONE;
+    }
+    if (t.dtype == FL_INT64 && t.rank == 1)
+        return fl_build_ints(g, g->values[out].name, ints, n);
+    return build(g, g->values[out].name, &t, y, n, scratch);
+}
+
 /* Shape(x), if the part asked for is static. */
 static fl_id fold_shape(fl_graph *g, fl_id node)
 {
@@ -181,6 +206,8 @@ fl_status fl_pass_fold_constants(fl_graph *g, fl_pass_ctx *cx)
             continue;
         fl_id v = op == FL_OP_SHAPE ? fold_shape(g, i) : fl_op_has(op, FL_VIEW) && op != FL_OP_IDENTITY ? fold_view(g, i, &cx->scratch)
                                                                                                 : fold_arithmetic(g, i, &cx->scratch);
+        if (v == FL_NONE)
+            v = fold_extents(g, i, &cx->scratch);
         if (v == FL_NONE || !fl_rewrite_value(g, g->nodes[i].out[0], v))
             continue;
         fl_node_erase(g, i);

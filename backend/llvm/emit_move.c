@@ -147,6 +147,25 @@ void fl_emit_trilu(fl_gen *gen, fl_id node)
     each_element(gen, node, -1, trilu_element);
 }
 
+/* out[i..] = value */
+static void fill_element(element *e)
+{
+    const fl_attr *value = fl_node_attr(e->gen->g, e->node, "value");
+    bool given = value && value->kind == FL_ATTR_TENSOR && value->as.tensor->bytes;
+    LLVMTypeRef t = l_type(e->gen, e->out->dtype);
+    bool real = e->out->dtype == FL_FLOAT || e->out->dtype == FL_DOUBLE;
+
+    if (real)
+        store(e, l_number(t, given ? fl_tensor_get_double(value->as.tensor, 0) : 0));
+    else
+        store(e, l_integer(t, given ? (uint64_t)fl_tensor_get_int(value->as.tensor, 0) : 0));
+}
+
+void fl_emit_constant_of_shape(fl_gen *gen, fl_id node)
+{
+    each_element(gen, node, -1, fill_element);
+}
+
 /* ------------------------------------------------------------------------------------------------------ by index */
 
 /* out[i..] = in[i.., but along the axis index[i..]] */
