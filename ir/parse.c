@@ -16,6 +16,8 @@
 
 typedef struct parser {
     const char *text, *at, *end, *file;
+    const char *line_start; /* of the line that a place was last asked for; NULL: none yet */
+    uint32_t line;          /* its number */
     fl_graph *g;
     fl_arena scratch;
     fl_diag *dg;
@@ -30,14 +32,20 @@ typedef struct parser {
     uint32_t n_late, types_capacity, names_capacity, locs_capacity, n_outputs;
 } parser;
 
-static fl_loc place(const parser *p, const char *at)
+/* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
+static fl_loc place(parser *p, const char *at)
 {
-    fl_loc l = {p->file, 1, 1};
-    for (const char *c = p->text; c < at; c++) {
-        l.line += *c == '\n';
-        l.column = *c == '\n' ? 1 : l.column + 1;
+    if (!p->line_start || at < p->line_start) {
+        p->line_start = p->text;
+        p->line = 1;
     }
-    return l;
+    for (const char *c = p->line_start; c < at; c++) {
+        if (*c == '\n') {
+            p->line_start = c + 1;
+            p->line++;
+        }
+    }
+    return (fl_loc){p->file, p->line, (uint32_t)(at - p->line_start) + 1};
 }
 
 static bool fail(parser *p, const char *at, const char *what)
@@ -644,8 +652,12 @@ static bool define(parser *p, fl_op op, const char *label, const names *outs, co
             if (*outs->word[i] && outs->word[i] == outs->word[k])
                 ok = fail(p, outs->at[i], "a node defines a name twice");
     }
-    /* A broken node still defines its outputs, so that the nodes after it are judged for themselves. */
-    fl_id node = fl_node_new(p->g, op, "ai.flen.unnamed", in, ins->n, outs->n);
+    /*
+     * A broken node still defines its outputs, so that the nodes after it are judged for themselves. Several get names that no one has, to be
+     * renamed: of each node its own, because the table of names would search long among many that were the same.
+     */
+    const char *base = outs->n == 0 ? "" : outs->n == 1 ? outs->word[0] : fl_arena_printf(&p->scratch, "ai.flen.unnamed.%s", outs->word[0]);
+    fl_id node = base ? fl_node_new(p->g, op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
     if (node == FL_NONE)
         return no_memory(p);
     fl_node *n = &p->g->nodes[node];
