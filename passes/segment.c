@@ -30,6 +30,12 @@ typedef struct cut {
     uint32_t *phase;         /* [n_nodes] */
     bool *idle;              /* [n_nodes]: constants, which are part of those who read them */
     fl_id *root;             /* [n_values]: the variable that a chain of views shows; FL_NONE: none */
+    uint32_t *update;        /* [n_values]: of a variable that is updated, its update + 1; else 0 */
+    /* Who reads a variable v, or a view of it: nodes reader[i] as operand operand[i], for i from reader_start[v] on, in the order of nodes. */
+    uint32_t *reader_start;  /* [n_values + 1] */
+    fl_id *reader;
+    uint16_t *operand;
+    uint32_t *segment_of;    /* [n_nodes]: into the schedule's segments, before they are in order */
 } cut;
 
 /* ------------------------------------------------------------------------------------------------- preparation */
@@ -219,17 +225,14 @@ static bool same_rows_of_variable(const cut *c, fl_id reader, uint32_t k, fl_id 
 /* `writer` comes after all other readers of the variable. */
 static bool hold_writer(cut *c, fl_id variable, fl_id writer)
 {
-    fl_graph *g = c->g;
     bool moved = false;
 
-    for (fl_id i = 0; i < g->n_nodes; i++) {
-        for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
-            fl_id v = g->nodes[i].in[k];
-            if (v == FL_NONE || i == writer || c->idle[i] || c->root[v] != variable)
-                continue;
-            bool along = i < writer && same_rows_of_variable(c, i, k, writer, variable);
-            moved |= raise_phase(c, writer, c->phase[i] + !along);
-        }
+    for (uint32_t r = c->reader_start[variable]; r < c->reader_start[variable + 1]; r++) {
+        fl_id i = c->reader[r];
+        if (i == writer || c->idle[i])
+            continue;
+        bool along = i < writer && same_rows_of_variable(c, i, c->operand[r], writer, variable);
+        moved |= raise_phase(c, writer, c->phase[i] + !along);
     }
     return moved;
 }
@@ -262,35 +265,75 @@ static void find_roots(cut *c)
                 c->root[g->nodes[i].out[k]] = c->root[g->nodes[i].in[0]];
 }
 
+/* Updates and readers by variable: a counting sort of all reads. False if out of memory. */
+static bool index_variables(cut *c)
+{
+    const fl_graph *g = c->g;
+    fl_arena *a = &c->cx->scratch;
+    uint32_t *start = c->reader_start = fl_arena_new(a, uint32_t, g->n_values + 2u);
+
+    c->update = fl_arena_new(a, uint32_t, g->n_values + 1u);
+    if (!start || !c->update)
+        return false;
+    for (uint32_t u = 0; u < g->n_updates; u++)
+        c->update[g->updates[u].variable] = u + 1;
+    for (int filling = 0; filling < 2; filling++) {
+        for (fl_id i = 0; i < g->n_nodes; i++) {
+            for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
+                fl_id v = g->nodes[i].in[k] == FL_NONE ? FL_NONE : c->root[g->nodes[i].in[k]];
+                if (v == FL_NONE)
+                    continue;
+                if (filling) {
+                    c->reader[start[v + 1]] = i;
+                    c->operand[start[v + 1]] = (uint16_t)k;
+                }
+                start[v + 1 + !filling]++;
+            }
+        }
+        for (fl_id v = 0; !filling && v < g->n_values; v++)
+            start[v + 1] += start[v];
+        if (!filling) {
+            uint32_t n = start[g->n_values] + start[g->n_values + 1];
+            c->reader = fl_arena_new(a, fl_id, n + 1u);
+            c->operand = fl_arena_new(a, uint16_t, n + 1u);
+            if (!c->reader || !c->operand)
+                return false;
+        }
+    }
+    return true;
+}
+
 /* ---------------------------------------------------------------------------------------------------- segments */
 
-static fl_segment *segment_for(const cut *c, fl_schedule *s, fl_id node)
+/* The segment of `node`, made if there is none; segments of one phase are chained: head[phase], next[segment], numbers + 1. */
+static uint32_t segment_for(const cut *c, fl_schedule *s, fl_id node, uint32_t *head, uint32_t *next)
 {
     const fl_place_of_work *w = &c->work[node];
-    for (uint32_t i = 0; i < s->n_segments; i++) {
-        fl_segment *seg = &s->segments[i];
-        if (seg->phase == c->phase[node] && seg->domain == w->domain && seg->dim == w->dim && seg->count == w->count)
-            return seg;
+    uint32_t phase = c->phase[node];
+    for (uint32_t i = head[phase]; i != 0; i = next[i - 1]) {
+        const fl_segment *seg = &s->segments[i - 1];
+        if (seg->domain == w->domain && seg->dim == w->dim && seg->count == w->count)
+            return i - 1;
     }
-    fl_segment *seg = &s->segments[s->n_segments++];
-    *seg = (fl_segment){.domain = w->domain, .dim = w->dim, .count = w->count, .phase = c->phase[node]};
-    return seg;
+    s->segments[s->n_segments] = (fl_segment){.domain = w->domain, .dim = w->dim, .count = w->count, .phase = phase};
+    next[s->n_segments] = head[phase];
+    head[phase] = s->n_segments + 1;
+    return s->n_segments++;
 }
 
 /*
  * Within a segment any order that respects operands will do: elementwise nodes are taken while there are any ready, so
- * that they stand together and become one loop nest; ties go to the earlier node.
+ * that they stand together and become one loop nest; ties go to the earlier node. made[n_nodes] is all false, before and after.
  */
-static bool sort_segment(const cut *c, fl_segment *seg)
+static bool sort_segment(const cut *c, fl_segment *seg, bool *made)
 {
     const fl_graph *g = c->g;
     uint32_t n = seg->n_nodes, done = 0;
     bool *taken = fl_arena_new(&c->cx->scratch, bool, n);
-    bool *made = fl_arena_new(&c->cx->scratch, bool, g->n_nodes);
     fl_id *sorted = fl_arena_new(&c->cx->scratch, fl_id, n);
     bool in_chain = false;
 
-    if (!taken || !made || !sorted)
+    if (!taken || !sorted)
         return false;
     for (uint32_t i = 0; i < n; i++)
         made[seg->nodes[i]] = true; /* for now: belongs to the segment and is not done */
@@ -325,11 +368,6 @@ static bool sort_segment(const cut *c, fl_segment *seg)
     return true;
 }
 
-static int by_phase(const fl_segment *a, const fl_segment *b)
-{
-    return a->phase != b->phase ? (a->phase < b->phase ? -1 : 1) : 0;
-}
-
 /* The dimension that the node's scratch grows with; 0: it needs none. In one segment it is the same for all: those of one index. */
 static fl_dim scratch_rows(const fl_graph *g, fl_id node)
 {
@@ -342,23 +380,60 @@ static fl_dim scratch_rows(const fl_graph *g, fl_id node)
     return n->op == FL_OP_EMBEDDING_BAG_GRAD ? fl_value_type(g, n->in[3])->dims[0] : 0; /* a bag for each value */
 }
 
+/* Into the order of phases, those of one phase as they were made; place[i] is where segment i went. False if out of memory. */
+static bool order_segments(const cut *c, fl_schedule *s, uint32_t *place)
+{
+    fl_arena *scratch = &c->cx->scratch;
+    uint32_t *start = fl_arena_new(scratch, uint32_t, c->g->n_nodes + 2u);
+    fl_segment *copy = fl_arena_new(scratch, fl_segment, s->n_segments + 1u);
+
+    if (!start || !copy)
+        return false;
+    memcpy(copy, s->segments, s->n_segments * sizeof *copy);
+    for (uint32_t i = 0; i < s->n_segments; i++)
+        start[copy[i].phase + 1]++;
+    for (uint32_t p = 0; p <= c->g->n_nodes; p++)
+        start[p + 1] += start[p];
+    for (uint32_t i = 0; i < s->n_segments; i++) {
+        place[i] = start[copy[i].phase]++;
+        s->segments[place[i]] = copy[i];
+    }
+    return true;
+}
+
+/* Which nodes, how many segments. False if out of memory. */
+static bool assign_segments(cut *c, fl_schedule *s)
+{
+    fl_graph *g = c->g;
+    fl_arena *scratch = &c->cx->scratch;
+    uint32_t *head = fl_arena_new(scratch, uint32_t, g->n_nodes + 1u), *next = fl_arena_new(scratch, uint32_t, g->n_nodes + 1u);
+    uint32_t *place = fl_arena_new(scratch, uint32_t, g->n_nodes + 1u);
+
+    s->segments = fl_arena_new(&g->arena, fl_segment, g->n_nodes + 1);
+    c->segment_of = fl_arena_new(scratch, uint32_t, g->n_nodes + 1u);
+    if (!head || !next || !place || !s->segments || !c->segment_of)
+        return false;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        if (c->idle[i])
+            continue;
+        c->segment_of[i] = segment_for(c, s, i, head, next);
+        s->segments[c->segment_of[i]].n_nodes++;
+    }
+    if (!order_segments(c, s, place))
+        return false;
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        c->segment_of[i] = place[c->segment_of[i]];
+    return true;
+}
+
 static bool make_segments(cut *c, fl_schedule *s)
 {
     fl_graph *g = c->g;
     fl_arena *a = &g->arena;
+    bool *made = fl_arena_new(&c->cx->scratch, bool, g->n_nodes + 1u);
 
-    s->segments = fl_arena_new(a, fl_segment, g->n_nodes + 1);
-    if (!s->segments)
+    if (!made || !assign_segments(c, s))
         return false;
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if (!c->idle[i])
-            segment_for(c, s, i)->n_nodes++;
-    for (uint32_t i = 1; i < s->n_segments; i++) /* insertion sort: stable and short */
-        for (uint32_t k = i; k > 0 && by_phase(&s->segments[k - 1], &s->segments[k]) > 0; k--) {
-            fl_segment swap = s->segments[k];
-            s->segments[k] = s->segments[k - 1];
-            s->segments[k - 1] = swap;
-        }
     for (uint32_t i = 0; i < s->n_segments; i++) {
         fl_segment *seg = &s->segments[i];
         seg->nodes = fl_arena_new(a, fl_id, seg->n_nodes);
@@ -371,7 +446,7 @@ static bool make_segments(cut *c, fl_schedule *s)
     for (fl_id i = 0; i < g->n_nodes; i++) {
         if (c->idle[i])
             continue;
-        fl_segment *seg = segment_for(c, s, i);
+        fl_segment *seg = &s->segments[c->segment_of[i]];
         seg->nodes[seg->n_nodes++] = i;
         fl_dim rows = scratch_rows(g, i);
         if (rows != 0) {
@@ -383,7 +458,7 @@ static bool make_segments(cut *c, fl_schedule *s)
     for (uint32_t i = 0; i < s->n_segments; i++) {
         if (s->segments[i].domain == FL_DOMAIN_ONE)
             s->segments[i].count = FL_NONE;
-        if (!sort_segment(c, &s->segments[i]))
+        if (!sort_segment(c, &s->segments[i], made))
             return false;
     }
     return true;
@@ -396,15 +471,15 @@ static uint32_t latest_reading(const cut *c, fl_id node)
     uint32_t latest = UINT32_MAX;
 
     for (uint32_t k = 0; k < g->nodes[node].n_in; k++) {
-        fl_id v = g->nodes[node].in[k];
-        for (uint32_t u = 0; v != FL_NONE && c->root[v] != FL_NONE && u < g->n_updates; u++) {
-            fl_id writer = fl_value_node(g, g->updates[u].next);
-            for (; writer != FL_NONE && g->updates[u].variable == c->root[v];
-                 writer = g->nodes[writer].op == FL_OP_SCATTER_ND ? fl_value_is(g, g->nodes[writer].in[0], FL_OP_SCATTER_ND) : FL_NONE) {
-                bool along = node < writer && same_rows_of_variable(c, node, k, writer, c->root[v]);
-                uint32_t last = along ? c->phase[writer] : c->phase[writer] > 0 ? c->phase[writer] - 1 : 0;
-                latest = last < latest ? last : latest;
-            }
+        fl_id v = g->nodes[node].in[k] == FL_NONE ? FL_NONE : c->root[g->nodes[node].in[k]];
+        if (v == FL_NONE || c->update[v] == 0)
+            continue;
+        fl_id writer = fl_value_node(g, g->updates[c->update[v] - 1].next);
+        while (writer != FL_NONE) {
+            bool along = node < writer && same_rows_of_variable(c, node, k, writer, v);
+            uint32_t last = along ? c->phase[writer] : c->phase[writer] > 0 ? c->phase[writer] - 1 : 0;
+            latest = last < latest ? last : latest;
+            writer = g->nodes[writer].op == FL_OP_SCATTER_ND ? fl_value_is(g, g->nodes[writer].in[0], FL_OP_SCATTER_ND) : FL_NONE;
         }
     }
     return latest;
@@ -439,21 +514,21 @@ static void sink_look_ups(cut *c)
             c->phase[i] = first[i];
 }
 
-/* Phases that hold nothing (everything in them moved on) are closed up. */
-static void close_gaps(cut *c)
+/* Phases that hold nothing (everything in them moved on) are closed up. False if out of memory. */
+static bool close_gaps(cut *c)
 {
     fl_graph *g = c->g;
-    for (uint32_t p = 0;; p++) {
-        uint32_t next = UINT32_MAX;
-        for (fl_id i = 0; i < g->n_nodes; i++)
-            if (!c->idle[i] && c->phase[i] >= p && c->phase[i] < next)
-                next = c->phase[i];
-        if (next == UINT32_MAX)
-            return;
-        for (fl_id i = 0; next > p && i < g->n_nodes; i++)
-            if (!c->idle[i] && c->phase[i] >= next)
-                c->phase[i] -= next - p;
-    }
+    uint32_t *to = fl_arena_new(&c->cx->scratch, uint32_t, g->n_nodes + 1u), n = 0; /* phase -> present phase; first 1: held by something */
+
+    for (fl_id i = 0; to && i < g->n_nodes; i++)
+        if (!c->idle[i])
+            to[c->phase[i]] = 1;
+    for (uint32_t p = 0; to && p <= g->n_nodes; p++)
+        to[p] = to[p] ? n++ : 0;
+    for (fl_id i = 0; to && i < g->n_nodes; i++)
+        if (!c->idle[i])
+            c->phase[i] = to[c->phase[i]];
+    return to != NULL;
 }
 
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
@@ -484,13 +559,14 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
         c.work[i] = work_of(&c, i);
     }
     find_roots(&c);
+    if (!index_variables(&c))
+        return fl_out_of_memory(cx->diag);
     for (bool moved = true; moved;) {
         moved = sweep_operands(&c);
         moved |= sweep_writers(&c);
     }
     sink_look_ups(&c);
-    close_gaps(&c);
-    if (!make_segments(&c, s))
+    if (!close_gaps(&c) || !make_segments(&c, s))
         return fl_out_of_memory(cx->diag);
     g->schedule = s;
     cx->n_changed = s->n_segments;
