@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define EVAL_ENTRY      "epoch_scores.bin"
 #define NEGATIVES_ENTRY "epoch_negatives.bin"
@@ -122,6 +123,24 @@ static fl_status make_folders(const char *path, fl_diag *dg)
     }
     free(folder);
     return FL_OK;
+}
+
+fl_status fl_save_place_check(const char *path, fl_diag *dg)
+{
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+
+    FL_TRY(make_folders(path, dg));
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return fl_error(dg, FL_E_WRITE, FL_FILE(path), "cannot write a model here: this is a folder");
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    if (!folder)
+        return fl_out_of_memory(dg);
+    fl_status status = FL_OK;
+    if (access(folder, W_OK | X_OK) != 0)
+        status = fl_error(dg, FL_E_WRITE, FL_FILE(path), "cannot write a model here: %s", strerror(errno));
+    free(folder);
+    return status;
 }
 
 fl_status fl_checkpoint_save(fl_session *s, const char *path, const fl_bucket_auc *auc, const fl_eval *eval, fl_diag *dg)

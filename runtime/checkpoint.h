@@ -23,6 +23,8 @@ uint32_t fl_auc_thresholds(fl_config_style style);
 FL_MUST_USE fl_status fl_checkpoint_save(fl_session *s, const char *path, const fl_bucket_auc *auc, const fl_eval *eval, fl_diag *dg);
 /* Take the counters that `m` has; those that it lacks stay as they are. Damaged ones are FL_BAD_INPUT. eval may be NULL. */
 FL_MUST_USE fl_status fl_checkpoint_counters(fl_model *m, fl_bucket_auc *auc, fl_eval *eval, fl_diag *dg);
+/* Whether a file can be written at `path`, whose folders are made: hours of training should not end in a wrong path. */
+FL_MUST_USE fl_status fl_save_place_check(const char *path, fl_diag *dg);
 /* A model to predict with: without train and init programs, optimiser state and counters. */
 FL_MUST_USE fl_status fl_inference_save(fl_session *s, const char *path, fl_diag *dg);
 

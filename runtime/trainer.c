@@ -349,6 +349,26 @@ static fl_status want_outputs(trainer *t, int64_t rows, fl_diag *dg)
     return FL_OK;
 }
 
+static fl_status check_places(const fl_train_saves *s, fl_diag *dg)
+{
+    const char *files[] = {s->model, s->interrupted}, *folders[] = {s->folder, s->inference_folder, s->step_folder};
+
+    for (size_t i = 0; i < FL_COUNT(files); i++)
+        if (files[i])
+            FL_TRY(fl_save_place_check(files[i], dg));
+    for (size_t i = 0; i < FL_COUNT(folders); i++) {
+        char *inside = NULL;
+        if (!folders[i])
+            continue;
+        if (asprintf(&inside, "%s/model.bin", folders[i]) < 0)
+            return fl_out_of_memory(dg);
+        fl_status status = fl_save_place_check(inside, dg);
+        free(inside);
+        FL_TRY(status);
+    }
+    return FL_OK;
+}
+
 static fl_status set_up(trainer *t, fl_diag *dg)
 {
     const fl_train_plan *plan = t->plan;
@@ -362,6 +382,7 @@ static fl_status set_up(trainer *t, fl_diag *dg)
                             (long long)plan->phases[i].batch);
         most = rows > most ? rows : most;
     }
+    FL_TRY(check_places(&plan->saves, dg));
     FL_TRY(fl_session_engine(t->s, FL_PROGRAM_TRAIN, most, &t->engine, dg));
     FL_TRY(fl_feed_init(&t->feed, t->s->programs[FL_PROGRAM_TRAIN], &m->schema, dg));
     t->feed.seed = (int64_t)m->seed;

@@ -102,6 +102,11 @@ if [ -f "$bin/fault_io.so" ]; then
     LD_PRELOAD="$bin/fault_io.so" FLEN_FAULT=full:1 expect 1 "No space left on device" "$bin/flenrt" train model.bin --data rows.csv -o trained.bin
     same trained.bin before.bin "a full disk damaged it"
 fi
+mkdir taken
+expect 1 "taken: error: cannot write a model here: this is a folder" "$bin/flenrt" train model.bin --data rows.csv -o taken
+grep -q "^epoch" out && fail "a wrong path is noticed after training"
+expect 1 "/proc/none: error: cannot make the folder" "$bin/flenrt" train model.bin --data rows.csv -o /proc/none/t.bin
+grep -q "^epoch" out && fail "a folder that cannot be made is noticed after training"
 [ -z "$(ls | grep '\.tmp\.')" ] || fail "temporary files are left"
 expect 2 "standard input can be read once only" "$bin/flenrt" train trained.bin --data - --epochs 2
 expect 1 "nowhere: error: cannot open" "$bin/flenrt" train model.bin --data nowhere
