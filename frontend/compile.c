@@ -11,6 +11,7 @@
 #include "ir/print.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,22 @@ static bool ends_with(const char *path, const char *ending)
     return n > m && strcmp(path + n - m, ending) == 0;
 }
 
+/* PaddleRec's gradient_scale_strategy 1: gradients of thread_num copies are summed. The first phase that trains decides; runners refuse others. */
+static void sum_gradients(const fl_manifest *m, fl_graph *g)
+{
+    char text[24];
+
+    for (uint32_t i = 0; i < m->n_runners; i++) {
+        const fl_runner *r = &m->runners[i];
+        if (!r->train || r->n_phases == 0)
+            continue;
+        snprintf(text, sizeof text, "%lld", (long long)r->phases[0].thread_num);
+        if (r->phases[0].gradient_scale == 1 && r->phases[0].thread_num > 1)
+            fl_graph_set_meta(g, "ai.flen.gradient_copies", text);
+        return;
+    }
+}
+
 static fl_status read_configuration(const char *path, const char *const *sets, uint32_t n_sets, fl_source *out, fl_diag *dg)
 {
     fl_config c;
@@ -74,6 +91,7 @@ static fl_status read_configuration(const char *path, const char *const *sets, u
         fl_config_deinit(&c);
         return status;
     }
+    sum_gradients(&c.manifest, out->graph);
     out->manifest = c.manifest; /* the arena moves along */
     out->manifest.parameters = fl_network_parameters(out->graph);
     out->configured = true;

@@ -16,6 +16,7 @@
 #include "ir/graph_meta.h"
 #include "passes/rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static fl_grad_fn *const rules[] = {
@@ -362,7 +363,8 @@ fl_status fl_pass_differentiate(fl_graph *g, fl_pass_ctx *cx)
         return fl_out_of_memory(cx->diag);
     for (fl_id v = 0; v < g->n_values; v++)
         f.sum[v] = FL_NONE;
-    fl_flow_to(&f, loss, fl_build_scalar(g, "d.loss", 1));
+    const char *copies = fl_graph_get_meta(g, "ai.flen.gradient_copies");
+    fl_flow_to(&f, loss, fl_build_scalar(g, "d.loss", copies ? strtod(copies, NULL) : 1));
     FL_TRY(sweep(&f));
     optimiser o = {.f = &f, .factor = FL_NONE};
     uint32_t n_params = g->n_params; /* state is appended */

@@ -30,13 +30,22 @@ static fl_status data_path(runs *u, const char *path, fl_data_part part, const c
 
 /* ------------------------------------------------------------------------------------------------- training */
 
-fl_status fl_runner_plan(const fl_manifest *m, const fl_runner *r, fl_train_phase *phases, fl_train_plan *plan, fl_diag *dg)
+/* Gradients are multiplied by a number that was compiled into the program: 1, or the copies that are summed. */
+static fl_status check_gradients(const fl_graph *train, const fl_phase *p, fl_diag *dg)
+{
+    const char *text = train ? fl_graph_get_meta(train, "ai.flen.gradient_copies") : NULL;
+    long long has = text ? strtoll(text, NULL, 10) : 1, wants = p->gradient_scale == 1 ? (long long)p->thread_num : 1;
+
+    return has == wants ? FL_OK
+                        : fl_error(dg, FL_E_GRADIENT_SUM, FL_NOWHERE, "phase \"%s\" wants gradients of %lld copies summed, the model was compiled for %lld", p->name,
+                                   wants, has);
+}
+
+fl_status fl_runner_plan(const fl_manifest *m, const fl_graph *train, const fl_runner *r, fl_train_phase *phases, fl_train_plan *plan, fl_diag *dg)
 {
     for (uint32_t i = 0; i < r->n_phases; i++) {
         const fl_phase *p = &r->phases[i];
-        if (p->gradient_scale == 1 && p->thread_num > 1)
-            return fl_error(dg, FL_E_GRADIENT_SUM, FL_NOWHERE, "phase \"%s\" sums gradients over %lld copies, which this model cannot", p->name,
-                            (long long)p->thread_num);
+        FL_TRY(check_gradients(train, p, dg));
         phases[i] = (fl_train_phase){p->name, m->datasets[p->dataset].data_path, m->datasets[p->dataset].batch_size, p->thread_num, p->shuffle_filelist};
     }
     *plan = (fl_train_plan){.phases = phases, .n_phases = r->n_phases, .valid_path = r->valid_path, .patience = r->patience,
@@ -125,7 +134,7 @@ static fl_status run_training(runs *u, fl_session *s, const fl_runner *r, fl_mod
     fl_metrics_dump dump;
     fl_train_plan plan;
 
-    fl_status status = phases ? fl_runner_plan(u->m, r, phases, &plan, dg) : fl_out_of_memory(dg);
+    fl_status status = phases ? fl_runner_plan(u->m, s->programs[FL_PROGRAM_TRAIN], r, phases, &plan, dg) : fl_out_of_memory(dg);
     for (uint32_t i = 0; status == FL_OK && i < r->n_phases; i++)
         status = data_path(u, phases[i].path, FL_DATA_TRAIN, &phases[i].path, dg);
     if (status == FL_OK && plan.valid_path)

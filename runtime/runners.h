@@ -18,7 +18,9 @@ typedef struct fl_run_options {
 /* Relative paths of the configuration are relative to the current folder. */
 FL_MUST_USE fl_status fl_run_runners(const fl_run_options *o, fl_diag *dg);
 
-/* A train runner's settings and its phases (of size n_phases, filled here) as a plan; the caller adds saves, watcher and where to end. */
-FL_MUST_USE fl_status fl_runner_plan(const fl_manifest *m, const fl_runner *r, fl_train_phase *phases, fl_train_plan *plan, fl_diag *dg);
+/* `train`: the program that will train (its gradients are means or sums over copies, and the phases must ask for what it does).
+ * A train runner's settings and its phases (of size n_phases, filled here) as a plan; the caller adds saves, watcher and where to end. */
+FL_MUST_USE fl_status fl_runner_plan(const fl_manifest *m, const fl_graph *train, const fl_runner *r, fl_train_phase *phases, fl_train_plan *plan,
+                                     fl_diag *dg);
 
 #endif

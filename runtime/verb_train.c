@@ -142,7 +142,7 @@ static fl_status make_plan(work *w, fl_diag *dg)
         phase.thread_num = 1;
     one.phases = &phase;
     one.n_phases = m->n_datasets > 0 ? 1 : 0;
-    FL_TRY(fl_runner_plan(m, &one, &w->phase, &w->plan, dg));
+    FL_TRY(fl_runner_plan(m, w->session.programs[FL_PROGRAM_TRAIN], &one, &w->phase, &w->plan, dg));
     if (one.n_phases == 0)
         w->phase = (fl_train_phase){"train", NULL, 512, 1, false};
     w->phase.path = w->data;

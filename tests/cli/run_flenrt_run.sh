@@ -117,9 +117,21 @@ has "model: c/0/model.bin" out
 compile --set mode=i --set runner.1.init_model_path=nowhere
 "$bin/flenrt" run model.bin >out 2>&1 && fail "infer without a model"
 has "nowhere: error: cannot open" out
-compile --set phase.0.gradient_scale_strategy=1
-"$bin/flenrt" run model.bin >out 2>&1 && fail "sums of gradients"
-has "[E0744]" out
+
+# Gradients summed over 3 copies are 3 times their mean: for SGD, a rate 3 times as high.
+sgd="--set mode=t --set hyper_parameters.optimizer.class=SGD --set runner.0.epochs=1"
+for setting in "0.0003 0" "0.0001 1" "0.0001 0"; do
+    # shellcheck disable=SC2086
+    set -- $setting
+    # shellcheck disable=SC2086
+    compile $sgd --set hyper_parameters.optimizer.learning_rate=$1 --set phase.0.gradient_scale_strategy=$2
+    run model.bin --quiet
+    "$bin/flenrt" infer c/0/model.bin --data rows --log=plain --json | sed 's/.*"logloss":\([0-9.]\{6\}\).*/\1/' >>sums
+done
+[ "$(sed -n 1p sums)" = "$(sed -n 2p sums)" ] && [ "$(sed -n 2p sums)" != "$(sed -n 3p sums)" ] || fail "sums of gradients: $(cat sums)"
+compile --set phase.0.gradient_scale_strategy=1 --set runner.0.phases="[q,p]"
+"$bin/flenrt" run model.bin >out 2>&1 && fail "a phase that wants means of gradients, in a model of sums"
+has 'phase "q" wants gradients of 1 copies summed, the model was compiled for 3 [E0744]' out
 
 # Our own configuration: prepared rows, the best epoch in one file, inference from it; Ctrl-C and --resume.
 "$bin/flenrt" generate --rows 2000 --ids 300 --seed 3 --quiet -o rows.csv
