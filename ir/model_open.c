@@ -194,6 +194,14 @@ static const char *variable_at(const fl_model *m, uint64_t from, uint64_t to)
     return "";
 }
 
+/* Pages that were only read to be checked need not stay in the process: they are in the system's cache. */
+static void leave_pages(const uint8_t *bytes, uint64_t n)
+{
+    uintptr_t from = ((uintptr_t)bytes + 4095) & ~(uintptr_t)4095, to = ((uintptr_t)bytes + n) & ~(uintptr_t)4095;
+    if (to > from)
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static fl_status check_blocks(fl_model *m, uint64_t offset, uint64_t length, fl_diag *dg)
 {
     if (length == 0)
@@ -207,6 +215,8 @@ static fl_status check_blocks(fl_model *m, uint64_t offset, uint64_t length, fl_
                             "the file is damaged: the checksum of " FL_MODEL_WEIGHTS " is wrong in block %" PRIu64 ", where \"%s\" lies", i,
                             variable_at(m, from, to));
         m->checked[i] = true;
+        if (length > FL_MODEL_SMALL)
+            leave_pages(m->weights + from, to - from);
     }
     return FL_OK;
 }

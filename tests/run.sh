@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh tests/run.sh [--all] [ctest arguments] -- installs what is missing, builds, runs the tests.
 #
-# --all: the slow tier too (address and undefined-behaviour sanitizers over every test). The last line is `N passed, N failed`,
+# --all: the slow tier too (slow_*.sh, and every other test under the address and undefined-behaviour sanitizers). The last line is `N passed, N failed`,
 # with `, N skipped` behind it if some were; the exit status is 1 if any failed. Data is looked for in $FLEN_TEST_DATA
 # (default ../shared): tests that lack it are skipped and say so.
 set -u
@@ -16,7 +16,9 @@ fi
 FLEN_TEST_DATA=${FLEN_TEST_DATA:-../shared}
 export FLEN_TEST_DATA
 
-flen_setup libonnx-testdata || { echo "0 passed, 1 failed"; exit 1; }
+slow_packages=
+[ $all = yes ] && slow_packages="valgrind time"
+flen_setup libonnx-testdata $slow_packages || { echo "0 passed, 1 failed"; exit 1; }
 
 passed=0 failed=0 skipped=0
 
@@ -45,12 +47,14 @@ run_preset() {
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-run_preset dev "$@"
-if [ $all = yes ]; then
+if [ $all = no ]; then
+    run_preset dev -LE slow "$@"
+else
+    run_preset dev "$@"
     FLEN_RANDOM_GRAPHS=3000 # of tests/unit/test_random_graphs.c, from a new seed each day
     FLEN_RANDOM_SEED=$(date +%Y%m%d)0000
     export FLEN_RANDOM_GRAPHS FLEN_RANDOM_SEED
-    run_preset asan "$@"
+    run_preset asan -LE slow "$@"
 fi
 
 line="$passed passed, $failed failed"
