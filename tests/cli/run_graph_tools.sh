@@ -43,7 +43,7 @@ done
 if command -v dot >/dev/null; then
     "$bin/flenc" dump $config --format=svg -o "$dir/x.svg" || fail "dump --format=svg"
     grep -q '>field user<' "$dir/x.svg" || fail "the picture shows no fields"
-    grep -q '>\[batch,13,16\]<' "$dir/x.svg" || fail "the picture shows no shapes"
+    grep -q '>\[batch,13,8\]<' "$dir/x.svg" || fail "the picture shows no shapes"
 fi
 mkdir "$dir/empty"
 expect 1 "Graphviz's dot cannot be run" env PATH="$dir/empty" "$bin/flenc" dump $config --format=svg -o "$dir/none.svg"
