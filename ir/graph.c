@@ -1,5 +1,6 @@
 #include "ir/graph.h"
 
+#include "ir/graph_names.h"
 #include "ir/shape.h"
 
 #include <stdio.h>
@@ -32,127 +33,10 @@ fl_status fl_graph_ok(const fl_graph *g, fl_diag *dg)
     return g && !g->arena.failed ? FL_OK : fl_out_of_memory(dg);
 }
 
-static const char *intern(fl_graph *g, const char *text)
-{
-    const char *s = text ? fl_strpool_put(&g->names, text, strlen(text)) : NULL;
-    if (text && !s)
-        g->arena.failed = true;
-    return s;
-}
-
-fl_dim fl_graph_symbol(fl_graph *g, const char *name)
-{
-    for (uint32_t i = 0; i < g->n_symbols; i++)
-        if (strcmp(g->symbols[i], name) == 0)
-            return FL_DIM_SYM(i);
-    const char *copy = intern(g, name);
-    if (!copy || !FL_PUSH(&g->arena, g->symbols, g->n_symbols, g->symbols_capacity, copy))
-        return 0;
-    return FL_DIM_SYM(g->n_symbols - 1);
-}
-
-/*
- * Names are found through a table beside the pool: open addressing over value ids, kept in the arena and rebuilt by
- * doubling. Erased values leave their entries; look-ups compare the value's present name.
- */
-struct fl_name_table {
-    fl_id *slots; /* value id + 1; 0 is free */
-    uint32_t n_slots, n_used;
-};
-
-static void name_insert(struct fl_name_table *t, const char *name, fl_id id)
-{
-    uint32_t i = (uint32_t)fl_hash_bytes(name, strlen(name), 0) & (t->n_slots - 1);
-    while (t->slots[i])
-        i = (i + 1) & (t->n_slots - 1);
-    t->slots[i] = id + 1;
-    t->n_used++;
-}
-
-static bool name_add(fl_graph *g, fl_id id)
-{
-    struct fl_name_table *t = g->name_table;
-    if (!t) {
-        t = g->name_table = fl_arena_new(&g->arena, struct fl_name_table, 1);
-        if (!t)
-            return false;
-    }
-    if (2 * (t->n_used + 1) > t->n_slots) {
-        uint32_t want = t->n_slots ? 2 * t->n_slots : 128;
-        while (want < 2 * g->n_values)
-            want *= 2;
-        fl_id *slots = fl_arena_new(&g->arena, fl_id, want);
-        if (!slots)
-            return false;
-        *t = (struct fl_name_table){slots, want, 0};
-        for (fl_id v = 0; v < g->n_values; v++)
-            if (g->values[v].name && v != id)
-                name_insert(t, g->values[v].name, v);
-    }
-    name_insert(t, g->values[id].name, id);
-    return true;
-}
-
-/* A fresh table of all names: the first one that is added brings the others. */
-static void index_names(fl_graph *g)
-{
-    g->name_table = NULL;
-    for (fl_id v = 0; v < g->n_values; v++) {
-        if (g->values[v].name) {
-            g->arena.failed |= !name_add(g, v);
-            return;
-        }
-    }
-}
-
-fl_id fl_graph_find(const fl_graph *g, const char *name)
-{
-    const struct fl_name_table *t = g->name_table;
-    if (!t || t->n_slots == 0)
-        return FL_NONE;
-    uint32_t i = (uint32_t)fl_hash_bytes(name, strlen(name), 0) & (t->n_slots - 1);
-    for (; t->slots[i]; i = (i + 1) & (t->n_slots - 1)) {
-        const char *other = g->values[t->slots[i] - 1].name;
-        if (other && strcmp(other, name) == 0)
-            return t->slots[i] - 1;
-    }
-    return FL_NONE;
-}
-
-const char *fl_graph_fresh_name(fl_graph *g, const char *base)
-{
-    if (fl_graph_find(g, base) == FL_NONE)
-        return base;
-    /* Gallop over taken numbers, so that many like names cost a few look-ups each. */
-    char name[256];
-    uint32_t taken = 1, step = 1;
-    for (;;) {
-        snprintf(name, sizeof name, "%.240s_%u", base, taken + step);
-        if (fl_graph_find(g, name) == FL_NONE) {
-            if (step == 1)
-                return intern(g, name);
-            step = 1;
-            continue;
-        }
-        taken += step;
-        step *= 2;
-    }
-}
-
-void fl_value_rename(fl_graph *g, fl_id value, const char *name)
-{
-    if (value == FL_NONE)
-        return;
-    FL_ASSERT(fl_graph_find(g, name) == FL_NONE);
-    g->values[value].name = intern(g, name);
-    if (!g->values[value].name || !name_add(g, value))
-        g->arena.failed = true;
-}
-
 static fl_id value_new(fl_graph *g, const char *name, fl_type type, fl_value_kind kind)
 {
-    fl_value v = {.name = intern(g, name), .type = type, .kind = kind, .node = FL_NONE};
-    if (!v.name || !FL_PUSH(&g->arena, g->values, g->n_values, g->values_capacity, v) || !name_add(g, g->n_values - 1)) {
+    fl_value v = {.name = fl_names_put(g, name), .type = type, .kind = kind, .node = FL_NONE};
+    if (!v.name || !FL_PUSH(&g->arena, g->values, g->n_values, g->values_capacity, v) || !fl_names_add(g, g->n_values - 1)) {
         g->arena.failed = true;
         return FL_NONE;
     }
@@ -232,7 +116,7 @@ fl_param *fl_graph_find_param(const fl_graph *g, fl_id variable)
 
 void fl_graph_set_meta(fl_graph *g, const char *key, const char *value)
 {
-    const char *v = intern(g, value), *k = intern(g, key);
+    const char *v = fl_names_put(g, value), *k = fl_names_put(g, key);
     if (!v || !k)
         return;
     for (uint32_t i = 0; i < g->n_meta; i++) {
@@ -306,7 +190,7 @@ static void set_attr(fl_graph *g, fl_id node, fl_attr a)
 
 void fl_node_set_int(fl_graph *g, fl_id node, const char *attr, int64_t i)
 {
-    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_INT, .as.i = i});
+    set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_INT, .as.i = i});
 }
 
 void fl_node_set_ints(fl_graph *g, fl_id node, const char *attr, const int64_t *ints, uint32_t n)
@@ -316,12 +200,12 @@ void fl_node_set_ints(fl_graph *g, fl_id node, const char *attr, const int64_t *
         return;
     for (uint32_t i = 0; i < n; i++)
         copy[i] = ints[i];
-    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_INTS, .n = n, .as.ints = copy});
+    set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_INTS, .n = n, .as.ints = copy});
 }
 
 void fl_node_set_float(fl_graph *g, fl_id node, const char *attr, double f)
 {
-    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_FLOAT, .as.f = f});
+    set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_FLOAT, .as.f = f});
 }
 
 void fl_node_set_floats(fl_graph *g, fl_id node, const char *attr, const double *floats, uint32_t n)
@@ -331,12 +215,12 @@ void fl_node_set_floats(fl_graph *g, fl_id node, const char *attr, const double 
         return;
     for (uint32_t i = 0; i < n; i++)
         copy[i] = floats[i];
-    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_FLOATS, .n = n, .as.floats = copy});
+    set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_FLOATS, .n = n, .as.floats = copy});
 }
 
 void fl_node_set_string(fl_graph *g, fl_id node, const char *attr, const char *s)
 {
-    set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_STRING, .as.s = intern(g, s)});
+    set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_STRING, .as.s = fl_names_put(g, s)});
 }
 
 static fl_tensor *copy_tensor(fl_graph *g, const fl_tensor *t)
@@ -345,7 +229,7 @@ static fl_tensor *copy_tensor(fl_graph *g, const fl_tensor *t)
     if (!copy)
         return NULL;
     *copy = *t;
-    copy->location = intern(g, t->location);
+    copy->location = fl_names_put(g, t->location);
     if (t->bytes) {
         void *bytes = fl_arena_alloc(&g->arena, t->length);
         if (!bytes)
@@ -360,7 +244,7 @@ void fl_node_set_tensor(fl_graph *g, fl_id node, const char *attr, const fl_tens
 {
     fl_tensor *copy = copy_tensor(g, t);
     if (copy)
-        set_attr(g, node, (fl_attr){.name = intern(g, attr), .kind = FL_ATTR_TENSOR, .as.tensor = copy});
+        set_attr(g, node, (fl_attr){.name = fl_names_put(g, attr), .kind = FL_ATTR_TENSOR, .as.tensor = copy});
 }
 
 const fl_attr *fl_node_attr(const fl_graph *g, fl_id node, const char *attr)
@@ -685,7 +569,7 @@ void fl_graph_compact(fl_graph *g)
     g->values = values;
     g->n_values = g->values_capacity = n_values;
     reorder(g, nodes, n_nodes);
-    index_names(g);
+    fl_names_index(g);
 }
 
 /* ----------------------------------------------------------------------------------------------------- clone */
@@ -700,22 +584,22 @@ static void copy_ids(fl_graph *to, fl_id **list, uint32_t *n, uint32_t *capacity
 
 static fl_origin copy_origin(fl_graph *to, fl_origin o)
 {
-    o.loc.file = intern(to, o.loc.file);
-    o.pass = intern(to, o.pass);
-    o.from = intern(to, o.from);
+    o.loc.file = fl_names_put(to, o.loc.file);
+    o.pass = fl_names_put(to, o.pass);
+    o.from = fl_names_put(to, o.from);
     return o;
 }
 
 static fl_attr copy_attr(fl_graph *to, const fl_attr *a)
 {
     fl_attr c = *a;
-    c.name = intern(to, a->name);
+    c.name = fl_names_put(to, a->name);
     switch (a->kind) {
     case FL_ATTR_INT:
     case FL_ATTR_FLOAT:
         break;
     case FL_ATTR_STRING:
-        c.as.s = intern(to, a->as.s);
+        c.as.s = fl_names_put(to, a->as.s);
         break;
     case FL_ATTR_TENSOR:
         c.as.tensor = copy_tensor(to, a->as.tensor);
@@ -737,7 +621,7 @@ static fl_attr copy_attr(fl_graph *to, const fl_attr *a)
     case FL_ATTR_STRINGS: {
         const char **strings = fl_arena_new(&to->arena, const char *, a->n);
         for (uint32_t i = 0; strings && i < a->n; i++)
-            strings[i] = intern(to, a->as.strings[i]);
+            strings[i] = fl_names_put(to, a->as.strings[i]);
         c.as.strings = strings;
         break;
     }
@@ -754,7 +638,7 @@ fl_graph *fl_graph_clone(const fl_graph *g)
         (void)fl_graph_symbol(to, g->symbols[i]);
     for (uint32_t v = 0; v < g->n_values; v++) {
         fl_value c = g->values[v];
-        c.name = intern(to, c.name);
+        c.name = fl_names_put(to, c.name);
         c.origin = copy_origin(to, c.origin);
         if (c.data && c.kind == FL_VALUE_CONSTANT)
             c.data = copy_tensor(to, c.data);
@@ -770,7 +654,7 @@ fl_graph *fl_graph_clone(const fl_graph *g)
         c.attr = fl_arena_new(&to->arena, fl_attr, c.n_attr);
         for (uint32_t k = 0; c.attr && k < c.n_attr; k++)
             c.attr[k] = copy_attr(to, &g->nodes[i].attr[k]);
-        c.name = intern(to, c.name);
+        c.name = fl_names_put(to, c.name);
         c.origin = copy_origin(to, c.origin);
         if (!FL_PUSH(&to->arena, to->nodes, to->n_nodes, to->nodes_capacity, c))
             break;
@@ -784,6 +668,6 @@ fl_graph *fl_graph_clone(const fl_graph *g)
         fl_graph_param(to, g->params[i]);
     for (uint32_t i = 0; i < g->n_meta; i++)
         fl_graph_set_meta(to, g->meta_keys[i], g->meta_values[i]);
-    index_names(to);
+    fl_names_index(to);
     return to;
 }

@@ -115,7 +115,7 @@ fl_status fl_import_axis(const fl_import *m, const char *name, int64_t otherwise
 const char *fl_make_base(fl_import *m)
 {
     if (!m->base)
-        m->base = fl_arena_printf(&m->g->arena, "%.200s.part", m->stem);
+        m->base = fl_arena_printf(&m->g->arena, "%.60s.part", m->stem);
     return m->base ? m->base : "part"; /* out of memory: the graph says so */
 }
 

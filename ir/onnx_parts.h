@@ -14,6 +14,12 @@ enum { FL_ONNX_MAX_DEPTH = 100, FL_ONNX_MAX_CALLS = 20, FL_ONNX_OUR_OPSET = 20, 
 void *fl_onnx_alloc(void *arena, size_t size);
 void fl_onnx_free(void *arena, void *p);
 
+/* What reading n bytes may take. */
+static inline uint64_t fl_onnx_budget(size_t n)
+{
+    return 10 * (uint64_t)n + (64u << 20);
+}
+
 /*
  * Walk the wire format of a message (ModelProto or TensorProto) without recursion and without memory, and add up what protobuf-c and
  * the graph made from it will take. FL_BAD_INPUT (reported) if it is malformed, nested too deep, or beyond the budget of

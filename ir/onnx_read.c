@@ -21,6 +21,8 @@ typedef struct reader {
     fl_diag *dg;
     fl_onnx_place place; /* of tensors: the same, with the graph's arena */
     fl_arena scratch;
+    const fl_arena *messages; /* of protobuf-c */
+    uint64_t budget;          /* for messages, graph and scratch together */
     const char **variables; /* names in ai.flen.variables */
     uint32_t n_variables, next_variable;
     const char **sorted_variables, **sorted_initializers; /* for look-ups */
@@ -364,6 +366,9 @@ static fl_status read_plain(reader *r, const Onnx__NodeProto *p)
     for (size_t i = 0; i < p->n_output; i++)
         if (wanted[i])
             FL_TRY(name_output(r, m.out[i], p->output[i]));
+    if (r->g->arena.used_bytes + r->scratch.used_bytes + r->messages->used_bytes > r->budget)
+        return fl_error(r->dg, FL_E_ONNX_LIMIT, LOC(r), "node \"%.100s\" (%.100s): the graph takes more memory than the file's size allows, %" PRIu64 " MB",
+                        label, m.op, r->budget >> 20);
     const char *name = *or_empty(p->name) ? fl_strpool_put(&r->g->names, p->name, strlen(p->name)) : NULL;
     for (fl_id n = first_node; n < r->g->n_nodes; n++)
         r->g->nodes[n].name = name;
@@ -577,7 +582,7 @@ fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, con
     fl_arena messages;
     fl_arena_init(&messages);
     ProtobufCAllocator allocator = {fl_onnx_alloc, fl_onnx_free, &messages};
-    reader r = {.file = file, .source = source, .dg = dg};
+    reader r = {.file = file, .source = source, .dg = dg, .messages = &messages, .budget = fl_onnx_budget(n)};
     fl_arena_init(&r.scratch);
     r.model = onnx__model_proto__unpack(&allocator, n, bytes);
     r.functions = (fl_onnx_functions){.model = r.model, .file = file, .arena = &r.scratch, .dg = dg, .left = left};

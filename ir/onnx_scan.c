@@ -133,7 +133,7 @@ static fl_status scan_field(scan *s, frame *stack, unsigned *depth)
 fl_status fl_onnx_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n, const char *file, uint64_t *left,
                        fl_diag *dg)
 {
-    scan s = {.start = bytes, .p = bytes, .budget = 10 * (uint64_t)n + (64u << 20), .file = file, .dg = dg};
+    scan s = {.start = bytes, .p = bytes, .budget = fl_onnx_budget(n), .file = file, .dg = dg};
     frame stack[FL_ONNX_MAX_DEPTH];
     unsigned depth = 0;
     if (n == 0)

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static fl_kernel_fn *const kernels[FL_N_OPS] = {
 #define FL_OP(id, domain, name, min_in, max_in, min_out, max_out, fn, traits) [FL_OP_##id] = fl_kernel_##fn,
@@ -20,6 +21,7 @@ struct fl_interp {
     fl_arena run;     /* intermediates of the newest run */
     bool *kept;       /* per value: its elements are ours (malloc), not the arena's */
     uint32_t n_values;
+    uint64_t limit; /* of bytes in `run` */
 };
 
 bool fl_dtype_is_real(fl_dtype t)
@@ -133,6 +135,7 @@ fl_status fl_interp_new(const fl_graph *g, fl_interp **out, fl_diag *dg)
     fl_arena_init(&in->run);
     in->g = g;
     in->n_values = g->n_values;
+    in->limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 * 3;
     in->value = calloc(g->n_values + 1u, sizeof *in->value);
     in->kept = calloc(g->n_values + 1u, sizeof *in->kept);
     in->dim = calloc(g->n_symbols + 1u, sizeof *in->dim);
@@ -171,6 +174,11 @@ void fl_interp_bind(fl_interp *in, uint32_t symbol, int64_t extent)
 {
     FL_ASSERT(symbol < in->g->n_symbols);
     in->given[symbol] = extent;
+}
+
+void fl_interp_limit(fl_interp *in, uint64_t bytes)
+{
+    in->limit = bytes;
 }
 
 /*
@@ -230,7 +238,7 @@ static fl_status run_node(fl_interp *in, fl_id id, fl_diag *dg)
     if (!operands || !out || !wanted)
         return fl_out_of_memory(dg);
     fl_call c = {.g = in->g, .node = id, .n_in = n->n_in, .n_out = n->n_out, .in = operands, .out = out, .wanted = wanted,
-                 .dim = in->dim, .given = in->given, .arena = &in->run, .diag = dg};
+                 .dim = in->dim, .given = in->given, .arena = &in->run, .limit = in->limit, .diag = dg};
     const fl_op_info *info = fl_op_get(n->op);
     if (n->n_in < info->min_in || n->n_in > info->max_in || n->n_out < info->min_out || n->n_out > info->max_out)
         return fl_call_error(&c, FL_E_INTERP_OPERAND, "it has %u operands and %u outputs", n->n_in, n->n_out);

@@ -42,6 +42,9 @@ fl_status fl_call_new(const fl_call *c, fl_array *out, fl_dtype t, int rank, con
         if (dims[d] < 0 || __builtin_mul_overflow(a.n, dims[d], &a.n) || a.n > INT64_MAX / 16)
             return fl_call_error(c, FL_E_INTERP_SHAPE, "extent %lld in dimension %d of a result", (long long)dims[d], d);
     }
+    if (c->limit && (uint64_t)a.n * 8 + c->arena->used_bytes > c->limit)
+        return fl_call_error(c, FL_E_INTERP_MEMORY, "a result of %lld elements is beyond the limit of %llu MB", (long long)a.n,
+                             (unsigned long long)(c->limit >> 20));
     void *memory = fl_arena_calloc(c->arena, (size_t)a.n, 8);
     if (!memory)
         return fl_out_of_memory(c->diag);

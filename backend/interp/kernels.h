@@ -17,6 +17,7 @@ typedef struct fl_call {
     const int64_t *dim;        /* extents of the graph's symbols; -1: not bound yet */
     const int64_t *given;      /* extents by fl_interp_bind, for first weights; -1: none */
     fl_arena *arena;           /* of the run */
+    uint64_t limit;            /* bytes that it may hold */
     fl_diag *diag;
 } fl_call;
 
@@ -30,7 +31,7 @@ typedef fl_status fl_kernel_fn(fl_call *c);
 
 /* Report against the call's node: `node "NAME" (OP): text`. */
 fl_status fl_call_error(const fl_call *c, fl_code code, const char *format, ...) FL_PRINTF(3, 4);
-/* Make *out an array with room for its elements, zeroed. FL_BAD_INPUT if the product of dims overflows or a dim is negative. */
+/* Make *out an array with room for its elements, zeroed. FL_BAD_INPUT if the product of dims overflows or is beyond the limit, or a dim is negative. */
 FL_MUST_USE fl_status fl_call_new(const fl_call *c, fl_array *out, fl_dtype t, int rank, const int64_t *dims);
 /* The same shape and type as `like`. */
 FL_MUST_USE fl_status fl_call_new_like(const fl_call *c, fl_array *out, const fl_array *like);

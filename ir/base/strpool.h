@@ -19,5 +19,7 @@ const char *fl_strpool_put(fl_strpool *p, const char *text, size_t n);
 const char *fl_strpool_find(const fl_strpool *p, const char *text, size_t n);
 /* FNV-1a over `n` bytes; not for adversaries: bound what is put in. */
 uint64_t fl_hash_bytes(const void *bytes, size_t n, uint64_t seed);
+/* For tables of names that strangers choose: SipHash-1-3 under a key that each process draws. Never let its value be seen. */
+uint64_t fl_hash_name(const char *name, size_t n);
 
 #endif
