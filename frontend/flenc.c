@@ -14,6 +14,8 @@ static const char usage[] =
     "  dump X          print the graph of a configuration, an ONNX file, a graph text or a model.bin\n"
     "  opt X           run passes on a graph and print the result\n"
     "  export X        the predict program as plain ONNX, for other tools\n"
+    "  verify X        compare passes and native code with the interpreter\n"
+    "  reduce X        the smallest graph for which a test still succeeds\n"
     "  explain E0123   what a diagnostic means, and what to do\n"
     "\n"
     "`flenc VERB --help` explains a verb. Results go to standard output, everything else to standard error.\n"
@@ -27,6 +29,8 @@ static const struct {
     {"dump", fl_verb_dump},
     {"opt", fl_verb_opt},
     {"export", fl_verb_export},
+    {"verify", fl_verb_verify},
+    {"reduce", fl_verb_reduce},
     {"explain", fl_verb_explain},
 };
 

@@ -12,6 +12,10 @@ int fl_verb_dump(int argc, char **argv);
 int fl_verb_opt(int argc, char **argv);
 /* flenc export X [-o model.onnx] [--opset N]: the predict program for other tools. */
 int fl_verb_export(int argc, char **argv);
+/* flenc verify X: passes and native code against the interpreter. */
+int fl_verb_verify(int argc, char **argv);
+/* flenc reduce X --test CMD: the smallest graph that still fails. */
+int fl_verb_reduce(int argc, char **argv);
 /* flenc explain E0123 */
 int fl_verb_explain(int argc, char **argv);
 

@@ -1,0 +1,41 @@
+/*
+ * trial.h -- a program on values drawn from their names: what the interpreter computes, and whether something else computes the same.
+ *
+ * Variables with stored data have it. Else reals lie in [-1, 1), variances, sums of squares and Adam's powers where they must, and integers are
+ * rows of the smallest table that the graph looks up in; "...offsets" rise over the values of their bags. Columns that never share rows (`ai.flen.disjoint`) do
+ * not. `batch` is given, offsets have one more, all other symbols 7 elements or, if that is more, three rows for each such column. Two graphs that read the same names compute on the same numbers.
+ */
+#ifndef FL_BACKEND_TRIAL_H
+#define FL_BACKEND_TRIAL_H
+
+#include "runtime/engine.h"
+
+typedef struct fl_trial fl_trial;
+
+/* Draws values for g, which must outlive the trial, and interprets it once. */
+FL_MUST_USE fl_status fl_trial_new(const fl_graph *g, uint64_t seed, int64_t batch, fl_trial **out, fl_diag *dg);
+void fl_trial_free(fl_trial *t); /* NULL is fine */
+
+/* Where one value is not what it should be. */
+typedef struct fl_difference {
+    bool shape;      /* extents differ, or it is missing; the rest says nothing then */
+    int64_t element;
+    double want, got;
+} fl_difference;
+
+/* True, with *d, if value v of t differs by more than tolerance * (1 + |want|) from value w of `other`. Numbers of distinct rows are not compared. */
+bool fl_trial_differs(const fl_trial *t, fl_id v, const fl_trial *other, fl_id w, double tolerance, fl_difference *d);
+
+/*
+ * The same values on an engine of g: `make` gets fresh copies of the variables. Then each output, and each updated variable, whose extents inputs decide
+ * is compared, in order: *differs is the first one that differs (FL_NONE: none), by its value in g (an update's next value).
+ */
+typedef fl_status fl_trial_engine_fn(void *arg, const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
+FL_MUST_USE fl_status fl_trial_run(const fl_trial *t, fl_trial_engine_fn *make, void *arg, double tolerance, fl_id *differs, fl_difference *d,
+                                   fl_diag *dg);
+/* Has v a type of numbers whose extents follow from inputs, so that it can be an output to look at? */
+bool fl_trial_shows(const fl_graph *g, fl_id v);
+/* A graph of `node` alone: its operands, as they were, are initialisers. NULL if out of memory. */
+fl_graph *fl_trial_isolate(const fl_trial *t, fl_id node);
+
+#endif

@@ -1,0 +1,53 @@
+#!/bin/sh
+# flenc verify finds what differs and names it; flenc reduce makes it small.
+bin=$(cd "$1" && pwd) || exit 2
+dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+config=models/flen/config.yaml
+failed=0
+
+fail() {
+    echo "FAILED: $*"
+    cat "$dir/out" "$dir/err"
+    failed=1
+}
+
+verify() {
+    timeout 100 "$bin/flenc" verify "$@" >"$dir/out" 2>"$dir/err"
+}
+
+# All networks: every pass, native code, native code without each pass.
+for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2; do
+    verify --each-pass --set "network=$network" $config || fail "verify --each-pass, network $network"
+    grep -q 'comparisons, nothing differs' "$dir/out" || fail "verify says nothing"
+    [ "$(sed 's/.*: \([0-9]*\) comparisons.*/\1/' "$dir/out")" -gt 40 ] || fail "network $network: few comparisons"
+done
+
+# A wrong sign, in one of three places: the node is named, the rest of the graph falls away.
+"$bin/flenc" dump $config -o "$dir/right.onnxtxt" 2>"$dir/err" || fail dump
+sed 's/Sub (f_squared_2, q_2)/Add (f_squared_2, q_2)/' "$dir/right.onnxtxt" >"$dir/wrong.onnxtxt"
+cmp -s "$dir/right.onnxtxt" "$dir/wrong.onnxtxt" && fail "nothing was made wrong"
+verify "$dir/right.onnxtxt" "--against=$dir/right.onnxtxt" || fail "a graph differs from itself"
+verify "$dir/right.onnxtxt" "--against=$dir/wrong.onnxtxt" && fail "the wrong sign is not found"
+grep -q '"second_order_2" (Add' "$dir/err" || fail "the wrong node is not named"
+verify "$dir/right.onnxtxt" "--against=$dir/wrong.onnxtxt" --tolerance=1e9 || fail "--tolerance"
+cat >"$dir/still" <<SCRIPT
+sed 's/Add (f_squared_2, q_2)/Sub (f_squared_2, q_2)/' "\$1" >"$dir/fixed.onnxtxt"
+"$bin/flenc" verify --quiet "$dir/fixed.onnxtxt" "--against=\$1" 2>&1 | grep -q E0253
+SCRIPT
+"$bin/flenc" reduce "$dir/wrong.onnxtxt" --test "sh $dir/still" -o "$dir/small.onnxtxt" >"$dir/out" 2>"$dir/err" || fail reduce
+grep -q '^1 nodes of' "$dir/err" || fail "more is left than the wrong node"
+grep -q 'second_order_2 = Add (f_squared_2, q_2)' "$dir/small.onnxtxt" || fail "another node is left"
+"$bin/flenc" dump "$dir/small.onnxtxt" >"$dir/out" 2>"$dir/err" || fail "the small graph is not read"
+
+# Comment lines stay in front; the test may have its own place for the file.
+{ echo "# RUN: flenc opt --passes=cse"; cat "$dir/wrong.onnxtxt"; } >"$dir/run.onnxtxt"
+"$bin/flenc" reduce "$dir/run.onnxtxt" --test 'grep -q "RUN: .*cse" "$1" && grep -q Relu $1' >"$dir/out" 2>"$dir/err" || fail "reduce with \$1"
+head -1 "$dir/out" | grep -q '^# RUN: flenc opt --passes=cse$' || fail "the first line was lost"
+
+"$bin/flenc" reduce "$dir/wrong.onnxtxt" --test false >"$dir/out" 2>"$dir/err"
+[ $? = 2 ] && grep -q 'does not succeed for the whole graph' "$dir/err" || fail "a test that fails at once"
+"$bin/flenc" reduce "$dir/wrong.onnxtxt" >"$dir/out" 2>"$dir/err"
+[ $? = 2 ] || fail "reduce without a test"
+verify --batch=none $config
+[ $? = 2 ] || fail "verify --batch=none"
+exit $failed
