@@ -287,13 +287,19 @@ static void write_reproducer(const pass_runner *r, const char *before, const fl_
 static fl_status run_and_reproduce(pass_runner *r, const fl_step *s)
 {
     bool compares = r->o->print_after_change && r->o->log;
-    char *before = compares || r->o->reproducer || verifies(r->o) ? text_of(r->g) : NULL;
-    fl_status status = run_pass(r, s, compares ? before : NULL);
+    /* Kept as a graph: its text may be long (imported weights), and is wanted only if the pass fails. */
+    fl_graph *kept = !compares && (r->o->reproducer || verifies(r->o)) ? fl_graph_clone(r->g) : NULL;
+    char *before = compares ? text_of(r->g) : NULL;
+    fl_status status = run_pass(r, s, before);
     if (status != FL_OK) {
         fl_hint(r->diag, "in pass \"%s\"", s->pass->name);
-        if (before && (r->o->reproducer || r->broken))
+        bool wanted = r->o->reproducer || r->broken;
+        if (wanted && !before && kept)
+            before = text_of(kept);
+        if (wanted && before)
             write_reproducer(r, before, s);
     }
+    fl_graph_free(kept);
     free(before);
     return status;
 }
