@@ -111,6 +111,9 @@ FL_MUST_USE fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *o
  * The bytes may be freed afterwards. Bounded: an iterative scan of depth and counts comes before protobuf-c.
  */
 FL_MUST_USE fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);
+/* Distinct operators of the file's graph in order, "MatMul" or "ai.onnx.ml.LabelEncoder", whether we have them or not; in `arena`. */
+FL_MUST_USE fl_status fl_onnx_operators(const void *bytes, size_t n, const char *file, fl_arena *arena, const char *const **names,
+                                        uint32_t *n_names, fl_diag *dg);
 /* Read a TensorProto (a file of its own, as ONNX's tests have them): tensor and name live in `arena`. The same bounds. */
 FL_MUST_USE fl_status fl_onnx_decode_tensor(const void *bytes, size_t n, const char *file, fl_arena *arena, fl_tensor **out,
                                             const char **name, fl_diag *dg);

@@ -414,6 +414,27 @@ static bool extents_of_fill(fl_graph *g, fl_id producer, fl_extent *out, uint32_
     return true;
 }
 
+static bool extents_of_range(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
+{
+    fl_extent e[FL_MAX_RANK];
+    int64_t bound[3];
+    uint32_t one;
+    for (int i = 0; i < 3; i++) {
+        if (!extents_at(g, node->in[i], e, &one, left) || one != 1 || e[0].symbol || e[0].v < -INT32_MAX || e[0].v > INT32_MAX)
+            return false;
+        bound[i] = e[0].v;
+    }
+    if (bound[2] == 0)
+        return false;
+    *n = 0;
+    for (int64_t v = bound[0]; bound[2] > 0 ? v < bound[1] : v > bound[1]; v += bound[2]) {
+        if (*n == FL_MAX_RANK)
+            return false;
+        out[(*n)++] = (fl_extent){false, v};
+    }
+    return true;
+}
+
 static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int *left)
 {
     int64_t ints[FL_MAX_RANK];
@@ -442,6 +463,8 @@ static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, in
     case FL_OP_MUL:
     case FL_OP_DIV:
         return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_arithmetic(g, node, out, n, left);
+    case FL_OP_RANGE:
+        return fl_value_type(g, node->in[0])->dtype == FL_INT64 && extents_of_range(g, node, out, n, left);
     case FL_OP_NEG:
         return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_negative(g, node, out, n, left);
     case FL_OP_REDUCE_PROD:
@@ -461,6 +484,21 @@ bool fl_shape_extents(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n)
 {
     int left = 64; /* nodes that are looked at: a shape takes a dozen, and a hostile graph could branch at each */
     return extents_at(g, value, out, n, &left);
+}
+
+bool fl_shape_known_ints(const fl_shape_ctx *c, fl_id value, int64_t *ints, uint32_t max, uint32_t *n)
+{
+    fl_extent e[FL_MAX_RANK];
+    if (fl_value_ints(c->g, value, ints, max, n))
+        return true;
+    if (!fl_shape_extents(c->g, value, e, n) || *n > max)
+        return false;
+    for (uint32_t i = 0; i < *n; i++) {
+        if (e[i].symbol)
+            return false;
+        ints[i] = e[i].v;
+    }
+    return true;
 }
 
 /* ----------------------------------------------------------------------------------------------------- driver */

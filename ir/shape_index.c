@@ -52,7 +52,7 @@ fl_status fl_shape_top_k(fl_shape_ctx *c)
     FL_TRY(fl_shape_need_number(c, 0));
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the number of elements"));
     FL_TRY(fl_shape_axis(c, fl_node_int(c->g, c->node, "axis", -1), x->rank, &axis));
-    bool known = fl_value_ints(c->g, c->n->in[1], &k, 1, &n) && n == 1;
+    bool known = fl_shape_known_ints(c, c->n->in[1], &k, 1, &n) && n == 1;
     if (known && (k < 0 || (!FL_DIM_IS_SYM(x->dims[axis]) && k > x->dims[axis])))
         return fl_shape_error(c, "%lld elements of an axis of %lld", (long long)k, (long long)x->dims[axis]);
     fl_dim extent = known ? k : fl_shape_own_dim(c, 0, axis);
@@ -221,7 +221,7 @@ fl_status fl_shape_tile(fl_shape_ctx *c)
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the repeats"));
     FL_TRY(fl_shape_need_rank(c, 1, 1, "the repeats"));
     FL_TRY(fl_shape_need_dim(c, c->in[1]->dims[0], x->rank, "the number of repeats"));
-    bool known = fl_value_ints(c->g, c->n->in[1], times, FL_MAX_RANK, &n) && n == (uint32_t)x->rank, ok;
+    bool known = fl_shape_known_ints(c, c->n->in[1], times, FL_MAX_RANK, &n) && n == (uint32_t)x->rank, ok;
     fl_type y = *x;
     for (int d = 0; d < x->rank; d++) {
         if (known && times[d] < 0)
@@ -244,9 +244,9 @@ fl_status fl_shape_pad(fl_shape_ctx *c)
         FL_TRY(fl_shape_need_dtype(c, 2, x->dtype, "the value"));
     for (int d = 0; d < x->rank; d++)
         axes[d] = d;
-    bool known = fl_value_ints(c->g, c->n->in[1], pads, 2 * FL_MAX_RANK, &n);
+    bool known = fl_shape_known_ints(c, c->n->in[1], pads, 2 * FL_MAX_RANK, &n);
     if (c->n->n_in > 3 && c->in[3])
-        known = fl_value_ints(c->g, c->n->in[3], axes, FL_MAX_RANK, &n_axes) && known;
+        known = fl_shape_known_ints(c, c->n->in[3], axes, FL_MAX_RANK, &n_axes) && known;
     fl_type y = *x;
     if (known && n != 2 * n_axes)
         return fl_shape_error(c, "%u pads for %u axes", n, n_axes);

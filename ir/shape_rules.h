@@ -48,6 +48,9 @@ FL_MUST_USE fl_status fl_shape_axis(const fl_shape_ctx *c, int64_t axis, int ran
 /* The dimension of output `out` as it stands, so that a node inferred twice keeps its symbol; a fresh one, known at run time only, otherwise. */
 fl_dim fl_shape_own_dim(fl_shape_ctx *c, uint32_t out, int axis);
 
+/* fl_value_ints, also of a value that follows from static shapes (fl_shape_extents). */
+bool fl_shape_known_ints(const fl_shape_ctx *c, fl_id value, int64_t *ints, uint32_t max, uint32_t *n);
+
 /*
  * A product of dimensions. With symbols it is a symbol of its own, named after its factors ("batch_times_22"), so that
  * equal products are equal symbols and fl_shape_factors can take the name apart again. -1 * -1 never means 1.

@@ -365,7 +365,7 @@ static fl_status axes_operand(fl_shape_ctx *c, uint32_t i, int rank, uint32_t *s
     if (!*given)
         return FL_OK;
     FL_TRY(fl_shape_need_dtype(c, i, FL_INT64, "the axes"));
-    *known = fl_value_ints(c->g, c->n->in[i], axes, FL_MAX_RANK, &n);
+    *known = fl_shape_known_ints(c, c->n->in[i], axes, FL_MAX_RANK, &n);
     for (uint32_t k = 0; *known && k < n; k++) {
         int axis;
         FL_TRY(fl_shape_axis(c, axes[k], rank, &axis));
@@ -404,7 +404,7 @@ fl_status fl_shape_unsqueeze(fl_shape_ctx *c)
     uint32_t n, set = 0;
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the axes"));
     c->out[0].dtype = x->dtype;
-    if (!fl_value_ints(c->g, c->n->in[1], axes, FL_MAX_RANK, &n))
+    if (!fl_shape_known_ints(c, c->n->in[1], axes, FL_MAX_RANK, &n))
         return FL_OK;
     int rank = x->rank + (int)n;
     if (rank > FL_MAX_RANK)
@@ -543,7 +543,7 @@ fl_status fl_shape_split(fl_shape_ctx *c)
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the sizes"));
     FL_TRY(fl_shape_need_rank(c, 1, 1, "the sizes"));
     int64_t sizes[MANY], sum = 0;
-    if (!fl_value_ints(c->g, c->n->in[1], sizes, MANY, &n_sizes)) { /* known at run time only */
+    if (!fl_shape_known_ints(c, c->n->in[1], sizes, MANY, &n_sizes)) { /* known at run time only */
         for (uint32_t i = 0; i < n; i++)
             c->out[i].dims[axis] = fl_shape_own_dim(c, i, axis);
         return FL_OK;
@@ -590,17 +590,17 @@ fl_status fl_shape_slice(fl_shape_ctx *c)
             FL_TRY(fl_shape_need_index(c, i, "starts, ends, axes and steps"));
     c->out[0].dtype = x->dtype;
     c->out[0].rank = -1;
-    if (!fl_value_ints(c->g, c->n->in[1], starts, FL_MAX_RANK, &n) ||
-        !fl_value_ints(c->g, c->n->in[2], ends, FL_MAX_RANK, &n_ends))
+    if (!fl_shape_known_ints(c, c->n->in[1], starts, FL_MAX_RANK, &n) ||
+        !fl_shape_known_ints(c, c->n->in[2], ends, FL_MAX_RANK, &n_ends))
         return FL_OK;
     n_axes = n_steps = n;
     for (uint32_t i = 0; i < n; i++) {
         axes[i] = i;
         steps[i] = 1;
     }
-    if (c->n->n_in > 3 && c->in[3] && !fl_value_ints(c->g, c->n->in[3], axes, FL_MAX_RANK, &n_axes))
+    if (c->n->n_in > 3 && c->in[3] && !fl_shape_known_ints(c, c->n->in[3], axes, FL_MAX_RANK, &n_axes))
         return FL_OK;
-    if (c->n->n_in > 4 && c->in[4] && !fl_value_ints(c->g, c->n->in[4], steps, FL_MAX_RANK, &n_steps))
+    if (c->n->n_in > 4 && c->in[4] && !fl_shape_known_ints(c, c->n->in[4], steps, FL_MAX_RANK, &n_steps))
         return FL_OK;
     if (n_ends != n || n_axes != n || n_steps != n)
         return fl_shape_error(c, "starts, ends, axes and steps must be equally long, but have %u, %u, %u and %u entries", n,

@@ -14,7 +14,7 @@ fl_status fl_pass_infer_types(fl_graph *g, fl_pass_ctx *cx)
             fl_id v = g->nodes[i].out[k];
             if (v == FL_NONE || (g->values[v].type.rank >= 0 && g->values[v].type.dtype != FL_DTYPE_NONE))
                 continue;
-            status = fl_error(cx->diag, FL_E_VERIFY, g->nodes[i].origin.loc, "the type of \"%s\" (%s) does not follow from its operands",
+            status = fl_error(cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[i].origin.loc, "the type of \"%s\" (%s) does not follow from its operands",
                               g->values[v].name, fl_op_get(g->nodes[i].op)->name);
         }
     }

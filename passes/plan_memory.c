@@ -316,7 +316,7 @@ static fl_status place_value(plan *p, fl_id v, fl_id node)
     if (v == FL_NONE || p->known[v])
         return FL_OK;
     if (row_elements(t) < 0)
-        return fl_error(p->cx->diag, FL_E_VERIFY, g->nodes[node].origin.loc,
+        return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[node].origin.loc,
                         "native code needs static dimensions behind the first, which \"%s\" (%s) does not have",
                         g->values[v].name, fl_op_get(g->nodes[node].op)->name);
     if (p->owner[v] != FL_NONE) { /* the result of Concat first, which may be inside of another */

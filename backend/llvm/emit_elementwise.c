@@ -275,9 +275,11 @@ LLVMValueRef fl_element_mod(fl_gen *gen, const l_chunk_of *e)
     LLVMValueRef v_n = LLVMBuildFDiv(gen->b, v_a, v_b, "");
     v_n = l_intrinsic(gen, "llvm.trunc", &v_n, 1);
     v = LLVMBuildFPCast(gen->b, l_fma(gen, LLVMBuildFNeg(gen->b, v_n, ""), v_b, v_a), LLVMTypeOf(a), "");
+    /* a quotient of 0 leaves a as it is, also where b is infinite */
+    v = LLVMBuildSelect(gen->b, LLVMBuildFCmp(gen->b, LLVMRealOEQ, v_n, LLVMConstNull(wide), ""), a, v, "");
     if (like_c)
         return v;
-    v_moved = LLVMBuildFMul(gen->b, v, b, "");
+    v_moved = LLVMBuildFMul(gen->b, l_intrinsic(gen, "llvm.copysign", (LLVMValueRef[]){l_number(LLVMTypeOf(a), 1), b}, 2), v, "");
     v_signs = LLVMBuildFCmp(gen->b, LLVMRealOLT, v_moved, v_zero, "");
     return LLVMBuildSelect(gen->b, v_signs, LLVMBuildFAdd(gen->b, v, b, ""), v, "");
 }

@@ -1,5 +1,5 @@
 /*
- * flen-onnx-tests DIR... [--backend=interp|native] [--quiet] [--wrong=NAME]... -- runs backend tests in ONNX's own form.
+ * flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]... -- runs backend tests in ONNX's own form.
  *
  * DIR is one test (a folder with model.onnx) or a folder of tests. Each has test_data_set_*<N>*, with input_<i>.pb and output_<i>.pb, each a
  * serialised TensorProto. Each test gives one line: PASS name; FAIL name: what, where, got, want; or UNSUPPORTED name: why. Numbers are
@@ -9,6 +9,9 @@
  * Native code needs static shapes: operands that hold shapes (axes, sizes, pads) and are inputs of the model become constants with the test's
  * values first. Each native test has a process of its own, so that a crash is that test's failure. What passes without a
  * node left to run (its outputs were constant) is counted apart.
+ *
+ * --table runs both backends and prints, instead of lines, a table in Markdown: operators that are read, how, and how many tests of a model
+ * that has the operator pass.
  */
 #include "backend/backend.h"
 #include "backend/interp/interp.h"
@@ -33,7 +36,9 @@
 typedef enum outcome { PASS, FAIL, UNSUPPORTED, CONSTANT, N_OUTCOMES } outcome; /* CONSTANT: passed, but no code was needed */
 
 typedef struct run {
-    bool native, quiet;
+    bool native, quiet, table;
+    struct row *rows; /* of the table */
+    uint32_t n_rows;
     uint32_t count[N_OUTCOMES];
     const char **wrong; /* names of tests whose data is known to be wrong */
     int n_wrong;
@@ -404,8 +409,14 @@ static outcome judge_wrong(test *t, outcome found)
     return found == FAIL ? UNSUPPORTED : FAIL;
 }
 
+static void tabulate(run *r, const char *folder);
+
 static void run_one(run *r, const char *folder)
 {
+    if (r->table) {
+        tabulate(r, folder);
+        return;
+    }
     static const char *const words[] = {"PASS", "FAIL", "UNSUPPORTED", "CONSTANT"};
     test t = {.folder = folder, .native = r->native};
     fl_diag_init(&t.diag);
@@ -423,6 +434,90 @@ static void run_one(run *r, const char *folder)
     fl_graph_free(t.g);
     fl_diag_deinit(&t.diag);
     fl_arena_deinit(&t.arena);
+}
+
+/* --------------------------------------------------------------------------------------------------------- table */
+
+/* An operator: how it is read, and the outcomes of tests that use it. */
+typedef struct row {
+    const char *name, *how;
+    uint32_t tests, interpreted, emitted;
+} row;
+
+enum { MAX_ROWS = 512 };
+
+static void add_row(run *r, const char *domain, const char *name, const char *how)
+{
+    static char names[MAX_ROWS][96];
+    uint32_t k = 0;
+    char full[96];
+    snprintf(full, sizeof full, "%s%s%s", domain, *domain ? "." : "", name);
+    while (k < r->n_rows && strcmp(r->rows[k].name, full) != 0)
+        k++;
+    if (k < r->n_rows || k == MAX_ROWS)
+        return;
+    memcpy(names[k], full, sizeof full);
+    r->rows[r->n_rows++] = (row){.name = names[k], .how = how};
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const row *)a)->name, ((const row *)b)->name);
+}
+
+static bool start_table(run *r)
+{
+    r->rows = calloc(MAX_ROWS, sizeof *r->rows);
+    if (!r->rows)
+        return false;
+#define FL_OP(id, domain, name, min_in, max_in, min_out, max_out, fn, traits)                                \
+    if (strncmp(domain, "ai.flen", 7) != 0)                                                                  \
+        add_row(r, domain, name, (traits) & FL_EMITTED ? "emitted" : "interpreted");
+#include "ir/ops.def"
+#undef FL_OP
+#define FL_EXPANSION(domain, name, min_in, max_in, max_out, fn) add_row(r, domain, name, "as other operators");
+#include "ir/expansions.def"
+#undef FL_EXPANSION
+    qsort(r->rows, r->n_rows, sizeof *r->rows, by_name);
+    return true;
+}
+
+static void tabulate(run *r, const char *folder)
+{
+    test t = {.folder = folder};
+    const char *const *names = NULL;
+    uint32_t n_names = 0;
+    size_t n;
+    fl_diag_init(&t.diag);
+    fl_arena_init(&t.arena);
+    char *path = fl_arena_printf(&t.arena, "%s/model.onnx", folder);
+    void *bytes = path ? read_file(&t.arena, path, &n) : NULL;
+    if (bytes && fl_onnx_operators(bytes, n, path, &t.arena, &names, &n_names, &t.diag) == FL_OK) {
+        outcome interpreted = run_test(&t);
+        fl_graph_free(t.g);
+        t.g = NULL;
+        t.native = true;
+        outcome emitted = interpreted == PASS ? run_apart(&t) : UNSUPPORTED;
+        r->count[interpreted]++;
+        for (uint32_t k = 0; k < n_names; k++) {
+            row *found = bsearch(&(row){.name = names[k]}, r->rows, r->n_rows, sizeof *r->rows, by_name);
+            if (!found)
+                continue;
+            found->tests++;
+            found->interpreted += interpreted == PASS;
+            found->emitted += emitted == PASS;
+        }
+    }
+    fl_graph_free(t.g);
+    fl_diag_deinit(&t.diag);
+    fl_arena_deinit(&t.arena);
+}
+
+static void print_table(const run *r)
+{
+    printf("| operator | how | tests | interpreter | emitted code |\n|---|---|--:|--:|--:|\n");
+    for (uint32_t k = 0; k < r->n_rows; k++)
+        printf("| %s | %s | %u | %u | %u |\n", r->rows[k].name, r->rows[k].how, r->rows[k].tests, r->rows[k].interpreted, r->rows[k].emitted);
 }
 
 static int is_visible(const struct dirent *e)
@@ -467,6 +562,8 @@ int main(int argc, char **argv)
             wrong[r.n_wrong++] = argv[i] + 8;
         } else if (strcmp(argv[i], "--backend=native") == 0) {
             r.native = true;
+        } else if (strcmp(argv[i], "--table") == 0) {
+            r.table = true;
         } else if (strcmp(argv[i], "--quiet") == 0) {
             r.quiet = true;
         } else if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i], "--backend=interp") != 0) {
@@ -478,15 +575,22 @@ int main(int argc, char **argv)
     }
     if (folders == 0 || !wrong) {
         free(wrong);
-        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp|native] [--quiet] [--wrong=NAME]...\n");
+        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]...\n");
         return 2;
     }
-    if (r.native)
+    if (r.table)
+        ok = start_table(&r);
+    if (r.native || r.table)
         warm_up();
     for (int i = 1; i < argc; i++)
         if (argv[i][0] != '-')
             ok = run_folder(&r, argv[i]) && ok;
     free(wrong);
+    if (r.table) {
+        print_table(&r);
+        free(r.rows);
+        return ok ? 0 : 1;
+    }
     if (r.native)
         printf("%u through emitted code, %u constant\n", r.count[PASS], r.count[CONSTANT]);
     printf("%u passed, %u failed, %u skipped\n", r.count[PASS] + r.count[CONSTANT], r.count[FAIL], r.count[UNSUPPORTED]);
