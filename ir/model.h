@@ -4,7 +4,7 @@
  * A stored (uncompressed) ZIP whose entries start at multiples of 4 KiB, ZIP64 where needed:
  *   manifest.json     fl_manifest
  *   model.onnx        the predict program before optimisation, with metadata; tables are external data in weights.bin
- *   predict.onnx train.onnx prologue.onnx init.onnx    the optimised programs (absent ones are absent)
+ *   predict.onnx train.onnx prologue.onnx init.onnx folded.onnx folding.onnx    the optimised programs (absent ones are absent)
  *   weights.bin       variables, each dense and contiguous at a multiple of 64 bytes, in the order of index.json
  *   index.json        name, type, offset of each variable, and CRC-32C of each 1 MiB block of weights.bin
  *   forward.onnx      the forward graph that the programs were made from, for people and tools
@@ -17,7 +17,15 @@
 #include "ir/graph.h"
 #include "ir/manifest.h"
 
-typedef enum fl_program { FL_PROGRAM_PREDICT, FL_PROGRAM_TRAIN, FL_PROGRAM_PROLOGUE, FL_PROGRAM_INIT, FL_N_PROGRAMS } fl_program;
+typedef enum fl_program {
+    FL_PROGRAM_PREDICT,
+    FL_PROGRAM_TRAIN,
+    FL_PROGRAM_PROLOGUE,
+    FL_PROGRAM_INIT,
+    FL_PROGRAM_FOLDED,  /* predict with its first product folded into the tables: for sessions that score many rows */
+    FL_PROGRAM_FOLDING, /* its prologue */
+    FL_N_PROGRAMS
+} fl_program;
 const char *fl_program_name(fl_program p); /* "predict" ... */
 
 typedef struct fl_model fl_model;

@@ -28,6 +28,10 @@ const char *fl_program_name(fl_program p)
         return "prologue";
     case FL_PROGRAM_INIT:
         return "init";
+    case FL_PROGRAM_FOLDED:
+        return "folded";
+    case FL_PROGRAM_FOLDING:
+        return "folding";
     case FL_N_PROGRAMS:
         break;
     }

@@ -9,6 +9,7 @@
  * Variables of static shape that nobody addresses by row are dense (row_stride is their row); tables, their state and
  * variables with rows yet unknown have FL_STRIDE_OF_BUFFER.
  */
+#include "ir/graph_meta.h"
 #include "passes/pass.h"
 #include "ir/schedule.h"
 
@@ -97,6 +98,12 @@ static void place_leaves(plan *p)
         if ((g->nodes[i].op == FL_OP_GATHER || g->nodes[i].op == FL_OP_SCATTER_ND || g->nodes[i].op == FL_OP_FIELD_POOL ||
              g->nodes[i].op == FL_OP_EMBEDDING_BAG) && g->nodes[i].in[0] != FL_NONE)
             p->by_row[g->nodes[i].in[0]] = true;
+    uint32_t n_records = 0;
+    const char *text = fl_graph_get_meta(g, "ai.flen.records");
+    const char **records = text ? fl_meta_names(text, &p->cx->scratch, &n_records) : NULL;
+    for (uint32_t i = 0; records && i < n_records; i++)
+        if (fl_graph_find(g, records[i]) != FL_NONE)
+            p->by_row[fl_graph_find(g, records[i])] = true;
     for (uint32_t i = 0; i < g->n_inputs; i++)
         own_buffer(p, g->inputs[i], FL_BUFFER_INPUT);
     for (uint32_t i = 0; i < g->n_variables; i++) {

@@ -25,6 +25,27 @@ static fl_status schedule(fl_graph *g, fl_diag *dg)
     return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule}, dg) : FL_OK;
 }
 
+/* Prediction with folded tables, and its prologue; neither if there is nothing to fold. */
+static fl_status build_folded(const fl_graph *forward, fl_graph **p, fl_diag *dg)
+{
+    fl_graph *g = NULL, *prologue = NULL;
+    bool folds = false;
+    FL_TRY(derive(forward, "folded", fl_pipeline_predict, NULL, &g, dg));
+    fl_status status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = "fold-tables,cse,dce"}, dg);
+    for (fl_id i = 0; status == FL_OK && i < g->n_nodes; i++)
+        folds = folds || g->nodes[i].op == FL_OP_TABLE_LINEAR;
+    if (status == FL_OK && folds)
+        status = fl_build_prologue(g, &prologue, dg);
+    if (status != FL_OK || !prologue) {
+        fl_graph_free(g);
+        return status;
+    }
+    prologue->name = "folding";
+    p[FL_PROGRAM_FOLDED] = g;
+    p[FL_PROGRAM_FOLDING] = prologue;
+    return FL_OK;
+}
+
 static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl_diag *dg)
 {
     bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
@@ -32,6 +53,7 @@ static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl
         return derive(forward, "predict", "infer-types,set-mode(predict)", NULL, &p[FL_PROGRAM_PREDICT], dg);
     FL_TRY(derive(forward, "predict", fl_pipeline_predict, NULL, &p[FL_PROGRAM_PREDICT], dg));
     FL_TRY(fl_build_prologue(p[FL_PROGRAM_PREDICT], &p[FL_PROGRAM_PROLOGUE], dg));
+    FL_TRY(build_folded(forward, p, dg));
     if (trained) {
         const char *stop = stage == FL_STAGE_TRAIN ? "differentiate" : NULL;
         FL_TRY(derive(forward, "train", fl_pipeline_train, stop, &p[FL_PROGRAM_TRAIN], dg));
@@ -41,6 +63,8 @@ static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl
         return FL_OK;
     FL_TRY(schedule(p[FL_PROGRAM_PREDICT], dg));
     FL_TRY(schedule(p[FL_PROGRAM_PROLOGUE], dg));
+    FL_TRY(schedule(p[FL_PROGRAM_FOLDED], dg));
+    FL_TRY(schedule(p[FL_PROGRAM_FOLDING], dg));
     return schedule(p[FL_PROGRAM_TRAIN], dg);
 }
 

@@ -87,6 +87,24 @@ static void derive(fl_graph *predict, fl_graph *prologue, fl_id value)
     fl_graph_replace(predict, value, here);
 }
 
+/* Tables that prediction looks up by row: the session keeps those of one row side by side (metadata `ai.flen.records`). */
+static void note_records(fl_graph *predict, fl_graph *prologue)
+{
+    const char *list = "";
+    for (fl_id i = 0; list && i < predict->n_nodes; i++) {
+        const fl_node *n = &predict->nodes[i];
+        if ((n->op != FL_OP_GATHER && n->op != FL_OP_FIELD_POOL) || predict->values[n->in[0]].kind != FL_VALUE_VARIABLE)
+            continue;
+        const char *name = predict->values[n->in[0]].name;
+        if (strncmp(name, "derived.", 8) == 0 && !strstr(list, name))
+            list = fl_arena_printf(&predict->arena, "%s%s%s", list, *list ? "," : "", name);
+    }
+    if (list && *list) {
+        fl_graph_set_meta(predict, "ai.flen.records", list);
+        fl_graph_set_meta(prologue, "ai.flen.records", list);
+    }
+}
+
 static fl_status split(fl_graph *predict, fl_graph *prologue, const bool *wanted, uint32_t n_values, fl_arena *scratch, fl_diag *dg)
 {
     uint32_t erased = 0;
@@ -97,6 +115,7 @@ static fl_status split(fl_graph *predict, fl_graph *prologue, const bool *wanted
     if (predict->arena.failed || prologue->arena.failed || !fl_erase_dead(predict, scratch, &erased) ||
         !fl_erase_dead(prologue, scratch, &erased) || !fl_drop_unused(predict, scratch, true) || !fl_drop_unused(prologue, scratch, true))
         return fl_out_of_memory(dg);
+    note_records(predict, prologue);
     for (uint32_t i = 0; i < prologue->n_inputs; i++)
         prologue->values[prologue->inputs[i]].name = NULL;
     prologue->n_inputs = 0;

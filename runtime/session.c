@@ -64,6 +64,56 @@ static fl_status verify_tables(fl_session *s, fl_diag *dg)
     return FL_OK;
 }
 
+/* Bytes of the variables that a program has and `without` lacks. */
+static uint64_t bytes_beyond(const fl_session *s, const fl_graph *g, const fl_graph *without)
+{
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_value *v = &g->values[g->variables[i]];
+        fl_type t = v->type;
+        if (v->kind != FL_VALUE_VARIABLE || fl_graph_find(without, v->name) != FL_NONE)
+            continue;
+        for (int d = 0; d < t.rank; d++)
+            if (FL_DIM_IS_SYM(t.dims[d]))
+                t.dims[d] = s->manifest->schema.table_rows;
+        int64_t n = fl_type_elements(&t);
+        total += n < 0 ? UINT64_MAX / 4 : (uint64_t)n * fl_dtype_size(t.dtype);
+    }
+    return total;
+}
+
+/* Folded programs take the place of predict and prologue where they are asked for and fit. */
+static fl_status choose_folded(fl_session *s, fl_diag *dg)
+{
+    const fl_graph *folded = NULL, *folding = NULL;
+
+    if (s->options.fold_bytes == 0 || s->options.train || s->options.interpret)
+        return FL_OK;
+    FL_TRY(fl_model_program(s->model, FL_PROGRAM_FOLDED, &folded, dg));
+    FL_TRY(fl_model_program(s->model, FL_PROGRAM_FOLDING, &folding, dg));
+    if (!folded || !folding || bytes_beyond(s, folded, s->programs[FL_PROGRAM_PREDICT]) > s->options.fold_bytes)
+        return FL_OK;
+    s->programs[FL_PROGRAM_PREDICT] = folded;
+    s->programs[FL_PROGRAM_PROLOGUE] = folding;
+    s->folded = true;
+    return FL_OK;
+}
+
+/* "bound.ids.first_row": the first row of each single-valued slot. */
+static void bind_first_rows(fl_session *s)
+{
+    fl_var *v = fl_store_find(&s->variables.store, "bound.ids.first_row");
+    const fl_schema *schema = &s->manifest->schema;
+    int64_t *to = v ? v->data : NULL;
+
+    for (uint32_t i = 0, n = 0; to && i < schema->n_slots; i++)
+        if (schema->slots[i].pooling == FL_POOL_NONE && (int64_t)n < v->type.dims[0])
+            to[n++ * v->stride] = schema->slots[i].first_row;
+    if (v)
+        s->variables.has_values[v - s->variables.store.vars] = true;
+}
+
 static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
 {
     FL_TRY(fl_model_open(path, 0, &s->model, dg));
@@ -73,8 +123,9 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     FL_TRY(open_vocabulary(s, dg));
     if (threads_of(s) > 1)
         FL_TRY(fl_pool_new(threads_of(s), &s->pool, dg));
-    for (int p = 0; p < FL_N_PROGRAMS; p++)
+    for (int p = 0; p <= FL_PROGRAM_INIT; p++)
         FL_TRY(fl_model_program(s->model, (fl_program)p, &s->programs[p], dg));
+    FL_TRY(choose_folded(s, dg));
     const fl_graph *train = s->options.train ? s->programs[FL_PROGRAM_TRAIN] : NULL;
     if (s->options.train && !train)
         return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(path), "the model has no train program");
@@ -85,6 +136,7 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     if (!train)
         programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
     FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->pool, dg));
+    bind_first_rows(s);
     if (s->manifest->parameters == 0)
         s->manifest->parameters = count_parameters(s);
     if ((train || s->options.first_weights) && s->programs[FL_PROGRAM_INIT])
@@ -258,7 +310,7 @@ static fl_model_variable_source *collect_variables(const fl_session *s, uint32_t
 
     *n = 0;
     for (uint32_t i = 0; list && i < store->n_vars; i++)
-        if (s->variables.has_values[i] && !is_derived(s, store->vars[i].name))
+        if (s->variables.has_values[i] && !is_derived(s, store->vars[i].name) && strncmp(store->vars[i].name, "bound.", 6) != 0)
             list[(*n)++] = (fl_model_variable_source){store->vars[i].name, store->vars[i].type, store->vars[i].data, store->vars[i].stride};
     for (uint32_t i = 0; list && i < n_stored; i++) {
         fl_model_variable_source v = {0};
@@ -284,7 +336,8 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
     if (!s->options.train)
         FL_TRY(verify_tables(s, dg)); /* what is copied from the file gets fresh checksums */
     FL_TRY(fl_model_source(s->model, &content.source, dg));
-    memcpy(content.programs, s->programs, sizeof content.programs);
+    for (int p = 0; p < FL_N_PROGRAMS; p++)
+        FL_TRY(fl_model_program(s->model, (fl_program)p, &content.programs[p], dg));
     collect_entries(s, entries, n_entries, all, &content.n_entries);
     fl_model_variable_source *variables = collect_variables(s, &content.n_variables);
     if (!variables)

@@ -22,6 +22,7 @@ typedef struct fl_session_options {
     fl_model *vocabulary_of;    /* NULL, or a model whose vocabulary is taken before one is made from `data`; outlives the session */
     void (*note)(const char *text); /* NULL, or told what takes long */
     const char *cpu;            /* NULL: the best */
+    uint64_t fold_bytes;        /* predict from folded tables, if the model has such a program and they take at most so many bytes; 0: never */
     fl_compile_fn *compile;     /* for native code; NULL: interpret */
     fl_interpret_fn *interpret; /* NULL: native code */
 } fl_session_options;
@@ -33,7 +34,8 @@ typedef struct fl_session {
     fl_vocabulary *vocabulary;  /* NULL: no slot needs one, or data has not been seen */
     fl_variables variables;
     fl_pool *pool;              /* NULL: one thread */
-    const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: the file has none */
+    const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: the file has none. Folded: predict and prologue are the folded ones */
+    bool folded;
     fl_engine *engines[FL_N_PROGRAMS];       /* made on first use */
 } fl_session;
 

@@ -127,6 +127,18 @@ static bool is_touched_by_rows(const fl_graph *train, const char *name)
     return false;
 }
 
+/* Derived tables that prediction looks up by row (metadata `ai.flen.records`). */
+static bool is_in_records(const fl_graph *g, const char *name)
+{
+    const char *list = fl_graph_get_meta(g, "ai.flen.records");
+    size_t n = strlen(name);
+
+    for (const char *at = list ? strstr(list, name) : NULL; at; at = strstr(at + 1, name))
+        if ((at == list || at[-1] == ',') && (at[n] == ',' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
 static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g, const fl_value *value, const fl_graph *train,
                               int64_t table_rows, fl_diag *dg)
 {
@@ -156,7 +168,7 @@ static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g,
         return fl_error(dg, FL_E_STORE, FL_NOWHERE, "variable \"%s\" is larger than any memory, or no number", value->name);
     uint32_t i = v->store.n_vars++;
     v->store.vars[i] = (fl_var){value->name, t, NULL, t.rank >= 2 ? row_elements_of(&t) : 1};
-    places[i] = (place){value->data, t.rank >= 1 && fl_dtype_size(t.dtype) == 4 && is_touched_by_rows(train, value->name),
+    places[i] = (place){value->data, t.rank >= 1 && fl_dtype_size(t.dtype) == 4 && (is_touched_by_rows(train, value->name) || is_in_records(g, value->name)),
                         row_elements_of(&t) * (int64_t)fl_dtype_size(t.dtype), t.rank > 0 ? t.dims[0] : 1, 0};
     v->parameter_bytes += elements * (int64_t)fl_dtype_size(t.dtype);
     return FL_OK;

@@ -25,7 +25,7 @@ static const char help[] =
     "  --data PATH               rows to measure with (the first million) instead of drawn ones\n"
     "  --skew S                  exponent of Zipf's law, default 1.1\n"
     "  --seconds S               of each setting, default 2\n"
-    "  --seed N                  of drawn rows and first weights, default the model's\n" FL_HELP_ENGINE FL_HELP_COMMON
+    "  --seed N                  of drawn rows and first weights, default the model's\n" FL_HELP_FOLD FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n";
 
@@ -199,7 +199,7 @@ int fl_verb_bench(int argc, char **argv)
 {
     static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"seconds", true}};
     settings set = {.skew = 1.1, .seconds = 2};
-    fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE, own, FL_COUNT(own), take, &set};
+    fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD, own, FL_COUNT(own), take, &set};
     fl_verb_options o;
     fl_diag dg;
     int wrong = fl_verb_parse(&verb, argc, argv, &o);

@@ -133,6 +133,7 @@ static const common_option common[] = {
     {"data", 'd', FL_TAKES_DATA, true},       {"batch", 'b', FL_TAKES_BATCH, true},      {"threads", 't', FL_TAKES_THREADS, true},
     {"seed", 'e', FL_TAKES_SEED, true},       {"backend", 'k', FL_TAKES_ENGINE, true},   {"cpu", 'c', FL_TAKES_ENGINE, true},
     {"log", 'l', FL_TAKES_LOG, true},         {"strict", 's', FL_TAKES_STRICT, false},   {"verify", 'v', FL_TAKES_VERIFY, false},
+    {"fold-tables", 'f', FL_TAKES_FOLD, true},
     {"output", 'o', FL_TAKES_OUTPUT, true},   {"json", 'j', 0, false},                   {"quiet", 'q', 0, false},
     {"help", 'h', 0, false},
 };
@@ -158,6 +159,32 @@ static bool take_cpu(const char *value, const char **out)
             return true;
         }
     return false;
+}
+
+/* Half of the memory that the system could give now. */
+static uint64_t half_of_free_memory(void)
+{
+    unsigned long long kilobytes = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "r");
+
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %llu", &kilobytes) != 1)
+        continue;
+    if (f)
+        fclose(f);
+    return kilobytes * 512;
+}
+
+static bool take_fold(const char *value, uint64_t *bytes)
+{
+    int64_t size = 0;
+
+    if (strcmp(value, "auto") == 0)
+        size = (int64_t)half_of_free_memory();
+    else if (strcmp(value, "off") != 0 && !fl_parse_size(value, 1, &size))
+        return false;
+    *bytes = (uint64_t)size;
+    return true;
 }
 
 /* False: the value cannot be read. */
@@ -197,6 +224,8 @@ static bool take_common(fl_verb_options *o, int letter, char *value)
         return o->strict = true;
     case 'v':
         return o->verify = true;
+    case 'f':
+        return take_fold(value, &o->fold_bytes);
     case 'o':
         o->output = value;
         return *value != 0;
@@ -322,7 +351,8 @@ void fl_verb_exit_on_interrupts(void)
 fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
 {
     fl_session_options so = {.train = train, .threads = o->threads, .has_seed = o->has_seed, .seed = o->seed, .cpu = o->cpu,
-                             .data = o->data, .note = fl_verb_note};
+                             .data = o->data, .note = fl_verb_note,
+                             .fold_bytes = train ? 0 : o->fold_bytes};
     if (o->interpret)
         so.interpret = fl_interp_engine_new;
     else

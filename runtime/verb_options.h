@@ -21,7 +21,8 @@ enum {
     FL_TAKES_VERIFY = 1 << 7,  /* --verify */
     FL_TAKES_OUTPUT = 1 << 8,  /* -o PATH */
     FL_TAKES_MORE = 1 << 9,    /* operands behind the model */
-    FL_TAKES_NO_MODEL = 1 << 10 /* no operand at all */
+    FL_TAKES_NO_MODEL = 1 << 10, /* no operand at all */
+    FL_TAKES_FOLD = 1 << 11    /* --fold-tables=auto|off|SIZE */
 };
 
 typedef struct fl_verb_options {
@@ -37,6 +38,7 @@ typedef struct fl_verb_options {
     bool interpret;
     const char *cpu;            /* NULL: the best */
     const char *log;            /* "plain", "paddlerec"; NULL: as the model says */
+    uint64_t fold_bytes;        /* most that folded tables may take; 0: off */
     bool json, quiet, strict, verify;
 } fl_verb_options;
 
@@ -61,6 +63,10 @@ typedef struct fl_verb {
 #define FL_HELP_ENGINE                                                                                                      \
     "  --backend=native|interp   generated code (default), or the interpreter in double precision: slow, the definition\n" \
     "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n"
+#define FL_HELP_FOLD                                                                                                         \
+    "  --fold-tables=auto|off|SIZE  multiply the first layer into the tables when the model is opened, so that predicting only\n" \
+    "                            adds rows up: faster, after a start that costs time and memory. auto: within half of the free\n" \
+    "                            memory; SIZE takes K, M, G. Predictions agree but for rounding\n"
 #define FL_HELP_THREADS "  --threads N               default: the CPUs that this process may use. Results do not depend on it\n"
 #define FL_HELP_COMMON                                               \
     "  --json                    one JSON object a line, on standard output\n" \
