@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The folded programs say the same as predict and have a test of their own. */
+enum { N_PROGRAMS = FL_PROGRAM_FOLDED };
+
 static fl_status refuse(fl_diag *dg, const char *what, const char *name)
 {
     return fl_error(dg, FL_E_STORE, FL_NOWHERE, "%s \"%s\"", what, name);
@@ -30,7 +33,7 @@ static fl_status clear_derived(fl_interp *in, const fl_graph *g, fl_diag *dg)
 
 static fl_status open_interp(model_run *r, fl_diag *dg)
 {
-    for (int p = 0; p < FL_N_PROGRAMS; p++)
+    for (int p = 0; p < N_PROGRAMS; p++)
         if (r->programs[p])
             FL_TRY(fl_interp_new(r->programs[p], &r->interp[p], dg));
     if (r->programs[FL_PROGRAM_PROLOGUE])
@@ -69,7 +72,7 @@ static fl_status open_native(model_run *r, fl_diag *dg)
     FL_TRY(fl_variables_open(&r->variables, all, FL_COUNT(all), train ? train : r->programs[FL_PROGRAM_PREDICT], 0, NULL, dg));
     if (init)
         FL_TRY(fl_variables_first(&r->variables, init, 0, true, NULL, dg));
-    for (int p = 0; p < FL_N_PROGRAMS; p++)
+    for (int p = 0; p < N_PROGRAMS; p++)
         if (r->programs[p] && p != FL_PROGRAM_INIT)
             FL_TRY(open_engine(r, p, dg));
     return FL_OK;
@@ -78,7 +81,7 @@ static fl_status open_native(model_run *r, fl_diag *dg)
 static fl_status open_backend(model_run *r, fl_diag *dg)
 {
     fl_status status = FL_OK;
-    for (int p = 0; p < FL_N_PROGRAMS; p++) {
+    for (int p = 0; p < N_PROGRAMS; p++) {
         r->outputs[p] = calloc(r->programs[p] ? r->programs[p]->n_outputs + 1u : 1u, sizeof *r->outputs[p]);
         if (!r->outputs[p])
             status = fl_out_of_memory(dg);
@@ -118,7 +121,7 @@ fl_status model_run_open_graph(model_run *r, const fl_graph *graph, const char *
 
 void model_run_close(model_run *r)
 {
-    for (int p = 0; p < FL_N_PROGRAMS; p++) {
+    for (int p = 0; p < N_PROGRAMS; p++) {
         fl_interp_free(r->interp[p]);
         if (r->engines[p])
             r->engines[p]->free(r->engines[p]);
