@@ -40,6 +40,43 @@ static void read_tree(fl_reader *r, const fl_yaml *root)
     }
 }
 
+/*
+ * Overrides. Datasets of PaddleRec 1.8 that the file gives the same data_path as the one whose path is overridden go along with it, unless
+ * they are overridden themselves: PaddleRec's own files train and infer on one folder and write it twice.
+ */
+static fl_status apply_overrides(fl_reader *r, fl_yaml *root, const char *const *sets, uint32_t n_sets)
+{
+    const fl_yaml *list = fl_yaml_get(root, "dataset");
+    uint32_t n = list && list->kind == FL_YAML_LIST ? list->n : 0;
+    fl_yaml **before = fl_arena_new(r->arena, fl_yaml *, n + 1);
+    if (!before)
+        return fl_out_of_memory(r->dg);
+    for (uint32_t i = 0; i < n; i++)
+        before[i] = fl_yaml_get(list->items[i], "data_path");
+    for (uint32_t i = 0; i < n_sets; i++) {
+        const char *set = fl_arena_strndup(r->arena, sets[i], strlen(sets[i]));
+        if (!set)
+            return fl_out_of_memory(r->dg);
+        FL_TRY(fl_yaml_set(root, set, r->arena, r->dg));
+    }
+    if (fl_yaml_get(root, "dataset") != list)
+        return FL_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        fl_yaml *now = fl_yaml_get(list->items[i], "data_path");
+        if (now == before[i] || !before[i] || before[i]->kind != FL_YAML_SCALAR)
+            continue;
+        for (uint32_t k = 0; k < n; k++) {
+            fl_yaml_pair *other = (fl_yaml_pair *)(uintptr_t)fl_yaml_find(list->items[k], "data_path");
+            if (!other || other->value != before[k] || before[k]->kind != FL_YAML_SCALAR || strcmp(before[k]->text, before[i]->text) != 0)
+                continue;
+            fl_warning(r->dg, FL_E_DIFFERENT, other->value->loc, "dataset %u goes along with dataset %u to \"%s\": the file gives both the same path",
+                       k, i, now->kind == FL_YAML_SCALAR ? now->text : "");
+            other->value = now;
+        }
+    }
+    return FL_OK;
+}
+
 /* Everything of the configuration lives in the manifest's arena. */
 static fl_status parse_into(const char *text, size_t n, const char *path, const char *const *sets, uint32_t n_sets, fl_config *c,
                             fl_diag *dg)
@@ -56,12 +93,7 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
     if (!m->source_name || !m->source_text || !r.folder)
         return fl_out_of_memory(dg);
     FL_TRY(fl_yaml_read(text, n, m->source_name, a, &root, dg));
-    for (uint32_t i = 0; i < n_sets; i++) {
-        const char *set = fl_arena_strndup(a, sets[i], strlen(sets[i]));
-        if (!set)
-            return fl_out_of_memory(dg);
-        FL_TRY(fl_yaml_set(root, set, a, dg));
-    }
+    FL_TRY(apply_overrides(&r, root, sets, n_sets));
     if (dg->n_errors > errors_before)
         return FL_BAD_INPUT;
     read_tree(&r, root);

@@ -93,6 +93,9 @@ static void read_slots(fl_reader *r, const fl_yaml *map, int64_t rows)
             same = strcmp(words.name[i + 1], s->slots[i].name) == 0;
         if (!same)
             (void)fl_error(r->dg, FL_E_SIZES, fl_place(map, "sparse_slots"), "\"sparse_slots\" differs from the first dataset's; one model reads one set of slots");
+        else if (s->slots[0].padding != padding)
+            (void)fl_error(r->dg, FL_E_SIZES, fl_place(map, "padding"), "\"padding\" is %lld, the first dataset's is %lld; one model pads in one way",
+                           (long long)padding, (long long)s->slots[0].padding);
         return;
     }
     s->label = words.name[0];

@@ -97,6 +97,22 @@ static fl_status write_vocabulary(const preparation *p, fl_arena *names, fl_diag
     return fl_aside_write(path, bytes, n, dg);
 }
 
+/* A part without rows is of no use, and most often a slip in how they were to be split. */
+static fl_status check_parts(const preparation *p, fl_diag *dg)
+{
+    const fl_prepare_options *o = p->o;
+    const fl_prepare_result *r = p->out;
+    if (r->train_rows + r->valid_rows == 0)
+        return fl_error(dg, FL_E_EMPTY_INPUT, FL_FILE(o->paths[0]), "there are no rows that can be read");
+    if (r->train_rows == 0)
+        return fl_error(dg, FL_E_EMPTY_INPUT, FL_FILE(o->paths[0]), "all %lld rows go to `valid` by this split, none is left for training",
+                        (long long)r->valid_rows);
+    if (r->valid_rows == 0 && o->split == FL_SPLIT_FROM)
+        return fl_error(dg, FL_E_EMPTY_INPUT, FL_FILE(o->paths[0]), "no row goes to `valid`: no value of column \"%s\" begins with \"%s\" or comes behind it",
+                        o->column, o->from);
+    return FL_OK;
+}
+
 static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
 {
     const fl_prepare_options *o = p->o;
@@ -112,6 +128,8 @@ static fl_status encode(preparation *p, fl_arena *names, fl_diag *dg)
     for (size_t i = 0; i < o->n_paths && status == FL_OK; i++)
         status = encode_path(p, o->paths[i], &b, dg);
     fl_batch_deinit(&b);
+    if (status == FL_OK)
+        status = check_parts(p, dg);
     if (status == FL_OK)
         status = write_vocabulary(p, names, dg); /* a folder that failed has no part of it */
     if (status == FL_OK) {

@@ -85,9 +85,18 @@ static void draw_bar(fl_train_log *log, const fl_batch_report *r)
     log->bar_time = now;
 }
 
+/* For people: no AUC where all labels are of one kind. */
+static const char *auc_text(double auc, char text[static 24])
+{
+    if (isnan(auc))
+        return "none (labels of one kind)";
+    snprintf(text, 24, "%.6f", auc);
+    return text;
+}
+
 static void plain_batch(fl_train_log *log, const fl_batch_report *r)
 {
-    char rate[32];
+    char rate[32], auc[24];
 
     if (r->due) {
         log->loss = r->interval_loss;
@@ -100,8 +109,8 @@ static void plain_batch(fl_train_log *log, const fl_batch_report *r)
     if (!r->due)
         return;
     rate_text(share((double)r->interval_rows, r->interval_seconds), rate, sizeof rate);
-    fprintf(log->err, "%s %lld, batch %lld: loss %.6f, auc %.6f, %s samples/s, waited %.1f %%\n", r->training ? "epoch" : "infer: model of epoch",
-            (long long)r->epoch, (long long)r->batch + 1, log->loss, log->auc, rate, 100 * share(r->interval_wait, r->interval_seconds));
+    fprintf(log->err, "%s %lld, batch %lld: loss %.6f, auc %s, %s samples/s, waited %.1f %%\n", r->training ? "epoch" : "infer: model of epoch",
+            (long long)r->epoch, (long long)r->batch + 1, log->loss, auc_text(log->auc, auc), rate, 100 * share(r->interval_wait, r->interval_seconds));
 }
 
 static void batch_18(fl_train_log *log, const fl_batch_report *r)
@@ -196,13 +205,13 @@ static void on_phase(void *arg, const fl_epoch_report *r)
 
 static void plain_epoch(fl_train_log *log, const fl_epoch_report *r)
 {
-    char rate[32];
+    char rate[32], auc[24];
 
     wipe_bar(log);
     rate_text(r->samples_per_second, rate, sizeof rate);
-    fprintf(log->err, "epoch %lld: auc %.6f, logloss %.6f", (long long)r->epoch, r->auc, r->logloss);
+    fprintf(log->err, "epoch %lld: auc %s, logloss %.6f", (long long)r->epoch, auc_text(r->auc, auc), r->logloss);
     if (r->has_valid)
-        fprintf(log->err, ", valid auc %.6f, valid logloss %.6f", r->valid_auc, r->valid_logloss);
+        fprintf(log->err, ", valid auc %s, valid logloss %.6f", auc_text(r->valid_auc, auc), r->valid_logloss);
     fprintf(log->err, ", %lld rows in %.2f s (%s samples/s, waited %.1f %%)", (long long)r->rows, r->seconds, rate,
             100 * share(r->wait_seconds, r->seconds));
     if (r->rate_factor != 1)
@@ -315,10 +324,10 @@ static const char *how(bool exact)
 
 static void summarise(FILE *f, const char *what, double auc, double logloss, bool exact, int64_t rows, double seconds, double wait)
 {
-    char rate[32];
+    char rate[32], number_text[24];
 
     rate_text(share((double)rows, seconds), rate, sizeof rate);
-    fprintf(f, "%s: auc %.6f, logloss %.6f%s, %lld rows in %.2f s: %s samples/s, waited %.2f s (%.1f %%)\n", what, auc, logloss, how(exact),
+    fprintf(f, "%s: auc %s, logloss %.6f%s, %lld rows in %.2f s: %s samples/s, waited %.2f s (%.1f %%)\n", what, auc_text(auc, number_text), logloss, how(exact),
             (long long)rows, seconds, rate, wait, 100 * share(wait, seconds));
 }
 
@@ -362,6 +371,7 @@ void fl_train_log_stop(fl_train_log *log)
 void fl_train_log_trained(fl_train_log *log, const fl_train_result *r)
 {
     FILE *f = fl_log_is_paddlerec(log) ? log->err : log->out;
+    char auc[24];
 
     wipe_bar(log);
     if (log->kind == FL_LOG_QUIET)
@@ -382,7 +392,7 @@ void fl_train_log_trained(fl_train_log *log, const fl_train_result *r)
     }
     summarise(f, "train", r->auc, r->logloss, r->exact, r->rows, r->seconds, r->wait_seconds);
     if (r->has_valid)
-        fprintf(f, "valid: auc %.6f, logloss %.6f, after epoch %lld\n", r->valid_auc, r->valid_logloss, (long long)r->best_epoch);
+        fprintf(f, "valid: auc %s, logloss %.6f, after epoch %lld\n", auc_text(r->valid_auc, auc), r->valid_logloss, (long long)r->best_epoch);
     if (r->saved)
         fprintf(f, "model: %s\n", r->saved);
 }

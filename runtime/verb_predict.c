@@ -1,6 +1,7 @@
 /* verb_predict.c -- `flenrt predict`: one line of CSV a row, in input order. */
 #include "runtime/verbs_model.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ typedef struct prediction {
     FILE *f;
     const char *model;
     bool logit, json, begun;
+    int error; /* of the write that failed: the stream remembers only that one did */
 } prediction;
 
 static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, const float *probability, fl_diag *dg)
@@ -56,7 +58,10 @@ static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, co
         else
             fprintf(p->f, "%lld,%.9g\n", row, (double)probability[i]);
     }
-    return ferror(p->f) ? FL_IO : FL_OK;
+    if (!ferror(p->f))
+        return FL_OK;
+    p->error = errno;
+    return FL_IO;
 }
 
 static fl_status predict_to(const fl_verb_options *o, prediction *p, fl_session *s, const char *path, fl_diag *dg)
@@ -71,11 +76,12 @@ static fl_status predict_to(const fl_verb_options *o, prediction *p, fl_session 
     if (status == FL_OK && p->json)
         fprintf(p->f, "{\"event\":\"done\",\"rows\":%lld,\"bad_rows\":%lld,\"seconds\":%.6f,\"samples_per_second\":%.0f,\"wait_seconds\":%.6f}\n", (long long)r.rows.rows,
                 (long long)r.rows.bad_rows, r.seconds, r.seconds > 0 ? (double)r.rows.rows / r.seconds : 0, r.rows.wait_seconds);
-    if (status != FL_OK && !ferror(p->f)) {
-        fl_aside_abandon(&file);
-        return status;
-    }
-    return fl_aside_finish(&file, dg);
+    if (status == FL_OK)
+        return fl_aside_finish(&file, dg);
+    if (p->error)
+        status = fl_error(dg, FL_E_WRITE, FL_FILE(file.path ? file.path : "standard output"), "cannot write: %s", strerror(p->error));
+    fl_aside_abandon(&file);
+    return status;
 }
 
 static fl_status predict(const fl_verb_options *o, prediction *p, fl_diag *dg)

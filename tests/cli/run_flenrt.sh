@@ -48,6 +48,9 @@ for file in train valid vocabulary model.bin; do
 done
 expect 2 "split in one way only" "$bin/flenrt" prepare m.bin r -o d --valid-tail 1 --valid-share 0.5
 expect 1 'lacks column "houry"' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/not" --valid-from houry=1
+expect 1 'all 4000 rows go to `valid` by this split, none is left for training [E0509]' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/not" --valid-tail 9999
+expect 1 'no value of column "hour" begins with "99" or comes behind it [E0509]' "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/not" --valid-from hour=99
+[ -z "$(ls "$dir/not")" ] || fail "a preparation that failed left $(ls "$dir/not")"
 expect 1 "it has not been trained [E0704]" "$bin/flenrt" infer "$dir/prepared/model.bin" --data "$dir/prepared"
 
 # What info says of a model before and after it has seen data; --verify finds a flipped bit.
@@ -107,7 +110,7 @@ cut -d, -f1,3- "$dir/rows.csv" >"$dir/unlabelled.csv"
 expect 1 'the header lacks the label' "$bin/flenrt" infer "$dir/trained.bin" --data "$dir/unlabelled.csv"
 if [ -w /dev/full ]; then
     "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" >/dev/full 2>"$dir/out" && fail "a full disk is no success"
-    grep -qF "cannot write" "$dir/out" || fail "a full disk is not told"
+    grep -qF "standard output: error: cannot write: No space left on device" "$dir/out" || fail "a full disk is not told"
     expect 0 "1 of 5 rows" "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/bad.csv" -o /dev/null
     [ -c /dev/null ] || fail "predict replaced a device"
 fi

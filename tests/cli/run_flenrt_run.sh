@@ -161,7 +161,7 @@ cmp -s resumed.bin often/19/model.bin || fail "a run that went on differs from o
 # The published run.
 [ -f "$data/config_1.8.5.yaml" ] || { echo "skipped: $data is not there"; exit $((failed ? 1 : 77)); }
 mkdir published && cp "$data/sample_train.txt" published
-"$bin/flenc" compile "$data/config_1.8.5.yaml" --set dataset.0.data_path=published --set dataset.1.data_path=published -o model.bin --quiet || fail "compile"
+"$bin/flenc" compile "$data/config_1.8.5.yaml" --set dataset.0.data_path=published -o model.bin --quiet || fail "compile"
 run model.bin
 [ "$(grep -c '^batch: [0-9]*, AUC: \[[0-9.]\{1,\} \{1,\}[0-9.]\{1,\} *\], BATCH_AUC: \[[0-9.]\{1,\} \{1,\}[0-9.]\{1,\} *\]$' out)" = 12 ] || fail "12 lines: $(cat out)"
 [ -f increment_model_flen/0/model.bin ] || fail "increment_model_flen/0"

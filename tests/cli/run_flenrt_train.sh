@@ -47,6 +47,11 @@ expect 0 '"event":"batch","training":true,"epoch":0,"step":5,"rows":768,"auc":0.
 expect 0 "model: other.bin" "$bin/flenrt" train model.bin --data rows.csv -o other.bin --seed 2
 cmp -s trained.bin other.bin && fail "another seed gives the same weights"
 
+# Labels of one kind have no AUC, and nobody is shown a "nan".
+awk -F, 'NR == 1 || $2 == 0' rows.csv | head -20 >one_kind.csv
+expect 0 "train: auc none (labels of one kind), logloss 0." "$bin/flenrt" train trained.bin --data one_kind.csv --epochs 1 -o none.bin
+grep -q nan out && fail "nan is shown: $(cat out)"
+
 # The same bits on any number of threads; the interpreter, in double precision, finds the same AUC.
 for threads in 1 3 8; do
     train model.bin --data rows.csv -o threads.bin --threads $threads

@@ -80,7 +80,7 @@ static void test_paddlerec_18_as_shipped(void **state)
     assert_int_equal(m->schema.fields[0].n_slots, 12);
     assert_int_equal(m->schema.fields[2].n_slots, 6);
     assert_string_equal(m->datasets[0].data_path, "DIR");
-    assert_string_equal(m->datasets[1].data_path, "models/rank/flen/data/sample_data/train");
+    assert_string_equal(m->datasets[1].data_path, "DIR"); /* the file gives both the same path */
     assert_string_equal(m->datasets[0].type, "QueueDataset");
     assert_int_equal(m->datasets[0].batch_size, 2);
     assert_int_equal(m->n_runners, 2);
@@ -273,6 +273,33 @@ static void test_no_key_of_ours_is_ignored(void **state)
     assert_all_matter(text, sets, FL_COUNT(sets));
 }
 
+/* Rules of one class of optimiser. */
+static void test_no_key_of_a_rule_is_ignored(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule;
+        const char *sets[8];
+    } rules[] = {
+        {"momentum", {"optimizer.momentum=0.5"}},
+        {"rowwise_adagrad", {"optimizer.epsilon=0.1", "optimizer.initial_accumulator=0.1"}},
+        {"adam", {"optimizer.beta1=0.5", "optimizer.beta2=0.5", "optimizer.epsilon=0.1", "optimizer.epsilon_form=bias_corrected", "optimizer.lazy=false"}},
+        {"ftrl", {"optimizer.beta=0.5", "optimizer.l1=0.5", "optimizer.ftrl_l2=0.5", "optimizer.rates.linear=2", "optimizer.l2.table=0.5",
+                  "optimizer.per_class.linear.class=sgd", "optimizer.per_class.table.l1=0.25"}},
+    };
+    for (size_t i = 0; i < FL_COUNT(rules); i++) {
+        char text[1024];
+        size_t n = 0;
+        snprintf(text, sizeof text, "network: flen\noptimizer: {class: %s}\ninputs: {slots: [a, b]}\nfields: {x: [a], y: [b]}\n", rules[i].rule);
+        while (n < FL_COUNT(rules[i].sets) && rules[i].sets[n])
+            n++;
+        assert_all_matter(text, rules[i].sets, n);
+    }
+    static const char slots[] = "network: fm\ninputs: {slots: [{name: a, vocabulary: range, rows: 5, pooling: sum}, {name: b, vocabulary: range, rows: 5}]}\n";
+    static const char *const sets[] = {"inputs.slots.0.separator=|", "inputs.slots.1.share=a", "inputs.slots.1.name=c", "inputs.defaults.optional=true"};
+    assert_all_matter(slots, sets, FL_COUNT(sets));
+}
+
 static const char paddlerec[] =
     "workspace: w\n"
     "dataset:\n- {name: d, batch_size: 2, data_path: \"{workspace}/t\", sparse_slots: \"click a b c\"}\n"
@@ -288,7 +315,7 @@ static void test_no_key_of_paddlerec_18_is_ignored(void **state)
     (void)state;
     static const char *const sets[] = {
         "workspace=v", "mode=t", "mode=[i, t]", "network=fm", "seed=3", "log=plain", "quirks=[missing_label_is_0]",
-        "dataset.0.batch_size=3", "dataset.0.type=QueueDataset", "dataset.0.data_path=y", "dataset.0.padding=1",
+        "dataset.0.batch_size=3", "dataset.0.type=QueueDataset", "dataset.0.data_path=y",
         "hyper_parameters.optimizer.class=SGD", "hyper_parameters.optimizer.learning_rate=\"0.5\"", "hyper_parameters.dropout_rate=0.1",
         "hyper_parameters.sparse_feature_number=11", "hyper_parameters.sparse_feature_dim=5",
         "runner.0.epochs=2", "runner.0.phases=[p2]", "runner.0.phases=p1", "runner.0.init_model_path=x", "runner.0.print_interval=3",
@@ -297,6 +324,99 @@ static void test_no_key_of_paddlerec_18_is_ignored(void **state)
         "runner.0.save_step_interval=2", "runner.0.save_step_path=x", "runner.0.runner_result_dump_path=x", "phase.0.dataset_name=e",
         "phase.0.thread_num=2", "phase.0.shuffle_filelist=true", "phase.0.gradient_scale_strategy=1", "phase.0.name=q"};
     assert_all_matter(paddlerec, sets, FL_COUNT(sets));
+}
+
+/* Each dataset that the file gives the same path goes along with one that is overridden; one with an override of its own does not. */
+static void test_datasets_of_one_path_go_along(void **state)
+{
+    (void)state;
+    fl_config c;
+    char same[sizeof paddlerec + 64];
+    const char *at = strstr(paddlerec, "data_path: x");
+    snprintf(same, sizeof same, "%.*sdata_path: \"{workspace}/t\"%s", (int)(at - paddlerec), paddlerec, at + strlen("data_path: x"));
+    assert_int_equal(fl_config_parse(same, strlen(same), "c.yaml", (const char *const[]){"dataset.1.data_path=DIR"}, 1, &c, &dg), FL_OK);
+    assert_string_equal(c.manifest.datasets[0].data_path, "DIR");
+    assert_string_equal(c.manifest.datasets[1].data_path, "DIR");
+    assert_non_null(strstr(dg.entries[0].text, "dataset 0 goes along with dataset 1 to \"DIR\""));
+    fl_config_deinit(&c);
+    static const char *const both[] = {"dataset.0.data_path=A", "dataset.1.data_path=B"};
+    assert_int_equal(fl_config_parse(same, strlen(same), "c.yaml", both, 2, &c, &dg), FL_OK);
+    assert_string_equal(c.manifest.datasets[0].data_path, "A");
+    assert_string_equal(c.manifest.datasets[1].data_path, "B");
+    fl_config_deinit(&c);
+    assert_int_equal(fl_config_parse(paddlerec, strlen(paddlerec), "c.yaml", both, 1, &c, &dg), FL_OK);
+    assert_string_equal(c.manifest.datasets[1].data_path, "x");
+    fl_config_deinit(&c);
+}
+
+/* One padding for all datasets, which is the slots'. */
+static void test_padding_of_paddlerec_18(void **state)
+{
+    (void)state;
+    fl_config c;
+    static const char *const sets[] = {"dataset.0.padding=3", "dataset.1.padding=3"};
+    assert_int_equal(fl_config_parse(paddlerec, strlen(paddlerec), "c.yaml", sets, 2, &c, &dg), FL_OK);
+    assert_int_equal(c.manifest.schema.slots[2].padding, 3);
+    fl_config_deinit(&c);
+    fl_diag_clear(&dg);
+    assert_int_equal(fl_config_parse(paddlerec, strlen(paddlerec), "c.yaml", sets + 1, 1, &c, &dg), FL_BAD_INPUT);
+    assert_string_equal(dg.entries[0].text, "\"padding\" is 3, the first dataset's is 0; one model pads in one way");
+}
+
+static const char paddlerec2[] = "runner:\n  train_data_dir: t\n  test_data_dir: e\n  train_reader_path: avazu_reader\n  infer_reader_path: avazu_reader\n"
+                                 "  train_batch_size: 1\n  infer_batch_size: 1\n  epochs: 1\n  print_interval: 2\n  use_gpu: false\n"
+                                 "hyper_parameters:\n  optimizer: {class: Adagrad, learning_rate: 0.04, strategy: async}\n  sparse_inputs_slots: 22\n"
+                                 "  sparse_feature_number: 20\n  sparse_num_field: 3\n  sparse_feature_dim: 4\n  layer_sizes_dnn: [8, 4]\n"
+                                 "workspace: w\n";
+
+static void test_no_key_of_paddlerec_2_is_ignored(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {
+        "runner.train_data_dir=x", "runner.test_data_dir=x", "runner.train_data_dir=\"{workspace}/x\"", "runner.train_batch_size=3",
+        "runner.infer_batch_size=3", "runner.epochs=3", "runner.print_interval=3", "runner.model_save_path=x", "runner.model_init_path=x",
+        "runner.infer_load_path=x", "runner.infer_start_epoch=1", "runner.infer_end_epoch=1", "runner.use_auc=true", "runner.seed=3",
+        "hyper_parameters.optimizer.learning_rate=0.5", "hyper_parameters.sparse_feature_number=21", "hyper_parameters.layer_sizes_dnn=[9, 4]",
+        "network=fm", "quirks=[skip_short_rows]", "log=plain"};
+    assert_all_matter(paddlerec2, sets, FL_COUNT(sets));
+}
+
+/* What cannot be done, or runs in another way, is said. */
+static void test_paddlerec_2_says_what_differs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set, *words;
+        fl_status status;
+    } cases[] = {
+        {"runner.use_gpu=true", "use_gpu is true, but this program runs on the CPU", FL_OK},
+        {"runner.use_gpu=null", "use_gpu is true, but this program runs on the CPU", FL_OK},
+        {"runner.use_xpu=true", "use_xpu is true, but this program runs on the CPU", FL_OK},
+        {"runner.use_npu=true", "use_npu is true, but this program runs on the CPU", FL_OK},
+        {"hyper_parameters.optimizer.class=Adam", "optimizer \"Adam\" runs as Adagrad", FL_OK},
+        {"runner.use_fleet=true", "\"use_fleet\" is not available here", FL_UNSUPPORTED},
+        {"runner.use_visual=true", "\"use_visual\" is not available here", FL_UNSUPPORTED},
+        {"runner.train_reader_path=mine", "\"train_reader_path\" is \"mine\", Python code", FL_UNSUPPORTED},
+        {"runner.infer_reader_path=mine", "\"infer_reader_path\" is \"mine\", Python code", FL_UNSUPPORTED},
+        {"hyper_parameters.sparse_inputs_slots=21", "the reader's rows have 22 slots", FL_BAD_INPUT},
+        {"hyper_parameters.sparse_num_field=2", "this model has 3 fields", FL_BAD_INPUT},
+        {"hyper_parameters.sparse_feature_dim=5", "must equal \"sparse_feature_dim\", 5", FL_BAD_INPUT},
+        {"runner.epochs=null", "needs the key \"epochs\"", FL_BAD_INPUT},
+        {"runner.num_workers=-1", "\"num_workers\"", FL_BAD_INPUT},
+        {"hyper_parameters.distributed_embedding=2", "\"distributed_embedding\"", FL_BAD_INPUT},
+    };
+    for (size_t i = 0; i < FL_COUNT(cases); i++) {
+        fl_config c;
+        bool said = false;
+        fl_diag_clear(&dg);
+        fl_status s = fl_config_parse(paddlerec2, strlen(paddlerec2), "c.yaml", &cases[i].set, 1, &c, &dg);
+        for (uint32_t k = 0; k < dg.n_entries; k++)
+            said = said || strstr(dg.entries[k].text, cases[i].words);
+        if (s != cases[i].status || !said)
+            fail_msg("%s: status %d, \"%s\"", cases[i].set, (int)s, dg.n_entries ? dg.entries[0].text : "");
+        if (s == FL_OK)
+            fl_config_deinit(&c);
+    }
 }
 
 int main(void)
@@ -309,7 +429,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fields_and_rows, start, end),
         cmocka_unit_test_setup_teardown(test_overrides, start, end),
         cmocka_unit_test_setup_teardown(test_no_key_of_ours_is_ignored, start, end),
+        cmocka_unit_test_setup_teardown(test_no_key_of_a_rule_is_ignored, start, end),
         cmocka_unit_test_setup_teardown(test_no_key_of_paddlerec_18_is_ignored, start, end),
+        cmocka_unit_test_setup_teardown(test_datasets_of_one_path_go_along, start, end),
+        cmocka_unit_test_setup_teardown(test_padding_of_paddlerec_18, start, end),
+        cmocka_unit_test_setup_teardown(test_no_key_of_paddlerec_2_is_ignored, start, end),
+        cmocka_unit_test_setup_teardown(test_paddlerec_2_says_what_differs, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
