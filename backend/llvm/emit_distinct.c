@@ -134,7 +134,9 @@ static LLVMValueRef number_rows(const unique *u)
                 l_element_address(gen, inverse, b.v_i, v_column));
     l_store(gen, FL_INT32, int_32(gen, v_d), l_at(gen, FL_INT32, u->v_numbers, b.v_i));
     v_at = l_at(gen, FL_INT32, u->v_positions, v_d);
-    v_count = LLVMBuildSelect(gen->b, v_new, l_i32(gen, 0), l_load(gen, FL_INT32, v_at, 1), "");
+    /* arithmetic, as a select of a load becomes a branch, on what nobody can guess */
+    v_count = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_new, gen->i32, ""), l_i32(gen, 1), "");
+    v_count = LLVMBuildAnd(gen->b, v_count, l_load(gen, FL_INT32, v_at, 1), "");
     l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_count, l_i32(gen, 1), ""), v_at);
     l_loop_end(gen, &b);
     return b.v_result[0];
