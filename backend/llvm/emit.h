@@ -62,6 +62,9 @@ LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
 /* emit_rows.c: a table beyond the second cache, whose rows are worth fetching ahead. Buffers of this step are still near. */
 bool l_is_far(const fl_gen *gen, fl_id data);
 
+/* emit_distinct.c: fetches ahead what the segment gathers from far tables at a place of the distinct rows `rows`. */
+void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place);
+
 /* emit_mask.c */
 LLVMValueRef l_mask_key(fl_gen *gen, fl_id node);
 LLVMValueRef l_mask_row_key(fl_gen *gen, LLVMValueRef v_key, LLVMValueRef v_row);

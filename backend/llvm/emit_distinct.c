@@ -142,27 +142,26 @@ static LLVMValueRef number_rows(const unique *u)
     return b.v_result[0];
 }
 
-/* Rows that the segment goes on to gather from far tables: they are under way while the rest of the slot is
- * put in order. */
-static void fetch_row(const unique *u, LLVMValueRef v_place)
+/* Rows that the segment goes on to gather from far tables by the distinct rows `rows`, at one place of them: they are
+ * under way while something else is done. */
+void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place)
 {
-    fl_gen *gen = u->gen;
-
     for (uint32_t i = 0; i < gen->segment->n_nodes; i++) {
         const fl_node *n = &gen->g->nodes[gen->segment->nodes[i]];
         LLVMValueRef v_row;
         int64_t bytes;
 
-        if (n->op != FL_OP_GATHER || n->in[1] != u->node->out[0] || !l_is_far(gen, n->in[0]) ||
+        if (n->op != FL_OP_GATHER || n->in[1] != rows || !l_is_far(gen, n->in[0]) ||
             fl_node_int(gen->g, gen->segment->nodes[i], "axis", 0) != 0)
             continue;
         bytes = l_row_elements(fl_value_type(gen->g, n->in[0])) *
                 (int64_t)fl_dtype_size(fl_value_type(gen->g, n->in[0])->dtype);
-        v_row = l_load(gen, FL_INT64, l_element_address(gen, n->in[1], v_place, l_i64(gen, 0)), 1);
+        v_row = l_load(gen, FL_INT64, l_element_address(gen, rows, v_place, l_i64(gen, 0)), 1);
         v_row = l_element_address(gen, n->in[0], v_row, l_i64(gen, 0));
         for (int64_t line = 0; line < MAX_LINES && line * LINE < bytes; line++)
             l_prefetch(gen, l_at(gen, FL_INT8, v_row, l_i64(gen, line * LINE)));
     }
+    gen->fetched = true;
 }
 
 /* Counts become the bounds of each distinct row's part of order, and where its next batch row goes. */
@@ -175,7 +174,7 @@ static void bound_rows(const unique *u, LLVMValueRef v_n)
 
     l_loop_begin(gen, &d, l_i64(gen, 0), v_n, 1);
     v_start = l_carry(gen, &d, v_start);
-    fetch_row(u, l_add(gen, u->v_first, d.v_i));
+    l_fetch_rows(gen, u->node->out[0], l_add(gen, u->v_first, d.v_i));
     v_at = l_at(gen, FL_INT32, u->v_positions, d.v_i);
     v_end = LLVMBuildAdd(gen->b, v_start, l_load(gen, FL_INT32, v_at, 1), "");
     l_store(gen, FL_INT32, v_start, v_at);

@@ -144,14 +144,26 @@ static void sum_row(row_sums *r)
     l_strips(r->gen, r->width, r->gen->n_registers / 2 / n, sum_strip, r);
 }
 
+/* What the current segment's slots have distinct rows of. */
+static fl_id distinct_rows_of(const fl_gen *gen)
+{
+    fl_id node = fl_value_node(gen->g, gen->segment->count);
+
+    return node == FL_NONE || gen->g->nodes[node].op != FL_OP_UNIQUE_ROWS ? FL_NONE : gen->g->nodes[node].out[0];
+}
+
 /* The distinct rows of the current slot, each with its part of `order`. */
 static void sum_distinct_rows(row_sums *r, fl_id segment)
 {
     fl_gen *gen = r->gen;
+    fl_id rows = distinct_rows_of(gen);
+    bool fetch = !gen->fetched;
     l_loop d;
 
     l_loop_begin(gen, &d, gen->v_row_from, gen->v_row_to, 1);
     r->v_row = d.v_i;
+    if (fetch && rows != FL_NONE) /* an optimiser's state, needed when the sums have gone through products */
+        l_fetch_rows(gen, rows, d.v_i);
     for (int64_t i = 0; i < 2; i++) {
         LLVMValueRef v = l_load(gen, FL_INT32, l_element_address(gen, segment, d.v_i, l_i64(gen, i)), 1);
 
@@ -348,6 +360,7 @@ void fl_emit_field_pool_grad(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     field *fields = fl_arena_new(&gen->arena, field, n->n_in);
+    bool fetched = gen->fetched;
 
     if (fields == NULL)
         gen->status = fl_out_of_memory(gen->dg);
@@ -363,6 +376,7 @@ void fl_emit_field_pool_grad(fl_gen *gen, fl_id node)
             continue;
         r.width = l_row_elements(fl_value_type(gen->g, n->out[0]));
         r.only_squares = dq && !df;
+        gen->fetched = fetched; /* a slot goes through one of the cases */
         l_if_begin(gen, &branch, is_slot_of(gen, fields, count));
         if (df)
             add_chosen(&r, fields, count, false);

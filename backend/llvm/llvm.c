@@ -188,6 +188,7 @@ static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
     gen->v_begin = LLVMGetParam(gen->v_fn, 2);
     gen->v_end = LLVMGetParam(gen->v_fn, 3);
     gen->v_slot = gen->v_row_from = gen->v_row_to = gen->v_pack = NULL;
+    gen->fetched = false;
     gen->places = fl_arena_new(&gen->arena, l_place, g->n_values);
     gen->v_buffers = fl_arena_new(&gen->arena, LLVMValueRef, gen->schedule->n_buffers);
     gen->v_dims = fl_arena_new(&gen->arena, LLVMValueRef, g->n_symbols);

@@ -54,6 +54,7 @@ typedef struct fl_gen {
     LLVMValueRef *v_buffers;           /* ctx->buffer[i], one per buffer */
     LLVMValueRef *v_dims;              /* ctx->dim[i], one per symbol */
     LLVMValueRef v_pack;               /* emit_product.c: a buffer on the stack */
+    bool fetched;                      /* the segment's far rows are under way (l_fetch_rows) */
 } fl_gen;
 
 /* -- types and constants -- */
