@@ -50,6 +50,9 @@ static int walk(int folder, const char *path)
         int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (last ? 0 : O_DIRECTORY);
         int next = openat(at, n ? part : ".", flags);
         int error = errno;
+        struct stat st; /* a link where a folder is wanted is told as what it is */
+        if (next < 0 && error == ENOTDIR && fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
+            error = ELOOP;
         close(at);
         errno = error;
         if (last || next < 0)

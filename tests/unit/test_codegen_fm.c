@@ -1,5 +1,5 @@
 /*
- * test_onnx_fm.c -- a factorisation machine that PyTorch exported (66 nodes, ids as floats, batch 1): interpreter and native code against
+ * test_codegen_fm.c -- a factorisation machine that PyTorch exported (66 nodes, ids as floats, batch 1): interpreter and native code against
  * 512 vectors. Oracle: expected.csv, computed node by node in double precision by whoever gathered the vectors. Data: $FLEN_TEST_DATA
  * (default ../shared)/data/onnx_fm_ml1m; skipped without it.
  */
