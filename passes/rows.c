@@ -33,6 +33,20 @@ static fl_id first_output(const fl_node *n)
     return FL_NONE;
 }
 
+/* A reduction over constant axes other than the first. */
+static bool keeps_first_axis(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+    int64_t axes[FL_MAX_RANK], rank = fl_value_type(g, n->in[0])->rank;
+    uint32_t count;
+    if (n->n_in < 2 || n->in[1] == FL_NONE || !fl_value_ints(g, n->in[1], axes, FL_MAX_RANK, &count) || count == 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (axes[i] == 0 || axes[i] == -rank)
+            return false;
+    return true;
+}
+
 /* A switch over operators is right here: how an operator addresses rows is what tells it from others of its kind. */
 bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
 {
@@ -45,8 +59,17 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
         return k == 1;
     if (n->op == FL_OP_GEMM)
         return fl_node_int(g, node, "transA", 0) == 0 && k != 1 && same_rows(g, in, out);
-    if (n->op == FL_OP_MATMUL || n->op == FL_OP_LINEAR)
+    if (n->op == FL_OP_LINEAR)
         return k == 0 && same_leading(g, in, out);
+    if (n->op == FL_OP_MATMUL) { /* a batch of products goes through both operands row by row */
+        int vector = k == 0 && fl_value_type(g, n->in[1])->rank == 1;
+        bool batched = k == 0 || fl_value_type(g, in)->rank > 2;
+        return batched && fl_value_type(g, in)->rank == fl_value_type(g, out)->rank + vector && same_leading(g, in, out);
+    }
+    if (n->op == FL_OP_TRANSPOSE) {
+        const fl_attr *perm = fl_node_attr(g, node, "perm");
+        return perm && perm->kind == FL_ATTR_INTS && perm->n > 0 && perm->as.ints[0] == 0;
+    }
     if (n->op == FL_OP_SLOT_LINEAR)
         return k < 2;
     if (n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || n->op == FL_OP_SCATTER_ND)
@@ -59,6 +82,10 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
         return k > 1;
     if (n->op == FL_OP_CONCAT || n->op == FL_OP_SPLIT)
         return !axis_is_first(g, node, 0) && same_leading(g, in, out);
+    if (n->op == FL_OP_ARG_MAX || n->op == FL_OP_ARG_MIN || n->op == FL_OP_GATHER_ELEMENTS)
+        return !axis_is_first(g, node, 0) && same_leading(g, in, out);
+    if (fl_op_has(n->op, FL_REDUCTION) && !keeps_first_axis(g, node))
+        return false;
     if (fl_op_has(n->op, FL_ELEMENTWISE))
         return same_rows(g, in, out);
     if (fl_op_has(n->op, FL_ROWWISE | FL_VIEW | FL_REDUCTION)) /* a reduction or slice of axis 0 changes the leading extent */

@@ -433,12 +433,74 @@ static void emit_inner(fl_gen *gen, fl_id node, l_product *p)
     l_loop_end(gen, &loop);
 }
 
+/* Step along dimension d of a result of rank `rank` for an operand, which lies in its last dimensions: 0 where it is broadcast. */
+static LLVMValueRef batch_stride(fl_gen *gen, fl_id operand, int rank, int d)
+{
+    const fl_type *t = fl_value_type(gen->g, operand);
+    int own = d - (rank - t->rank);
+
+    return own < 0 || t->dims[own] == 1 ? l_i64(gen, 0) : l_stride(gen, operand, own);
+}
+
+/* for each leading index: out[index] = a[index] b[index], matrices of static shape */
+static void emit_batches(fl_gen *gen, fl_id node, l_product *p, int d)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *c = fl_value_type(gen->g, n->out[0]);
+    LLVMValueRef v_from = l_i64(gen, 0), v_to, v_a = p->v_a, v_b = p->v_b, v_c = p->v_c;
+    l_loop loop;
+
+    if (d == c->rank - 2) {
+        l_emit_product(gen, p);
+        return;
+    }
+    v_to = l_extent(gen, c->dims[d]);
+    if (d == 0)
+        l_rows(gen, c->dims[0], &v_from, &v_to);
+    l_loop_begin(gen, &loop, v_from, v_to, 1);
+    p->v_a = l_at(gen, FL_FLOAT, v_a, l_mul(gen, loop.v_i, batch_stride(gen, n->in[0], c->rank, d)));
+    p->v_b = l_at(gen, FL_FLOAT, v_b, l_mul(gen, loop.v_i, batch_stride(gen, n->in[1], c->rank, d)));
+    p->v_c = l_at(gen, FL_FLOAT, v_c, l_mul(gen, loop.v_i, l_stride(gen, n->out[0], d)));
+    emit_batches(gen, node, p, d + 1);
+    l_loop_end(gen, &loop);
+    p->v_a = v_a;
+    p->v_b = v_b;
+    p->v_c = v_c;
+}
+
+/* Both operands have leading dimensions, or the right one alone. */
+static bool is_batched(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
+    const fl_type *c = fl_value_type(gen->g, n->out[0]);
+
+    return a->dtype == FL_FLOAT && a->rank >= 2 && b->rank > 2 && l_row_elements(c) >= 0 && l_row_elements(b) >= 0 &&
+           l_row_elements(a) >= 0 && (a->rank > 2 || !FL_DIM_IS_SYM(a->dims[0]));
+}
+
 /* MatMul: out = a b */
 void fl_emit_matmul(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     l_product p;
 
+    if (is_batched(gen, node)) {
+        const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
+        const fl_type *c = fl_value_type(gen->g, n->out[0]);
+
+        p = (l_product){.alpha = 1.0, .v_m_from = l_i64(gen, 0), .v_m_to = l_i64(gen, c->dims[c->rank - 2]), .n = c->dims[c->rank - 1]};
+        p.v_k = l_i64(gen, a->dims[a->rank - 1]);
+        p.v_a = l_place_of(gen, n->in[0])->v_base;
+        p.v_a_row = l_stride(gen, n->in[0], a->rank - 2);
+        p.v_a_k = l_i64(gen, 1);
+        p.v_b = l_place_of(gen, n->in[1])->v_base;
+        p.v_b_k = l_stride(gen, n->in[1], b->rank - 2);
+        p.v_c = l_place_of(gen, n->out[0])->v_base;
+        p.v_c_row = l_stride(gen, n->out[0], c->rank - 2);
+        emit_batches(gen, node, &p, 0);
+        return;
+    }
     if (refuse(gen, node))
         return;
     p = product_of(gen, n->in[0], n->in[1], n->out[0], false, false);
