@@ -1,9 +1,9 @@
 /*
- * flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]... -- runs backend tests in ONNX's own form.
+ * flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]... [--tolerance=R] -- runs backend tests in ONNX's own form.
  *
  * DIR is one test (a folder with model.onnx) or a folder of tests. Each has test_data_set_*<N>*, with input_<i>.pb and output_<i>.pb, each a
  * serialised TensorProto. Each test gives one line: PASS name; FAIL name: what, where, got, want; or UNSUPPORTED name: why. Numbers are
- * compared as ONNX does: |got - want| <= 1e-7 + 1e-3 |want|, after rounding to the output's type. --wrong names a test whose data is known to be
+ * compared as ONNX does: |got - want| <= 1e-7 + R |want|, R = 1e-3, after rounding to the output's type. --wrong names a test whose data is known to be
  * wrong: it must fail, and counts as unsupported. The last line counts.
  *
  * Native code needs static shapes: operands that hold shapes (axes, sizes, pads) and are inputs of the model become constants with the test's
@@ -88,11 +88,13 @@ static fl_status read_tensor(test *t, uint32_t set, const char *what, uint32_t i
 
 /* ------------------------------------------------------------------------------------------------- comparisons */
 
+static double tolerance = 1e-3;
+
 static bool is_close(double got, double want)
 {
     if (isnan(want) || isinf(want))
         return isnan(want) ? isnan(got) : got == want;
-    return fabs(got - want) <= 1e-7 + 1e-3 * fabs(want);
+    return fabs(got - want) <= 1e-7 + tolerance * fabs(want);
 }
 
 static bool fail(test *t, const char *output, const char *what, double got, double want)
@@ -560,6 +562,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc && wrong; i++) {
         if (strncmp(argv[i], "--wrong=", 8) == 0) {
             wrong[r.n_wrong++] = argv[i] + 8;
+        } else if (strncmp(argv[i], "--tolerance=", 12) == 0) {
+            tolerance = strtod(argv[i] + 12, NULL);
         } else if (strcmp(argv[i], "--backend=native") == 0) {
             r.native = true;
         } else if (strcmp(argv[i], "--table") == 0) {
@@ -575,7 +579,7 @@ int main(int argc, char **argv)
     }
     if (folders == 0 || !wrong) {
         free(wrong);
-        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]...\n");
+        fprintf(stderr, "usage: flen-onnx-tests DIR... [--backend=interp|native] [--quiet | --table] [--wrong=NAME]... [--tolerance=R]\n");
         return 2;
     }
     if (r.table)
