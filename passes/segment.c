@@ -6,7 +6,7 @@
  * A node's domain follows from the leading dimension of what it makes. Its phase is the latest of its operands' phases if it reads only
  * its own rows of values of the same domain, and one more if it reads them as a whole. Nodes of one domain and phase are one
  * segment. A variable's new value goes into the variable's own memory, so it comes a phase after every node that still reads the
- * old value, unless that node reads just the same rows earlier in the same segment. Look-ups then sink to their only reader.
+ * old value, unless that node reads just the same rows earlier in the same segment. Early reads then sink to their only reader.
  *
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
@@ -485,33 +485,55 @@ static uint32_t latest_reading(const cut *c, fl_id node)
     return latest;
 }
 
+/* Reads leaves alone: sinking it keeps nothing else alive. */
+static bool reads_leaves(const cut *c, fl_id node)
+{
+    const fl_graph *g = c->g;
+
+    for (uint32_t k = 0; k < g->nodes[node].n_in; k++) {
+        fl_id p = fl_value_node(g, g->nodes[node].in[k]);
+        if (p != FL_NONE && !c->idle[p])
+            return false;
+    }
+    return true;
+}
+
 /*
- * A look-up whose rows are read only later, in one place of work, moves there: what it reads is loaded where it is used and never copied
- * (an optimiser's state beside the update).
+ * A look-up, or arithmetic on variables alone, whose rows are read only later, in one place of work, moves there: what it reads is loaded
+ * where it is used and never copied (an optimiser's state beside the update). From the last node to the first, so that readers have settled.
  */
-static void sink_look_ups(cut *c)
+static bool sink_early_reads(cut *c)
 {
     fl_graph *g = c->g;
     uint32_t *first = fl_arena_new(&c->cx->scratch, uint32_t, g->n_nodes + 1); /* phase of the earliest reader */
 
-    for (fl_id i = 0; first && i < g->n_nodes; i++)
+    if (!first)
+        return false;
+    for (fl_id i = 0; i < g->n_nodes; i++)
         first[i] = UINT32_MAX;
-    for (fl_id i = 0; first && i < g->n_nodes; i++) {
-        for (uint32_t k = 0; !c->idle[i] && k < g->nodes[i].n_in; k++) {
-            fl_id p = fl_value_node(g, g->nodes[i].in[k]);
-            if (p == FL_NONE || g->nodes[p].op != FL_OP_GATHER)
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (fl_value_node(g, g->outputs[i]) != FL_NONE)
+            first[fl_value_node(g, g->outputs[i])] = 0;
+    for (uint32_t i = 0; i < g->n_updates; i++)
+        if (fl_value_node(g, g->updates[i].next) != FL_NONE)
+            first[fl_value_node(g, g->updates[i].next)] = 0;
+    for (fl_id i = g->n_nodes; i-- > 0;) {
+        const fl_node *n = &g->nodes[i];
+        if (c->idle[i])
+            continue;
+        bool sinks = n->op == FL_OP_GATHER || (fl_op_has(n->op, FL_ELEMENTWISE) && c->work[i].domain != FL_DOMAIN_ONE && reads_leaves(c, i));
+        if (sinks && first[i] != UINT32_MAX && first[i] > c->phase[i] && latest_reading(c, i) >= first[i])
+            c->phase[i] = first[i];
+        for (uint32_t k = 0; k < n->n_in; k++) {
+            fl_id p = fl_value_node(g, n->in[k]);
+            if (p == FL_NONE)
                 continue;
             bool along = fl_same_work(&c->work[i], &c->work[p]) && fl_reads_own_rows(g, i, k);
             uint32_t phase = along ? c->phase[i] : 0;
             first[p] = phase < first[p] ? phase : first[p];
         }
     }
-    for (uint32_t i = 0; first && i < g->n_outputs; i++)
-        if (fl_value_node(g, g->outputs[i]) != FL_NONE)
-            first[fl_value_node(g, g->outputs[i])] = 0;
-    for (fl_id i = 0; first && i < g->n_nodes; i++)
-        if (g->nodes[i].op == FL_OP_GATHER && first[i] != UINT32_MAX && first[i] > c->phase[i] && latest_reading(c, i) >= first[i])
-            c->phase[i] = first[i];
+    return true;
 }
 
 /* Phases that hold nothing (everything in them moved on) are closed up. False if out of memory. */
@@ -565,7 +587,8 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
         moved = sweep_operands(&c);
         moved |= sweep_writers(&c);
     }
-    sink_look_ups(&c);
+    if (!sink_early_reads(&c))
+        return fl_out_of_memory(cx->diag);
     if (!close_gaps(&c) || !make_segments(&c, s))
         return fl_out_of_memory(cx->diag);
     g->schedule = s;

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Below so many rows a step is over before a second worker is awake. */
-#define SERIAL_ROWS 128
+/* A step of less guessed work is over before other workers are awake and have met at its barriers. */
+#define SERIAL_NS 20000
 
 typedef struct input_symbol {
     uint32_t symbol;
@@ -52,6 +52,7 @@ typedef struct native_engine {
     uint32_t *phase_first;  /* [n_phases + 1]: segments of a phase */
     int64_t *tasks;         /* [n_segments] of this run */
     int64_t *phase_tasks;   /* [n_phases] */
+    double *row_ns;         /* [n_segments] guessed time of a row */
     phase_counter *counter; /* [n_phases] */
     output_copy *outputs;   /* [n_outputs] */
     size_t *offset;         /* [n_buffers] of arena buffers */
@@ -264,6 +265,32 @@ static void run_task(const native_engine *n, uint32_t segment, int64_t task, voi
     n->functions[segment](&n->ctx, scratch, begin, end);
 }
 
+/* Rows (of a table's distinct rows: at most) that a segment is run for; 1 for serial ones. */
+static int64_t rows_of(const native_engine *n, const fl_segment *s)
+{
+    if (s->domain == FL_DOMAIN_ROWS)
+        return extent(n, s->dim);
+    for (uint32_t i = 0; s->domain == FL_DOMAIN_SLOTS && i < s->n_nodes; i++) {
+        const fl_node *node = &n->g->nodes[s->nodes[i]];
+        for (uint32_t k = 0; k < node->n_out; k++) {
+            const fl_type *t = node->out[k] == FL_NONE ? NULL : fl_value_type(n->g, node->out[k]);
+            if (t && t->rank > 0 && FL_DIM_IS_SYM(t->dims[0]) && extent(n, t->dims[0]) > 0)
+                return extent(n, t->dims[0]);
+        }
+    }
+    return 1;
+}
+
+/* A guess at the time of all segments, to tell steps that one worker does faster than several can meet. Bits do not depend on it. */
+static double guess_ns(const native_engine *n)
+{
+    double total = 0;
+
+    for (uint32_t i = 0; i < n->schedule->n_segments; i++)
+        total += n->row_ns[i] * (double)rows_of(n, &n->schedule->segments[i]);
+    return total;
+}
+
 static void run_alone(const native_engine *n)
 {
     void *scratch = scratch_of(n, 0);
@@ -352,7 +379,6 @@ static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
 {
     native_engine *n = native_of(e);
     const fl_schedule *s = n->schedule;
-    int64_t most = 0;
 
     FL_TRY(bind_run(n, run, dg));
     for (uint32_t i = 0; i < s->n_buffers; i++)
@@ -366,11 +392,9 @@ static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
         for (uint32_t i = n->phase_first[p]; i < n->phase_first[p + 1]; i++) {
             n->tasks[i] = tasks_of(n, &s->segments[i]);
             n->phase_tasks[p] += n->tasks[i];
-            if (s->segments[i].domain == FL_DOMAIN_ROWS && extent(n, s->segments[i].dim) > most)
-                most = extent(n, s->segments[i].dim);
         }
     }
-    if (n->n_workers == 1 || most < SERIAL_ROWS)
+    if (n->n_workers == 1 || guess_ns(n) < SERIAL_NS)
         run_alone(n);
     else
         fl_pool_run(n->pool, run_as_worker, n);
@@ -448,6 +472,27 @@ static const uint8_t *constant_bytes(native_engine *n, fl_id value)
     else
         memcpy(bytes, &whole, sizeof whole); /* little-endian: the low bytes are a smaller type's */
     return bytes;
+}
+
+/* Of one row: 1/32 ns for a multiply-add of a product and an element of arithmetic, 1/8 for an element that is looked up or moved. */
+static double node_ns(const native_engine *n, const fl_node *node)
+{
+    bool product = fl_op_has(node->op, FL_PRODUCT), sum = fl_op_has(node->op, FL_GATHERING);
+    double ns = 0;
+
+    for (uint32_t k = 0; k < node->n_out; k++)
+        if (node->out[k] != FL_NONE)
+            ns += (product || fl_op_has(node->op, FL_ELEMENTWISE) ? 0.03125 : 0.125) * (double)row_elements_of(n, fl_value_type(n->g, node->out[k]));
+    if ((!product && !sum) || node->n_in < 2 || node->in[0] == FL_NONE || node->in[1] == FL_NONE)
+        return ns;
+    return ns * (double)row_elements_of(n, fl_value_type(n->g, node->in[product ? 0 : 1]));
+}
+
+static void setup_work(native_engine *n)
+{
+    for (uint32_t i = 0; i < n->schedule->n_segments; i++)
+        for (uint32_t k = 0; k < n->schedule->segments[i].n_nodes; k++)
+            n->row_ns[i] += node_ns(n, &n->g->nodes[n->schedule->segments[i].nodes[k]]);
 }
 
 static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag *dg)
@@ -542,6 +587,7 @@ static fl_status setup(native_engine *n, const fl_store *store, const fl_native_
     n->dim = fl_arena_new(a, int64_t, n->g->n_symbols + 1);
     n->phase_first = fl_arena_new(a, uint32_t, s->n_phases + 1);
     n->tasks = fl_arena_new(a, int64_t, s->n_segments + 1);
+    n->row_ns = fl_arena_new(a, double, s->n_segments + 1);
     n->phase_tasks = fl_arena_new(a, int64_t, s->n_phases + 1);
     n->outputs = fl_arena_new(a, output_copy, n->g->n_outputs + 1);
     n->offset = fl_arena_new(a, size_t, s->n_buffers + 1);
@@ -559,6 +605,7 @@ static fl_status setup(native_engine *n, const fl_store *store, const fl_native_
     n->ctx = (fl_ctx){n->buffer, n->stride, n->dim};
     FL_TRY(setup_buffers(n, store, dg));
     FL_TRY(setup_outputs(n, dg));
+    setup_work(n);
     return take_memory(n, dg);
 }
 
