@@ -30,6 +30,7 @@ typedef struct trainer {
     fl_bucket_auc auc;
     fl_watch watch;
     int64_t skip;      /* steps of the epoch under way that were trained before */
+    int saved_rank;    /* of result->saved */
     bool last_epoch;
     double epoch_seconds, epoch_wait;
     int64_t epoch_rows;
@@ -43,6 +44,23 @@ static void note(const trainer *t, const char *text)
 
 /* --------------------------------------------------------------------------------------------------- saving */
 
+/* Where training has put its model is a matter of kind first: an epoch's model, or the best one, and no copy from within an epoch. */
+static int rank(fl_saved_kind kind)
+{
+    switch (kind) {
+    case FL_SAVED_MODEL:
+        return 3;
+    case FL_SAVED_CHECKPOINT:
+        return 2;
+    case FL_SAVED_INTERRUPTED:
+    case FL_SAVED_INFERENCE:
+        return 1;
+    case FL_SAVED_STEP:
+        return 0;
+    }
+    return 0;
+}
+
 static fl_status save(trainer *t, fl_saved_kind kind, const char *path, const char *folder, int64_t epoch, fl_diag *dg)
 {
     if (t->engine)
@@ -55,8 +73,13 @@ static fl_status save(trainer *t, fl_saved_kind kind, const char *path, const ch
     char *copy = strdup(path);
     if (!copy)
         return fl_out_of_memory(dg);
-    free(t->result->saved);
-    t->result->saved = copy;
+    if (!t->result->saved || rank(kind) >= t->saved_rank) {
+        free(t->result->saved);
+        t->result->saved = copy;
+        t->saved_rank = rank(kind);
+    } else {
+        free(copy);
+    }
     if (t->plan->watcher && t->plan->watcher->saved)
         t->plan->watcher->saved(t->plan->watcher->arg, &(fl_saved_report){kind, path, folder, epoch});
     return FL_OK;

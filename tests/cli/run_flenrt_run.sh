@@ -136,7 +136,7 @@ has 'phase "q" wants gradients of 1 copies summed, the model was compiled for 3 
 # Our own configuration: prepared rows, the best epoch in one file, inference from it; Ctrl-C and --resume.
 "$bin/flenrt" generate --rows 2000 --ids 300 --seed 3 --quiet -o rows.csv
 "$bin/flenc" compile "$tree/models/lr/config.yaml" --quiet -o own.bin --set train.data=prepared --set train.valid=prepared --set infer.data=prepared --set train.epochs=3 \
-    --set train.save.path=best --set train.batch_size=100
+    --set train.save.path=best --set train.batch_size=100 --set train.save.step_path=within --set train.save.every_steps=10
 "$bin/flenrt" prepare own.bin rows.csv -o prepared --quiet --valid-tail 300 2>err || fail prepare
 run own.bin
 has "valid: auc 0." out
@@ -156,6 +156,7 @@ has "saved in often/interrupted.bin" out
 run own.bin --resume often/interrupted.bin
 cp often/19/model.bin resumed.bin
 run own.bin
+has "model: often/19/model.bin" out
 cmp -s resumed.bin often/19/model.bin || fail "a run that went on differs from one that did not stop"
 
 # The published run.
