@@ -26,7 +26,19 @@ typedef struct build {
     fl_id e;             /* float[batch, n_single, K]; FL_NONE without single-valued slots */
     fl_id *bag;          /* slot -> float[batch, K]; FL_NONE for single-valued slots */
     int64_t next_key;    /* of random masks */
+    uint32_t n_marked_nodes, n_marked_values; /* that have an origin */
 } build;
+
+/* What was made since the last call comes from `block`. */
+static void mark(build *b, fl_block block)
+{
+    fl_loc at = b->s->place[block];
+    at.file = at.file ? fl_strpool_put(&b->g->names, at.file, strlen(at.file)) : NULL;
+    for (; b->n_marked_nodes < b->g->n_nodes; b->n_marked_nodes++)
+        b->g->nodes[b->n_marked_nodes].origin.loc = at;
+    for (; b->n_marked_values < b->g->n_values; b->n_marked_values++)
+        b->g->values[b->n_marked_values].origin.loc = at;
+}
 
 /* ------------------------------------------------------------------------------------------------ parameters */
 
@@ -616,10 +628,13 @@ static void compose(build *b)
     fl_id logit = FL_NONE;
     rows h = {FL_NONE, s->k}, h_s = {FL_NONE, 1}, h_deep = {FL_NONE, 0};
     groups fields = {0}, others = {0}, *gr = by_field ? &fields : &others;
+    mark(b, FL_BLOCK_INPUTS);
     if (interact || deep)
         embedding(b);
+    mark(b, FL_BLOCK_EMBEDDING);
     if (s->linear != FL_LINEAR_NONE)
         h_s.v = linear(b);
+    mark(b, FL_BLOCK_LINEAR);
     if (!groups_of(b, FL_GROUPS_FIELDS, &fields) || !groups_of(b, s->groups, &others))
         return;
     if (by_field || (deep && s->mlp == FL_MLP_FIELDS)) {
@@ -627,6 +642,7 @@ static void compose(build *b)
         if (s->field_bias)
             add_field_biases(b, &fields);
     }
+    mark(b, FL_BLOCK_FIELDS);
     if (interact && !by_field)
         pool(b, &others, s->fm != FL_TERM_NONE);
     if (interact)
@@ -635,18 +651,23 @@ static void compose(build *b)
         logit = h_s.v;
         h_s.v = FL_NONE;
     }
+    mark(b, FL_BLOCK_INTERACTION);
     if (h.v != FL_NONE && s->interaction_to_logit) {
         logit = add(b, "wide_logit", logit, fl_build_reduce_sum(b->g, "h_sum", h.v, (int64_t[]){1}, 1, true));
         h = h_s;
     } else {
         h = h.v != FL_NONE ? hidden(b, h, h_s) : h_s;
     }
+    mark(b, h.v != FL_NONE && s->hidden ? FL_BLOCK_HIDDEN : FL_BLOCK_INTERACTION);
     if (deep)
         h_deep = mlp(b, &fields);
+    mark(b, FL_BLOCK_MLP);
     logit = add(b, "logit", logit, output(b, h, h_deep));
+    mark(b, FL_BLOCK_OUTPUT);
     if (fl_graph_find(b->g, "logit") == FL_NONE && logit != FL_NONE)
         fl_value_rename(b->g, logit, "logit");
     loss(b, logit, label);
+    mark(b, FL_BLOCK_LOSS);
 }
 
 fl_status fl_network_build(const fl_network_spec *spec, fl_graph **out, fl_diag *dg)

@@ -40,6 +40,7 @@ static void read_tree(fl_reader *r, const fl_yaml *root)
     }
 }
 
+
 /*
  * Overrides. Datasets of PaddleRec 1.8 that the file gives the same data_path as the one whose path is overridden go along with it, unless
  * they are overridden themselves: PaddleRec's own files train and infer on one folder and write it twice.
@@ -77,6 +78,23 @@ static fl_status apply_overrides(fl_reader *r, fl_yaml *root, const char *const 
     return FL_OK;
 }
 
+/* Where each block is configured: its own key, or else what chose the network. */
+static void set_places(const fl_yaml *root, fl_network_spec *s)
+{
+    static const char *const keys[FL_N_BLOCKS] = {
+        [FL_BLOCK_INPUTS] = "inputs",           [FL_BLOCK_EMBEDDING] = "embedding_size", [FL_BLOCK_LINEAR] = "linear",
+        [FL_BLOCK_FIELDS] = "fields",           [FL_BLOCK_INTERACTION] = "interaction",  [FL_BLOCK_HIDDEN] = "hidden_layer",
+        [FL_BLOCK_MLP] = "mlp",                 [FL_BLOCK_OUTPUT] = "output",            [FL_BLOCK_LOSS] = "loss"};
+    fl_loc whole = root->loc;
+    const fl_yaml_pair *network = fl_yaml_find(root, "network");
+    if (network)
+        whole = network->loc;
+    for (int b = 0; b < FL_N_BLOCKS; b++) {
+        const fl_yaml_pair *pair = fl_yaml_find(root, keys[b]);
+        s->place[b] = pair ? pair->loc : whole;
+    }
+}
+
 /* Everything of the configuration lives in the manifest's arena. */
 static fl_status parse_into(const char *text, size_t n, const char *path, const char *const *sets, uint32_t n_sets, fl_config *c,
                             fl_diag *dg)
@@ -100,6 +118,7 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
     if (a->failed)
         return fl_out_of_memory(dg);
     c->network.schema = &m->schema;
+    set_places(root, &c->network);
     if (dg->n_errors == errors_before)
         return FL_OK;
     fl_status status = FL_BAD_INPUT;

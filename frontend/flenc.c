@@ -17,6 +17,7 @@ static const char usage[] =
     "  verify X        compare passes and native code with the interpreter\n"
     "  reduce X        the smallest graph for which a test still succeeds\n"
     "  explain E0123   what a diagnostic means, and what to do\n"
+    "  explain X VALUE where a value comes from, and what became of it\n"
     "\n"
     "`flenc VERB --help` explains a verb. Results go to standard output, everything else to standard error.\n"
     "Exit status: 0 done, 1 bad input or a failed operation, 2 wrong usage.\n";

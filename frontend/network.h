@@ -76,8 +76,23 @@ typedef struct fl_class_spec {
     double a;
 } fl_class_spec;
 
+/* What nodes and variables come from, to be named in diagnostics and explanations. */
+typedef enum fl_block {
+    FL_BLOCK_INPUTS,
+    FL_BLOCK_EMBEDDING,
+    FL_BLOCK_LINEAR,
+    FL_BLOCK_FIELDS,
+    FL_BLOCK_INTERACTION,
+    FL_BLOCK_HIDDEN,
+    FL_BLOCK_MLP,
+    FL_BLOCK_OUTPUT,
+    FL_BLOCK_LOSS,
+    FL_N_BLOCKS
+} fl_block;
+
 typedef struct fl_network_spec {
     const char *name; /* of the preset */
+    fl_loc place[FL_N_BLOCKS]; /* in the configuration; all FL_NOWHERE: there is none */
     /*
      * Borrowed; slots stand field by field. Used of it: fields, and of slots name, field, pooling, rows and first_row (for
      * `ai.flen.disjoint`), table_rows (0: symbol "table_rows").

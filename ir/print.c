@@ -235,6 +235,13 @@ static void put_node(const printer *p, fl_id node)
     fputc('\n', p->out);
 }
 
+void fl_node_print(const fl_graph *g, fl_id node, FILE *out)
+{
+    static const fl_print_options types = {.types = true};
+    printer p = {.g = g, .options = &types, .out = out};
+    put_node(&p, node);
+}
+
 static void put_header(const printer *p, const fl_meta_entry *meta, uint32_t n)
 {
     fputs("<ir_version: 8, opset_import: [\"\" : 20, \"ai.flen\" : 1]", p->out);

@@ -22,6 +22,9 @@ typedef struct fl_print_options {
 /* FL_IO if the stream fails. */
 FL_MUST_USE fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FILE *out, fl_diag *dg);
 
+/* One node's line, as fl_graph_print writes it with types. */
+void fl_node_print(const fl_graph *g, fl_id node, FILE *out);
+
 /*
  * Read one model (`<ir_version: ..., opset_import: [...]>` and a graph) or a bare graph, from n bytes of text. `file` names
  * it in diagnostics; several errors are reported in one run. On success *out is a new graph, not yet type-inferred unless it has a schedule. Data by reference

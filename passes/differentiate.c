@@ -122,6 +122,7 @@ static fl_status sweep(fl_flow *f)
     fl_graph *g = f->g;
     for (fl_id i = g->n_nodes; i-- > 0;) {
         const fl_node n = g->nodes[i];
+        fl_id first = g->n_nodes, from = FL_NONE;
         bool flows = false;
         fl_id *grad = fl_arena_new(&f->cx->scratch, fl_id, n.n_out + 1u);
         if (!grad)
@@ -130,6 +131,7 @@ static fl_status sweep(fl_flow *f)
             fl_id v = n.out[k];
             grad[k] = fl_flow_wants(f, v) ? gradient_of(f, v) : FL_NONE;
             flows = flows || grad[k] != FL_NONE;
+            from = v != FL_NONE && from == FL_NONE ? v : from;
         }
         if (!flows)
             continue;
@@ -137,6 +139,7 @@ static fl_status sweep(fl_flow *f)
             return fl_flow_refuse(f, i, "the operator has no rule");
         FL_TRY(rules[n.op](f, i, grad));
         FL_TRY(fl_graph_ok(g, f->cx->diag));
+        fl_mark_made_from(g, first, from);
     }
     return FL_OK;
 }
@@ -377,10 +380,12 @@ fl_status fl_pass_differentiate(fl_graph *g, fl_pass_ctx *cx)
         fl_param p = g->params[i];
         if (p.rule.kind == FL_RULE_NONE)
             continue;
+        fl_id first = g->n_nodes;
         if (gradients)
             give_gradient(&f, &p);
         else
             FL_TRY(train(&o, &p));
+        fl_mark_made_from(g, first, p.variable);
     }
     FL_TRY(fl_graph_ok(g, cx->diag));
     uint32_t erased = 0;

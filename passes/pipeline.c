@@ -201,12 +201,12 @@ static double now(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-/* What a pass makes comes from it, unless it says more exactly from what. */
-static void mark_origins(fl_graph *g, const char *pass, uint32_t first)
+/* What a pass makes comes from it; from what (origin.from) it says itself. Nodes that came with the graph have a place alone. */
+static void mark_origins(fl_graph *g, const char *pass)
 {
-    for (uint32_t i = first; i < g->n_nodes; i++) {
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
         fl_origin *o = &g->nodes[i].origin;
-        if (!o->pass && !o->loc.file)
+        if (!o->pass && (o->from || !o->loc.file))
             o->pass = pass;
     }
 }
@@ -232,7 +232,6 @@ static fl_status run_pass(pass_runner *r, const fl_step *s, const char *before)
         FL_TRY(print(r, "before", pass->name));
     count(r->g, &nodes_before, &values_before);
     fl_arena_init(&cx.scratch);
-    uint32_t first = r->g->n_nodes;
     double start = now();
     fl_status status = pass->run(r->g, &cx);
     double time = now() - start;
@@ -240,7 +239,7 @@ static fl_status run_pass(pass_runner *r, const fl_step *s, const char *before)
     if (status == FL_OK)
         status = fl_graph_ok(r->g, r->diag);
     FL_TRY(status);
-    mark_origins(r->g, pass->name, first);
+    mark_origins(r->g, pass->name);
     if (cx.n_changed > 0)
         r->facts &= pass->keeps;
     if (verifies(r->o)) {

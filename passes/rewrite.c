@@ -28,10 +28,32 @@ static void hand_name(fl_graph *g, fl_id old, fl_id with)
     fl_value_rename(g, old, fl_graph_fresh_name(g, spare));
 }
 
+static bool has_origin(const fl_origin *o)
+{
+    return o->loc.file || o->pass || o->from;
+}
+
+void fl_mark_made_from(fl_graph *g, fl_id first, fl_id from)
+{
+    fl_id node = fl_value_node(g, from);
+    const fl_origin *source = node == FL_NONE ? &g->values[from].origin : &g->nodes[node].origin;
+    fl_loc loc = source->loc;
+    for (fl_id i = first; i < g->n_nodes; i++)
+        if (i != node && !has_origin(&g->nodes[i].origin)) {
+            g->nodes[i].origin.from = g->values[from].name;
+            g->nodes[i].origin.loc = loc;
+        }
+}
+
 bool fl_rewrite_value(fl_graph *g, fl_id old, fl_id with)
 {
+    enum { FEW = 64 }; /* nodes that one replacement takes at most */
+    fl_id first = g->n_nodes;
     if (old == with)
         return false;
+    while (first > 0 && g->n_nodes - first < FEW && g->nodes[first - 1].op != FL_OP_NOP && !has_origin(&g->nodes[first - 1].origin))
+        first--;
+    fl_mark_made_from(g, first, old);
     if (fl_value_is_output(g, old)) {
         if (g->values[with].kind != FL_VALUE_NODE || fl_value_is_output(g, with))
             return false;
@@ -45,6 +67,7 @@ bool fl_rewriter_init(fl_rewriter *r, fl_graph *g, fl_arena *scratch)
 {
     r->g = g;
     r->n_map = g->n_values;
+    r->fresh = g->n_nodes;
     r->map = fl_arena_new(scratch, fl_id, g->n_values);
     r->output = fl_arena_new(scratch, bool, g->n_values);
     if (!r->map || !r->output)
@@ -69,6 +92,8 @@ bool fl_rewriter_put(fl_rewriter *r, fl_id old, fl_id with)
     with = fl_rewriter_get(r, with);
     if (old == with || old >= r->n_map || with == FL_NONE)
         return false;
+    fl_mark_made_from(g, r->fresh, old);
+    r->fresh = g->n_nodes;
     if (r->output[old]) {
         if (g->values[with].kind != FL_VALUE_NODE || (with < r->n_map && r->output[with]))
             return false;

@@ -24,7 +24,11 @@ typedef struct fl_rewriter {
     fl_id *map;     /* by value */
     bool *output;   /* by value: is an output of the graph */
     uint32_t n_map; /* values that the map knows: those made later are never replaced */
+    fl_id fresh;    /* nodes from here on were made since the last replacement */
 } fl_rewriter;
+
+/* Nodes from `first` on that do not say where they come from were made from value `from`. */
+void fl_mark_made_from(fl_graph *g, fl_id first, fl_id from);
 
 /* False if out of memory. */
 bool fl_rewriter_init(fl_rewriter *r, fl_graph *g, fl_arena *scratch);

@@ -89,4 +89,19 @@ expect 2 "needs a scheduled program" "$bin/flenc" opt --emit=asm $config
 expect 2 "can be emitted" "$bin/flenc" opt --emit=wasm $config
 expect 2 "levels are" "$bin/flenc" opt --emit=asm --cpu=arm --stage=scheduled $config
 
+# The story of a value: line of the configuration, the pass and what it was made from, memory; the same from the model that was compiled.
+line=$(grep -n '^mlp:' $config | sed 's/:.*//')
+"$bin/flenc" compile --quiet $config -o "$dir/m.bin" || fail compile
+for x in $config "$dir/m.bin"; do
+    expect 0 'fuse-linear took it away' "$bin/flenc" explain "$x" mlp.0.relu
+    expect 0 "flen/config.yaml:$line:1" "$bin/flenc" explain "$x" linear_3
+    grep -q '^fuse-linear made it:$' "$dir/out" || fail "explain: no pass"
+    grep -q 'made from "mlp.0.relu"' "$dir/out" || fail "explain: made from nothing"
+    grep -q "^ *$(grep '^mlp:' $config | sed 's/[][*.]/./g')\$" "$dir/out" || fail "explain: no line of the configuration"
+    grep -q '^memory: .*scratch' "$dir/out" || fail "explain: no memory"
+    expect 0 'made from "mlp.0.product"' "$bin/flenc" explain "$x" d.mlp.0.w --program=train
+done
+expect 2 'did you mean "linear_3"?' "$bin/flenc" explain $config linear_33
+expect 2 'not "init"' "$bin/flenc" explain $config linear_3 --program=init
+
 exit $failed
