@@ -42,7 +42,8 @@ milliseconds() {
     for run in 1 2; do
         (
             timeout 100 "$bin/flenc" opt "--passes=$passes" "$dir/g.onnxtxt" -o "$dir/out.onnxtxt" 2>"$dir/err" || { cat "$dir/err" >&2; echo 1000000; exit; }
-            times | awk 'NR == 2 { split($1, t, /[ms]/); printf "%d\n", t[1] * 60000 + t[2] * 1000 + 1 }'
+            times >"$dir/times" # not in a pipe: that would be the times of another shell
+            awk 'NR == 2 { split($1, t, /[ms]/); printf "%d\n", t[1] * 60000 + t[2] * 1000 + 1 }' "$dir/times"
         )
     done | sort -n | head -1
 }
