@@ -40,7 +40,6 @@ static void read_tree(fl_reader *r, const fl_yaml *root)
     }
 }
 
-
 /*
  * Overrides. Datasets of PaddleRec 1.8 that the file gives the same data_path as the one whose path is overridden go along with it, unless
  * they are overridden themselves: PaddleRec's own files train and infer on one folder and write it twice.
