@@ -258,7 +258,8 @@ fl_status fl_import_node(fl_import *m)
 {
     uint32_t first_node = m->g->n_nodes;
     bool must_expand = false;
-    for (uint32_t k = 0; k < m->n_in; k++)
+    bool labels = strcmp(m->domain, "ai.onnx.ml") == 0;
+    for (uint32_t k = 0; k < m->n_in && !labels; k++)
         if (m->in[k] != FL_NONE && fl_value_type(m->g, m->in[k])->dtype == FL_STRING)
             return fl_import_error(m, FL_E_ONNX_KIND, "operand %u is of strings, which it does not take here", k);
     if (strncmp(m->op, "Cast", 4) == 0 && fl_import_int(m, "to", FL_FLOAT) == FL_STRING)

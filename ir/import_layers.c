@@ -214,3 +214,30 @@ fl_status fl_expand_random_uniform(fl_import *m)
     m->out[0] = fl_node_out(m->g, node, 0);
     return FL_OK;
 }
+
+/* A LabelEncoder between the two lists of categories; which way tells the operand's type. */
+fl_status fl_expand_category_mapper(fl_import *m)
+{
+    static const char *const given[] = {"cats_strings", "cats_int64s", "default_int64", "default_string"};
+    bool texts = fl_value_type(m->g, m->in[0])->dtype == FL_STRING;
+    const char *const wanted[] = {texts ? "keys_strings" : "values_strings", texts ? "values_int64s" : "keys_int64s",
+                                  texts ? "default_int64" : NULL, texts ? NULL : "default_string"};
+    fl_id node = fl_node_new(m->g, FL_OP_LABEL_ENCODER, fl_make_base(m), m->in, 1, 1);
+    fl_attr *attrs = fl_arena_new(&m->g->arena, fl_attr, FL_COUNT(given));
+    if (node == FL_NONE || !attrs)
+        return fl_out_of_memory(m->dg);
+    for (size_t k = 0; k < FL_COUNT(given); k++) {
+        const fl_attr *a = fl_import_attr(m, given[k]);
+        if (!wanted[k] || !a)
+            continue;
+        fl_attr *to = &attrs[m->g->nodes[node].n_attr++];
+        *to = *a;
+        to->name = fl_strpool_put(&m->g->names, wanted[k], strlen(wanted[k]));
+        if (!to->name)
+            return fl_out_of_memory(m->dg);
+    }
+    m->g->nodes[node].attr = attrs;
+    fl_build_infer(m->g, node);
+    m->out[0] = fl_node_out(m->g, node, 0);
+    return FL_OK;
+}

@@ -120,10 +120,40 @@ static fl_status external_data(const fl_onnx_place *r, const Onnx__TensorProto *
     return r->source->find(r->source->self, r->g, name, &wanted, bytes, r->dg);
 }
 
+/* Texts, each with a NUL behind it. */
+static fl_status string_tensor(const fl_onnx_place *r, const Onnx__TensorProto *p, const char *name, fl_tensor **out)
+{
+    int64_t n = (int64_t)p->n_string_data;
+    fl_tensor *t = fl_arena_new(r->arena, fl_tensor, 1);
+    const char **texts = fl_arena_new(r->arena, const char *, (size_t)n + 1);
+    if (!t || !texts)
+        return fl_out_of_memory(r->dg);
+    for (size_t i = 0; i < p->n_dims; i++)
+        if (p->dims[i] < 0)
+            return fl_error(r->dg, FL_E_ONNX_TENSOR, LOC(r), "tensor \"%.200s\": dimension %zu is negative: %" PRId64, name, i, p->dims[i]);
+    if (p->n_dims > FL_MAX_RANK)
+        return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "tensor \"%.200s\" has %zu dimensions; we have at most %d", name, p->n_dims, FL_MAX_RANK);
+    t->type = fl_type_make(FL_STRING, (int)p->n_dims, p->dims);
+    if (fl_type_elements(&t->type) != n)
+        return tensor_error(r, name, "elements", (uint64_t)fl_type_elements(&t->type), (uint64_t)n);
+    for (int64_t i = 0; i < n; i++) {
+        const ProtobufCBinaryData *s = &p->string_data[i];
+        texts[i] = fl_arena_strndup(r->arena, (const char *)s->data, s->data ? s->len : 0);
+        if (!texts[i])
+            return fl_out_of_memory(r->dg);
+    }
+    t->bytes = texts;
+    t->length = (uint64_t)n * sizeof *texts;
+    *out = t;
+    return FL_OK;
+}
+
 fl_status fl_onnx_read_tensor(const fl_onnx_place *r, const Onnx__TensorProto *p, const char *name, fl_tensor **out)
 {
     fl_type type = FL_TYPE_UNKNOWN;
     uint64_t n_bytes = 0;
+    if (p->data_type == FL_STRING && !r->g) /* data of its own, not part of a graph */
+        return string_tensor(r, p, name, out);
     FL_TRY(tensor_type(r, p, name, &type, &n_bytes));
     fl_tensor *t = fl_arena_new(r->arena, fl_tensor, 1);
     if (!t)

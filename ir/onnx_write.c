@@ -431,11 +431,14 @@ static fl_status fill_graph(writer *w, Onnx__GraphProto *p)
 static fl_status fill_model(writer *w, Onnx__ModelProto *m)
 {
     Onnx__GraphProto *graph = NEW(w, GraphProto, graph_proto);
-    m->opset_import = fl_arena_new(&w->arena, Onnx__OperatorSetIdProto *, 2);
+    m->opset_import = fl_arena_new(&w->arena, Onnx__OperatorSetIdProto *, 3);
     if (!graph || !m->opset_import)
         return fl_out_of_memory(w->dg);
     m->opset_import[m->n_opset_import++] = import(w, "", w->opset);
     m->opset_import[m->n_opset_import++] = import(w, "ai.flen", 1);
+    for (fl_id i = 0; i < w->g->n_nodes && m->n_opset_import < 3; i++)
+        if (strcmp(fl_op_get(w->g->nodes[i].op)->domain, "ai.onnx.ml") == 0)
+            m->opset_import[m->n_opset_import++] = import(w, "ai.onnx.ml", 2);
     m->has_ir_version = 1;
     m->ir_version = 8;
     m->producer_name = text("flen");

@@ -322,3 +322,35 @@ fl_status fl_shape_uniform_like(fl_shape_ctx *c)
     fl_dtype t = c->out[0].dtype;
     return t == FL_FLOAT || t == FL_DOUBLE || t == FL_FLOAT16 ? FL_OK : fl_shape_error(c, "random numbers are of a floating-point type");
 }
+
+/* ------------------------------------------------------------------------------------------------------- labels */
+
+/* Lists of keys and values of one length; the key's type is the operand's. */
+fl_status fl_shape_label_encoder(fl_shape_ctx *c)
+{
+    static const struct {
+        const char *keys, *values;
+        fl_attr_kind kind;
+        fl_dtype dtype;
+    } lists[] = {
+        {"keys_strings", "values_strings", FL_ATTR_STRINGS, FL_STRING},
+        {"keys_int64s", "values_int64s", FL_ATTR_INTS, FL_INT64},
+        {"keys_floats", "values_floats", FL_ATTR_FLOATS, FL_FLOAT},
+    };
+    const fl_attr *keys = NULL, *values = NULL;
+    c->out[0] = *c->in[0];
+    for (size_t i = 0; i < FL_COUNT(lists); i++) {
+        const fl_attr *k = fl_node_attr(c->g, c->node, lists[i].keys), *v = fl_node_attr(c->g, c->node, lists[i].values);
+        if (k && k->kind == lists[i].kind) {
+            FL_TRY(fl_shape_need_dtype(c, 0, lists[i].dtype, "the operand"));
+            keys = k;
+        }
+        if (v && v->kind == lists[i].kind) {
+            c->out[0].dtype = lists[i].dtype;
+            values = v;
+        }
+    }
+    if (!keys || !values || keys->n != values->n)
+        return fl_shape_error(c, "it needs a list of keys and one of values, equally long; tensors of them are not supported");
+    return FL_OK;
+}

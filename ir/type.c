@@ -139,6 +139,7 @@ int64_t fl_tensor_get_int(const fl_tensor *t, int64_t i)
         return v >= -9.2e18 && v <= 9.2e18 ? (int64_t)v : 0;
     }
     case FL_STRING:
+        return (int64_t)(intptr_t)READ(const char *, t->bytes, i);
     case FL_DTYPE_NONE:
         break;
     }

@@ -57,7 +57,7 @@ int64_t fl_type_elements(const fl_type *t);
 
 /*
  * Constant or stored data. Either `bytes` (dense, row-major, little-endian, owned by an arena or a mapping that
- * lives at least as long), or external: bytes NULL and `location` a file with `offset` and `length` in bytes.
+ * lives at least as long; strings: the addresses of their texts), or external: bytes NULL and `location` a file with `offset` and `length` in bytes.
  */
 typedef struct fl_tensor {
     fl_type type; /* static */
@@ -66,7 +66,7 @@ typedef struct fl_tensor {
     uint64_t offset, length;
 } fl_tensor;
 
-/* Element `i` of a numeric tensor with bytes, as double or int64 (float16 and bfloat16 included). */
+/* Element `i` of a tensor with bytes, as double or int64 (float16 and bfloat16 included); of a string the address of its text. */
 double fl_tensor_get_double(const fl_tensor *t, int64_t i);
 int64_t fl_tensor_get_int(const fl_tensor *t, int64_t i);
 /* Element `i` of numbers of type t in memory: a double is rounded to nearest, even; an integer is cut to the type's width. */

@@ -94,6 +94,9 @@ fl_status fl_interp_set(fl_interp *in, fl_id v, const fl_tensor *t, fl_diag *dg)
     bool real = fl_dtype_is_real(t->type.dtype);
     if (!t->bytes)
         return fl_error(dg, FL_E_INTERP_INPUT, FL_NOWHERE, "\"%s\" is given by a tensor without data", in->g->values[v].name);
+    if ((t->type.dtype == FL_STRING) != (in->g->values[v].type.dtype == FL_STRING))
+        return fl_error(dg, FL_E_INTERP_INPUT, FL_NOWHERE, "\"%s\" is given %s, wanted is %s", in->g->values[v].name,
+                        fl_dtype_name(t->type.dtype), fl_dtype_name(in->g->values[v].type.dtype));
     FL_TRY(keep(in, v, real, t->type.rank, t->type.dims, &a, dg));
     for (int64_t k = 0; k < a.n; k++) {
         if (real)

@@ -17,7 +17,7 @@ typedef struct fl_array {
     int64_t dims[FL_MAX_RANK];
     int64_t n;  /* elements */
     double *f;  /* float-like types */
-    int64_t *i; /* integers, bools (0 or 1) */
+    int64_t *i; /* integers, bools (0 or 1), strings (addresses of their texts, which belong to whoever gave them) */
 } fl_array;
 
 /* True for the types that are held as double. */

@@ -119,6 +119,13 @@ static bool same_element(test *t, const char *output, const result *got, const f
     fl_tensor one = {.type = fl_type_make(type, 0, NULL), .bytes = rounded};
     const fl_tensor *from = got->t ? got->t : &one;
     int64_t at = got->t ? k : 0;
+    if (type == FL_STRING) {
+        const char *a = (const char *)(intptr_t)(got->i ? got->i[k] : 0), *b = (const char *)(intptr_t)fl_tensor_get_int(want, k);
+        if (a && strcmp(a, b) == 0)
+            return true;
+        snprintf(t->why, sizeof t->why, "%s, element %lld, got \"%.100s\", want \"%.100s\"", output, (long long)k, a ? a : "", b);
+        return false;
+    }
     if (got->f)
         fl_tensor_set_double(rounded, type, 0, got->f[k]);
     if (got->i)
