@@ -14,7 +14,7 @@
  */
 #include "backend/llvm/emit.h"
 
-enum { PACK_TERMS = 128, MAX_ROWS = 12, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
+enum { PACK_TERMS = 128, MAX_ROWS = 12, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
 static unsigned rows_of(const fl_gen *gen, const l_strip *s)
@@ -101,23 +101,38 @@ static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigne
                l_add(gen, v_column, l_i64(gen, s->at[i % s->n])));
 }
 
-static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool accumulate)
+/* Rows from v_from in blocks of `rows`, as many as there are up to v_to; returns where they end. */
+static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_from,
+                                LLVMValueRef v_column, bool accumulate)
 {
-    unsigned rows = rows_of(gen, s);
-    LLVMValueRef v_tail = p->v_m_from, v_count;
+    LLVMValueRef v_count = LLVMBuildSub(gen->b, p->v_m_to, v_from, ""), v_end;
     l_loop loop;
 
-    if (rows > 1) {
-        v_count = LLVMBuildSub(gen->b, p->v_m_to, p->v_m_from, "");
-        v_count = l_mul(gen, LLVMBuildUDiv(gen->b, v_count, l_i64(gen, rows), ""), l_i64(gen, rows));
-        v_tail = l_add(gen, p->v_m_from, v_count);
-        l_loop_begin(gen, &loop, p->v_m_from, v_tail, rows);
-        emit_tile(gen, p, s, rows, loop.v_i, v_column, accumulate);
-        l_loop_end(gen, &loop);
-    }
-    l_loop_begin(gen, &loop, v_tail, p->v_m_to, 1);
-    emit_tile(gen, p, s, 1, loop.v_i, v_column, accumulate);
+    v_count = l_mul(gen, LLVMBuildUDiv(gen->b, v_count, l_i64(gen, rows), ""), l_i64(gen, rows));
+    v_end = rows == 1 ? p->v_m_to : l_add(gen, v_from, v_count);
+    if (LLVMIsAConstantInt(v_count) && LLVMConstIntGetSExtValue(v_count) == 0)
+        return v_end;
+    l_loop_begin(gen, &loop, v_from, v_end, rows);
+    emit_tile(gen, p, s, rows, loop.v_i, v_column, accumulate);
     l_loop_end(gen, &loop);
+    return v_end;
+}
+
+/* One row alone waits for each fma before the next: what is left of the blocks is one smaller block where its size is known,
+ * else blocks of FEW rows and single ones. */
+static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool accumulate)
+{
+    unsigned rows = rows_of(gen, s), rest = FEW_ROWS;
+    LLVMValueRef v_from = p->v_m_from;
+
+    if (rows > 1)
+        v_from = emit_blocks(gen, p, s, rows, v_from, v_column, accumulate);
+    if (LLVMIsAConstantInt(v_from) && LLVMIsAConstantInt(p->v_m_to))
+        rest = (unsigned)(LLVMConstIntGetSExtValue(p->v_m_to) - LLVMConstIntGetSExtValue(v_from));
+    if (rest > 1 && rows > rest)
+        v_from = emit_blocks(gen, p, s, rest, v_from, v_column, accumulate);
+    if (v_from != p->v_m_to)
+        emit_blocks(gen, p, s, 1, v_from, v_column, accumulate);
 }
 
 /* --------------------------------------------------------------------------------------------- transposed B */
