@@ -1,8 +1,9 @@
 /*
- * emit_move.c -- operators that take each element of the output from one place of the input: a loop over the output's dimensions, element
- * by element, and a rule for the place. Plain code for what a CTR model does little of.
+ * emit_move.c -- operators that make each element of the output from a few places of the input: a loop over the output's dimensions, element
+ * by element, and a rule for the places. Plain code for what a CTR model does little of.
  */
 #include "backend/llvm/emit.h"
+#include "ir/einsum.h"
 
 /* The element that is being made: its coordinates, and where the rule finds what it needs. */
 typedef struct element {
@@ -314,4 +315,85 @@ void fl_emit_cum_sum(fl_gen *gen, fl_id node)
         return;
     }
     each_element(gen, node, (int)(axis < 0 ? axis + rank : axis), cum_sum_element);
+}
+
+/* -------------------------------------------------------------------------------------------------------- Einsum */
+
+typedef struct einsum {
+    element *e;
+    fl_einsum terms;
+    bool summed[FL_EINSUM_AXES];         /* axes that the output lacks */
+    fl_dim extent[FL_EINSUM_AXES];       /* 1 for axes that nobody has */
+    LLVMValueRef v_axis[FL_EINSUM_AXES]; /* the index of each axis, as far as the open loops say */
+} einsum;
+
+static LLVMValueRef product_of_terms(const einsum *x)
+{
+    fl_gen *gen = x->e->gen;
+    LLVMValueRef v_product = NULL, v_from[FL_MAX_RANK];
+
+    for (uint32_t k = 0; k < x->terms.n_in; k++) {
+        const fl_type *t = fl_value_type(gen->g, operand(x->e, k));
+        LLVMValueRef v;
+
+        for (int d = 0; d < t->rank; d++)
+            v_from[d] = t->dims[d] == 1 ? l_i64(gen, 0) : x->v_axis[x->terms.axis[k][d]];
+        v = load(x->e, operand(x->e, k), v_from);
+        v_product = v_product ? LLVMBuildFMul(gen->b, v_product, v, "") : v;
+    }
+    return v_product;
+}
+
+/* Sums over all axes from `axis` on that the output lacks. */
+static LLVMValueRef sum_of_products(einsum *x, int axis, LLVMValueRef v_sum)
+{
+    fl_gen *gen = x->e->gen;
+    l_loop loop;
+
+    while (axis < FL_EINSUM_AXES && !(x->summed[axis] && x->extent[axis] != 1))
+        axis++;
+    if (axis == FL_EINSUM_AXES)
+        return LLVMBuildFAdd(gen->b, v_sum, product_of_terms(x), "");
+    l_loop_begin(gen, &loop, l_i64(gen, 0), l_extent(gen, x->extent[axis]), 1);
+    v_sum = l_carry(gen, &loop, v_sum);
+    x->v_axis[axis] = loop.v_i;
+    l_next(&loop, 0, sum_of_products(x, axis + 1, v_sum));
+    l_loop_end(gen, &loop);
+    return loop.v_result[0];
+}
+
+/* out[i..] = sum over the other letters of the product of the operands */
+static void einsum_element(element *e)
+{
+    fl_gen *gen = e->gen;
+    const fl_node *n = &gen->g->nodes[e->node];
+    einsum x = {.e = e};
+    int8_t ranks[FL_EINSUM_MAX_IN];
+
+    for (uint32_t k = 0; k < n->n_in && k < FL_EINSUM_MAX_IN; k++)
+        ranks[k] = fl_value_type(gen->g, n->in[k])->rank;
+    if (fl_einsum_parse(fl_node_string(gen->g, e->node, "equation", ""), ranks, n->n_in, &x.terms) ||
+        (e->out->dtype != FL_FLOAT && e->out->dtype != FL_DOUBLE)) {
+        l_unsupported(gen, e->node, "it has code for float and double only");
+        return;
+    }
+    for (int a = 0; a < FL_EINSUM_AXES; a++) {
+        x.extent[a] = 1;
+        x.summed[a] = true;
+        x.v_axis[a] = l_i64(gen, 0);
+    }
+    for (uint32_t k = 0; k < x.terms.n_in; k++)
+        for (int d = 0; d < ranks[k]; d++)
+            if (fl_value_type(gen->g, n->in[k])->dims[d] != 1)
+                x.extent[x.terms.axis[k][d]] = fl_value_type(gen->g, n->in[k])->dims[d];
+    for (int d = 0; d < e->out->rank; d++) {
+        x.summed[x.terms.out[d]] = false;
+        x.v_axis[x.terms.out[d]] = e->v_at[d];
+    }
+    store(e, sum_of_products(&x, 0, LLVMConstNull(l_memory_type(gen, e->out->dtype))));
+}
+
+void fl_emit_einsum(fl_gen *gen, fl_id node)
+{
+    each_element(gen, node, -1, einsum_element);
 }

@@ -195,6 +195,13 @@ def crossing(folder):
     m.save(folder, m.Sigmoid(m.dense(m.ReduceSum(m.Mul(score, pairs), m.ints(1), keepdims=0), 4, 1)))
 
 
+    m = Model("einsum_attention", 34)
+    _, e = embeddings(m, 4, 6)
+    score = m.Softmax(m.Einsum(e, e, equation="nid,njd->nij"), axis=-1)
+    x = m.Einsum(score, e, m.weight(6, 3), equation="nij,njd,dh->nih")
+    m.save(folder, m.Sigmoid(m.dense(m.Flatten(x), 12, 1)))
+
+
 def normalised(folder):
     m = Model("batch_norm", 40)
     x = m.dense(m.input("x", [10]), 10, 12)
