@@ -224,12 +224,15 @@ static bool is_place(const fl_graph *g, fl_id index)
 static LLVMValueRef row_number(const group *grp, const access *a)
 {
     LLVMBuilderRef b = grp->gen->b;
-    LLVMValueRef v = grp->accesses[a->index].v_scalar, v_negative;
+    LLVMValueRef v = grp->accesses[a->index].v_scalar, v_negative, v_inside;
 
     if (a->v_rows == NULL)
         return v;
     v_negative = LLVMBuildICmp(b, LLVMIntSLT, v, l_i64(grp->gen, 0), "");
-    return LLVMBuildSelect(b, v_negative, LLVMBuildAdd(b, v, a->v_rows, ""), v, "");
+    v = LLVMBuildSelect(b, v_negative, LLVMBuildAdd(b, v, a->v_rows, ""), v, "");
+    /* An index beyond the data, which the interpreter refuses, must not lead out of it: it reads row 0. */
+    v_inside = LLVMBuildICmp(b, LLVMIntULT, v, a->v_rows, "");
+    return LLVMBuildSelect(b, v_inside, v, l_i64(grp->gen, 0), "");
 }
 
 /* Gather<axis>(data, index): out[i.., x.., k..] = data[i.., index[x..], k..] */
