@@ -17,8 +17,8 @@ FL_MUST_USE fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *st
 
 /*
  * Compile g (scheduled) for `cpu`, "x86-64-v2", "x86-64-v3" or "x86-64-v4" (runtime/code_cache.h knows the machine's), into a
- * shared-object image in fresh memory (free() it). Loads flen_codegen.so from $FLEN_CODEGEN, or else from beside the running
- * program or ../lib/flen. Runs in this process: callers that must survive the code generator's death fork first.
+ * shared-object image in fresh memory (free() it). Loads flen_codegen.so from $FLEN_CODEGEN, or else from beside, ../flen or ../lib/flen of
+ * the shared library that this code is in (libflenrt) or of the running program. Runs in this process: callers that must survive the code generator's death fork first.
  */
 FL_MUST_USE fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg);
 /* The same for people: `emit` is one of codegen.h's "llvm", "llvm-opt", "asm", "obj". */

@@ -181,6 +181,15 @@ static void store_image(const char *path, const void *image, size_t n)
 
 /* ---------------------------------------------------------------------------------------------- compiling */
 
+/*
+ * A code generator that ends the process would print once more what the parent has buffered, and run what the parent registered. (Flushing in the parent would
+ * wait for threads of a host program that are reading from a stream.)
+ */
+static void end_child(void)
+{
+    _exit(1);
+}
+
 /* In the child: 'I' and the image, or 'E', the code, and the text of the first error. */
 static void compile_and_send(const fl_graph *g, const fl_code_cache_options *o, const char *cpu, int fd)
 {
@@ -188,6 +197,7 @@ static void compile_and_send(const fl_graph *g, const fl_code_cache_options *o, 
     size_t n = 0;
     fl_diag dg;
 
+    (void)atexit(end_child); /* the newest runs first */
     fl_diag_init(&dg);
     fl_status status = o->compile(g, cpu, &image, &n, &dg);
     if (status == FL_OK) {
@@ -229,7 +239,6 @@ static fl_status compile_in_child(const fl_graph *g, const fl_code_cache_options
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return fl_error(dg, FL_E_CODE_DIED, FL_NOWHERE, "the code generator cannot be started: %s", strerror(errno));
-    fflush(NULL); /* or the child would print what is buffered once more */
     pid_t child = fork();
     if (child == 0) {
         close(ends[0]);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/feed.h"
 #include "runtime/metrics.h"
 
 enum { DEFAULT_BATCH = 1024 };
@@ -16,17 +15,10 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-typedef struct inference {
-    const fl_inference *o;
-    fl_engine *engine;
-    fl_feed feed;
-    fl_batch batch;
-    void **outputs;            /* [n_outputs], NULL where nobody asks */
-    float *logit, *probability; /* [batch] */
-} inference;
+/* ------------------------------------------------------------------------------------------------ the program */
 
-/* The program's output `name`, float[batch, 1]. */
-static fl_status want_output(inference *n, const fl_graph *g, const char *name, float *to, fl_diag *dg)
+/* *at = place of the program's output `name`, float[batch, 1]. */
+static fl_status find_output(const fl_graph *g, const char *name, uint32_t *at, fl_diag *dg)
 {
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const fl_value *v = &g->values[g->outputs[i]];
@@ -34,13 +26,59 @@ static fl_status want_output(inference *n, const fl_graph *g, const char *name, 
             continue;
         if (v->type.dtype != FL_FLOAT || v->type.rank != 2 || v->type.dims[1] != 1)
             break;
-        n->outputs[i] = to;
+        *at = i;
         return FL_OK;
     }
     (void)fl_error(dg, FL_E_FEED, FL_NOWHERE, "the predict program has no output \"%s\" of type float[batch,1]", name);
     fl_hint(dg, "`flenrt eval` runs a graph on tensors of your own");
     return FL_BAD_INPUT;
 }
+
+static fl_status init_predictor(fl_predictor *p, fl_session *s, int64_t batch, fl_diag *dg)
+{
+    FL_TRY(fl_session_engine(s, FL_PROGRAM_PREDICT, batch, &p->engine, dg));
+    const fl_graph *g = s->programs[FL_PROGRAM_PREDICT];
+    FL_TRY(fl_feed_init(&p->feed, g, &s->manifest->schema, dg));
+    FL_TRY(find_output(g, "logit", &p->logit, dg));
+    FL_TRY(find_output(g, "probability", &p->probability, dg));
+    p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
+    return p->outputs ? FL_OK : fl_out_of_memory(dg);
+}
+
+fl_status fl_predictor_init(fl_predictor *p, fl_session *s, int64_t batch, fl_diag *dg)
+{
+    memset(p, 0, sizeof *p);
+    fl_status status = init_predictor(p, s, batch, dg);
+    if (status != FL_OK)
+        fl_predictor_deinit(p);
+    return status;
+}
+
+void fl_predictor_deinit(fl_predictor *p)
+{
+    fl_feed_deinit(&p->feed);
+    free(p->outputs);
+    memset(p, 0, sizeof *p);
+}
+
+fl_status fl_predictor_run(fl_predictor *p, const fl_batch *b, float *logit, float *probability, fl_diag *dg)
+{
+    fl_run run = fl_feed_run(&p->feed, b);
+
+    p->outputs[p->logit] = logit;
+    p->outputs[p->probability] = probability;
+    run.outputs = p->outputs;
+    return p->engine->run(p->engine, &run, dg);
+}
+
+/* ------------------------------------------------------------------------------------------------------- rows */
+
+typedef struct inference {
+    const fl_inference *o;
+    fl_predictor predictor;
+    fl_batch batch;
+    float *logit, *probability; /* [batch] */
+} inference;
 
 static fl_status run_batches(inference *n, fl_reader *reader, fl_diag *dg)
 {
@@ -52,25 +90,17 @@ static fl_status run_batches(inference *n, fl_reader *reader, fl_diag *dg)
             return FL_OK;
         if (n->o->live)
             fl_reader_stats_get(reader, n->o->live);
-        fl_run run = fl_feed_run(&n->feed, &n->batch);
-        run.outputs = n->outputs;
-        FL_TRY(n->engine->run(n->engine, &run, dg));
+        FL_TRY(fl_predictor_run(&n->predictor, &n->batch, n->logit, n->probability, dg));
         FL_TRY(n->o->each(n->o->arg, &n->batch, n->logit, n->probability, dg));
     }
 }
 
 static fl_status prepare(inference *n, fl_session *s, int64_t batch, fl_diag *dg)
 {
-    FL_TRY(fl_session_engine(s, FL_PROGRAM_PREDICT, batch, &n->engine, dg));
-    const fl_graph *g = s->programs[FL_PROGRAM_PREDICT];
-    FL_TRY(fl_feed_init(&n->feed, g, &s->manifest->schema, dg));
-    n->outputs = calloc((size_t)g->n_outputs + 1, sizeof *n->outputs);
+    FL_TRY(fl_predictor_init(&n->predictor, s, batch, dg));
     n->logit = calloc((size_t)batch, sizeof *n->logit);
     n->probability = calloc((size_t)batch, sizeof *n->probability);
-    if (!n->outputs || !n->logit || !n->probability || fl_batch_init(&n->batch, &s->manifest->schema) != FL_OK)
-        return fl_out_of_memory(dg);
-    FL_TRY(want_output(n, g, "logit", n->logit, dg));
-    return want_output(n, g, "probability", n->probability, dg);
+    return n->logit && n->probability && fl_batch_init(&n->batch, &s->manifest->schema) == FL_OK ? FL_OK : fl_out_of_memory(dg);
 }
 
 fl_status fl_infer(fl_session *s, const char *path, const fl_inference *o, fl_inference_result *out, fl_diag *dg)
@@ -94,9 +124,8 @@ fl_status fl_infer(fl_session *s, const char *path, const fl_inference *o, fl_in
             fl_reader_report(reader, dg);
     }
     fl_reader_close(reader);
-    fl_feed_deinit(&n.feed);
+    fl_predictor_deinit(&n.predictor);
     fl_batch_deinit(&n.batch);
-    free(n.outputs);
     free(n.logit);
     free(n.probability);
     if (status == FL_OK && out)

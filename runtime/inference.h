@@ -4,10 +4,25 @@
 #ifndef FL_RUNTIME_INFERENCE_H
 #define FL_RUNTIME_INFERENCE_H
 
+#include "runtime/feed.h"
 #include "runtime/reader.h"
 #include "runtime/session.h"
 
 #include <signal.h>
+
+/* The predict program of a session, fed with batches. It must stay where it is. */
+typedef struct fl_predictor {
+    fl_engine *engine; /* the session's */
+    fl_feed feed;
+    void **outputs;              /* [n_outputs], NULL where nobody asks */
+    uint32_t logit, probability; /* indices into outputs */
+} fl_predictor;
+
+/* `batch` rows are expected at most; larger batches take memory when they come. */
+FL_MUST_USE fl_status fl_predictor_init(fl_predictor *p, fl_session *s, int64_t batch, fl_diag *dg);
+void fl_predictor_deinit(fl_predictor *p); /* a zeroed one is fine */
+/* logit[n], probability[n] of the batch's rows. */
+FL_MUST_USE fl_status fl_predictor_run(fl_predictor *p, const fl_batch *b, float *logit, float *probability, fl_diag *dg);
 
 /* One batch and its predictions, one logit and one probability a row. Anything but FL_OK ends the work with that status. */
 typedef fl_status fl_predicted_fn(void *arg, const fl_batch *rows, const float *logit, const float *probability, fl_diag *dg);

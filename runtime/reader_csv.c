@@ -299,26 +299,11 @@ static size_t column(const csv_state *s, const char *text)
 /* The values of a multi-valued slot in one cell. False: the row has failed. */
 static bool put_values(csv_state *s, uint32_t k, const char *text, size_t n)
 {
-    const char *separator = s->d->schema->slots[k].separator, *end = text + n;
-    size_t step = separator ? strlen(separator) : 0;
+    fl_value_status status = fl_row_add_values(s->d, s->e, s->b, k, &text, &n);
 
-    while (text < end) {
-        const char *stop = step ? memmem(text, (size_t)(end - text), separator, step) : NULL;
-        if (!stop)
-            stop = end;
-        int64_t row;
-        if (stop > text) {
-            fl_value_status status = fl_encode_value(s->e, k, text, (size_t)(stop - text), &row);
-            if (status != FL_VALUE_OK) {
-                fl_row_fail_value(s->d, s->b, s->line, column(s, text), status, k, text, (size_t)(stop - text));
-                return false;
-            }
-            if (!fl_row_add_value(s->b, s->d->place[k], row))
-                return false;
-        }
-        text = stop < end ? stop + step : end;
-    }
-    return true;
+    if (status != FL_VALUE_OK)
+        fl_row_fail_value(s->d, s->b, s->line, column(s, text), status, k, text, n);
+    return status == FL_VALUE_OK;
 }
 
 static bool put_label(csv_state *s)

@@ -130,6 +130,31 @@ bool fl_row_add_value(fl_row_block *b, uint32_t bag, int64_t row)
     return true;
 }
 
+fl_value_status fl_row_add_values(const fl_decoder *d, const fl_value_encoder *e, fl_row_block *b, uint32_t slot, const char **text, size_t *n)
+{
+    const char *separator = d->schema->slots[slot].separator, *p = *text, *end = p + *n;
+    size_t step = separator ? strlen(separator) : 0;
+
+    while (p < end) {
+        const char *stop = step ? memmem(p, (size_t)(end - p), separator, step) : NULL;
+        if (!stop)
+            stop = end;
+        int64_t row;
+        if (stop > p) {
+            fl_value_status status = fl_encode_value(e, slot, p, (size_t)(stop - p), &row);
+            if (status == FL_VALUE_OK && !fl_row_add_value(b, d->place[slot], row))
+                status = FL_VALUE_NO_MEMORY;
+            if (status != FL_VALUE_OK) {
+                *text = p;
+                *n = (size_t)(stop - p);
+                return status;
+            }
+        }
+        p = stop < end ? stop + step : end;
+    }
+    return FL_VALUE_OK;
+}
+
 void fl_row_commit(fl_row_block *b)
 {
     int64_t i = b->rows.n++;

@@ -110,6 +110,11 @@ const char *fl_csv_record_end(const char *text, size_t n, char delimiter);
 bool fl_row_begin(fl_row_block *b);
 /* Append a value to a bag of the row under way. */
 bool fl_row_add_value(fl_row_block *b, uint32_t bag, int64_t row);
+/*
+ * Append the values in the text of one cell of multi-valued slot `slot`, between its separators; empty ones are none. On failure *text and *n
+ * become the value that is wrong.
+ */
+fl_value_status fl_row_add_values(const fl_decoder *d, const fl_value_encoder *e, fl_row_block *b, uint32_t slot, const char **text, size_t *n);
 /* The row under way is complete. */
 void fl_row_commit(fl_row_block *b);
 /* The row under way is bad: forgotten, or kept with a mark. `line` is the place's line in the block. */
