@@ -1,0 +1,78 @@
+#!/bin/sh
+# sh tests/bench/run.sh [--quick] [--json FILE] -- our speed beside the peers', in one run.
+#
+# Builds, installs PyTorch and ONNX Runtime into build/bench-venv if they can be had, checks that all compute the same, measures them in alternation.
+# Prints a table; build/bench/ gets results.json, results.md, results.html. --quick: at most 3 rounds, within 3 minutes once all is
+# installed and built; otherwise 7 rounds and torch.compile too. --json: results.json goes to FILE as well. README.md says what is measured.
+# Status 1: a check failed, or nothing could be measured.
+set -u
+quick= json=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=--quick ;;
+    --json) [ $# -gt 1 ] || { echo "bench: --json needs a file" >&2; exit 2; }; json=$2; shift ;;
+    --json=*) json=${1#--json=} ;;
+    --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE]" >&2; exit 2 ;;
+    esac
+    shift
+done
+case $json in ''|/*) ;; *) json=$(pwd)/$json ;; esac
+cd "$(dirname "$0")/../.." || exit 1
+. tests/support/setup.sh
+
+say() { echo "bench: $*" >&2; }
+stop() { say "$*"; exit 1; }
+
+base=${FLEN_PYTHON:-python3}
+packages=
+[ "$base" = python3 ] && packages="python3 python3-venv"
+flen_setup $packages || exit 1
+mkdir -p build/bench
+{ cmake --preset release && cmake --build --preset release; } >build/bench/build.log 2>&1 || { tail -20 build/bench/build.log >&2; stop "the release preset did not build"; }
+bin=$(pwd)/build/release/bin
+
+# Packages of the system's python count too, where it has them.
+python=build/bench-venv/bin/python
+[ -x $python ] || "$base" -m venv --system-site-packages build/bench-venv >&2 || stop "$base cannot make a virtual environment"
+have() { $python -c "import $1" 2>/dev/null; }
+install() {
+    have "$1" && return
+    say "installing $1$2"
+    timeout 1800 $python -m pip install --quiet "$1" >build/bench/pip-"$1".log 2>&1 && have "$1"
+}
+install numpy '' || stop "numpy is needed and could not be installed: build/bench/pip-numpy.log"
+set --
+install onnxruntime '' || set -- "$@" --absent "ONNX Runtime=could not be installed"
+install torch ' (once; its package brings GPU libraries that are not used, some 5 GB on disk)' || set -- "$@" --absent "PyTorch=could not be installed"
+
+work=$(pwd)/build/bench
+XDG_CACHE_HOME=$work/cache TORCHINDUCTOR_CACHE_DIR=$work/inductor
+export XDG_CACHE_HOME TORCHINDUCTOR_CACHE_DIR
+config=models/bench/flen.yaml
+say "making rows and the models to start from"
+[ -f "$work/rows/rows.txt" ] && [ "$work/rows/rows.txt" -nt tests/bench/bench_rows.py ] && [ "$work/rows/rows.txt" -nt $config ] ||
+    $python tests/bench/bench_rows.py $config 262144 "$work/rows" || exit 1
+head -n 10240 "$work/rows/rows.txt" >"$work/check.txt"
+tail -n 2048 "$work/rows/rows.txt" >"$work/first.txt" # a few steps, so that no accumulator starts at zero everywhere
+make_model() {
+    "$bin/flenc" compile $config --set "dropout=$2" -o "$work/model.bin" && "$bin/flenrt" train "$work/model.bin" --data "$work/first.txt" --epochs 1 --quiet -o "$work/$1"
+}
+make_model start.bin 0 && make_model bench.bin 0.2 || stop "no model to measure"
+for stage in forward optimised; do
+    "$bin/flenc" export "$work/start.bin" --stage=$stage --quiet -o "$work/$stage.onnx" || exit 1
+done
+
+# Ahead of other work where that is allowed (nice warns where it is not): all programs alike.
+ahead=
+[ -n "$(nice -n -9 true 2>&1)" ] || ahead="nice -n -9"
+$ahead $python tests/bench/rounds.py "$bin" "$work" "$work/results.json" $quick "$@" >&2
+status=$?
+[ $status = 0 ] || say "a check failed or the measuring ended early"
+[ -f "$work/results.json" ] && [ "$work/results.json" -nt "$work/optimised.onnx" ] || exit 1
+$python tests/bench/report.py "$work/results.json" "$work/results.md" "$work/results.html" || exit 1
+[ -z "$json" ] || cp "$work/results.json" "$json" || exit 1
+rm -f "$work/start.bin" "$work/bench.bin" "$work/model.bin" "$work/forward.onnx" "$work/optimised.onnx"
+cat "$work/results.md"
+say "also written: build/bench/results.json, results.md, results.html"
+exit $status
