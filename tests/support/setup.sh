@@ -28,6 +28,9 @@ flen_setup() {
         return 0
     fi
     echo "setup: installing$missing" >&2
-    flen_as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 &&
-        flen_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+    flen_as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || return 1
+    # How much: "Need to get 210 MB of archives.", "After this operation, 900 MB of additional disk space will be used."
+    env LC_ALL=C apt-get install --assume-no --no-install-recommends $missing 2>/dev/null |
+        sed -n 's/^\(Need to get .*\|After this operation.*\)/setup: \1/p' >&2
+    flen_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
 }
