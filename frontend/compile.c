@@ -92,6 +92,8 @@ static fl_status read_configuration(const char *path, const char *const *sets, u
         return status;
     }
     sum_gradients(&c.manifest, out->graph);
+    if (c.manifest.quirks & FL_QUIRK_DROPOUT_IN_INFER)
+        fl_graph_set_meta(out->graph, "ai.flen.masks_in_predict", "1");
     out->manifest = c.manifest; /* the arena moves along */
     out->manifest.parameters = fl_network_parameters(out->graph);
     out->configured = true;

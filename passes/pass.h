@@ -40,6 +40,7 @@ const fl_pass *fl_pass_list(uint32_t *n);
  */
 extern const char *const fl_pipeline_train;
 extern const char *const fl_pipeline_predict;
+extern const char *const fl_pipeline_predict_masked; /* of graphs with the metadata `ai.flen.masks_in_predict` */
 extern const char *const fl_pipeline_schedule;
 
 typedef struct fl_pipeline_options {

@@ -29,9 +29,11 @@ const fl_pass *fl_pass_list(uint32_t *n)
 const char *const fl_pipeline_train =
     "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,"
     "differentiate,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce";
-const char *const fl_pipeline_predict =
-    "infer-types,set-mode(predict),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,fold-batch-norm,"
-    "fuse-linear,canonicalise,fold-constants,cse,dce";
+#define PREDICT(MODE)                                                                                                                \
+    "infer-types,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,fold-batch-norm,"                 \
+    "fuse-linear,canonicalise,fold-constants,cse,dce"
+const char *const fl_pipeline_predict = PREDICT("predict");
+const char *const fl_pipeline_predict_masked = PREDICT("predict-masked");
 const char *const fl_pipeline_schedule = "segment,plan-memory";
 
 /* ------------------------------------------------------------------------------------------ the pipeline's text */

@@ -25,12 +25,17 @@ static fl_status schedule(fl_graph *g, fl_diag *dg)
     return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule}, dg) : FL_OK;
 }
 
+static const char *predict_passes(const fl_graph *forward)
+{
+    return fl_graph_get_meta(forward, "ai.flen.masks_in_predict") ? fl_pipeline_predict_masked : fl_pipeline_predict;
+}
+
 /* Prediction with folded tables, and its prologue; neither if there is nothing to fold. */
 static fl_status build_folded(const fl_graph *forward, fl_graph **p, fl_diag *dg)
 {
     fl_graph *g = NULL, *prologue = NULL;
     bool folds = false;
-    FL_TRY(derive(forward, "folded", fl_pipeline_predict, NULL, &g, dg));
+    FL_TRY(derive(forward, "folded", predict_passes(forward), NULL, &g, dg));
     fl_status status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = "fold-tables,cse,dce"}, dg);
     for (fl_id i = 0; status == FL_OK && i < g->n_nodes; i++)
         folds = folds || g->nodes[i].op == FL_OP_TABLE_LINEAR;
@@ -51,7 +56,7 @@ static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl
     bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
     if (stage == FL_STAGE_FORWARD)
         return derive(forward, "predict", "infer-types,set-mode(predict)", NULL, &p[FL_PROGRAM_PREDICT], dg);
-    FL_TRY(derive(forward, "predict", fl_pipeline_predict, NULL, &p[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(derive(forward, "predict", predict_passes(forward), NULL, &p[FL_PROGRAM_PREDICT], dg));
     FL_TRY(fl_build_prologue(p[FL_PROGRAM_PREDICT], &p[FL_PROGRAM_PROLOGUE], dg));
     FL_TRY(build_folded(forward, p, dg));
     if (trained) {

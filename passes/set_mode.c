@@ -1,10 +1,11 @@
 /*
- * set_mode.c -- `set-mode(train)`, `set-mode(predict)`: one meaning for layers whose meaning depends on the mode.
+ * set_mode.c -- `set-mode(train)`, `set-mode(predict)`, `set-mode(predict-masked)`: one meaning for layers whose meaning depends on the mode.
  *
  * train: dropout becomes a product with its mask, drawn or given; batch norm becomes standard nodes over the batch, so that it is
  * differentiated like any other arithmetic, and updates of its running statistics. Inputs `step` and `seed` appear if a mask is drawn.
  * predict: dropout becomes what it is in inference, batch norm ONNX's BatchNormalization; of the outputs only the logit and the probability
  * stay, and with the loss go its label, the masks and all variables that served training alone.
+ * predict-masked: predict, but dropout stays what it is in training (the quirk dropout_in_infer).
  * Needs SHAPES; keeps SHAPES.
  */
 #include "passes/rewrite.h"
@@ -54,13 +55,13 @@ static fl_id drawn_mask(mode *m, fl_id node, double rate)
     return fl_node_out(g, mask, 0);
 }
 
-static void dropout(mode *m, fl_id node, bool train)
+static void dropout(mode *m, fl_id node, bool masked)
 {
     fl_graph *g = m->g;
     double rate = fl_node_float(g, node, "rate", 0), kept = 1 - rate;
     bool upscale = strcmp(fl_node_string(g, node, "style", "upscale_in_train"), "upscale_in_train") == 0;
     fl_id x = g->nodes[node].in[0], y = x, mask = g->nodes[node].n_in > 1 ? g->nodes[node].in[1] : FL_NONE;
-    if (train && rate > 0) {
+    if (masked && rate > 0) {
         if (mask == FL_NONE) {
             mask = drawn_mask(m, node, rate);
             kept = 1 - (double)(uint32_t)(rate * 65536.0 + 0.5) / 65536.0; /* what fl_random_mask really keeps */
@@ -68,7 +69,7 @@ static void dropout(mode *m, fl_id node, bool train)
         y = fl_build_2(g, FL_OP_MUL, "masked", x, mask);
         if (upscale)
             y = fl_build_2(g, FL_OP_MUL, "dropped", y, fl_build_scalar(g, "upscale", 1 / kept));
-    } else if (!train && !upscale && rate > 0) {
+    } else if (!masked && !upscale && rate > 0) {
         y = fl_build_2(g, FL_OP_MUL, "scaled", x, fl_build_scalar(g, "downscale", kept));
     }
     become(m, node, y);
@@ -170,12 +171,13 @@ fl_status fl_pass_set_mode(fl_graph *g, fl_pass_ctx *cx)
 {
     mode m = {g, cx, FL_NONE, FL_NONE};
     bool train = strcmp(cx->arguments, "train") == 0;
-    if (!train && strcmp(cx->arguments, "predict") != 0)
-        return fl_error(cx->diag, FL_E_PASS, FL_NOWHERE, "set-mode takes \"train\" or \"predict\", not \"%s\"", cx->arguments);
+    bool masked = strcmp(cx->arguments, "predict-masked") == 0;
+    if (!train && !masked && strcmp(cx->arguments, "predict") != 0)
+        return fl_error(cx->diag, FL_E_PASS, FL_NOWHERE, "set-mode takes \"train\", \"predict\" or \"predict-masked\", not \"%s\"", cx->arguments);
     uint32_t n = g->n_nodes;
     for (fl_id i = 0; i < n; i++) {
         if (g->nodes[i].op == FL_OP_DROPOUT)
-            dropout(&m, i, train);
+            dropout(&m, i, train || masked);
         else if (g->nodes[i].op == FL_OP_BATCH_NORM && train)
             batch_norm_train(&m, i);
         else if (g->nodes[i].op == FL_OP_BATCH_NORM)

@@ -41,6 +41,7 @@ static fl_status init_predictor(fl_predictor *p, fl_session *s, int64_t batch, f
     FL_TRY(fl_feed_init(&p->feed, g, &s->manifest->schema, dg));
     FL_TRY(find_output(g, "logit", &p->logit, dg));
     FL_TRY(find_output(g, "probability", &p->probability, dg));
+    p->feed.seed = (int64_t)s->manifest->seed;
     p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
     return p->outputs ? FL_OK : fl_out_of_memory(dg);
 }
@@ -68,7 +69,9 @@ fl_status fl_predictor_run(fl_predictor *p, const fl_batch *b, float *logit, flo
     p->outputs[p->logit] = logit;
     p->outputs[p->probability] = probability;
     run.outputs = p->outputs;
-    return p->engine->run(p->engine, &run, dg);
+    FL_TRY(p->engine->run(p->engine, &run, dg));
+    p->feed.step++; /* masks, where a model has them in prediction, differ from batch to batch */
+    return FL_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------- rows */

@@ -133,6 +133,68 @@ compile --set phase.0.gradient_scale_strategy=1 --set runner.0.phases="[q,p]"
 "$bin/flenrt" run model.bin >out 2>&1 && fail "a phase that wants means of gradients, in a model of sums"
 has 'phase "q" wants gradients of 1 copies summed, the model was compiled for 3 [E0744]' out
 
+# The quirk dropout_in_infer: masks stay on, the same ones each time, and only then; the same ones from the interpreter. What is exported stays without.
+rm -rf c
+for quirks in drop_last "drop_last,dropout_in_infer"; do
+    compile --set mode=t --set runner.0.epochs=1 --set "quirks=[$quirks]"
+    run model.bin --quiet
+    for backend in native native interp; do
+        "$bin/flenrt" predict c/0/model.bin --data rows --batch 5 --backend=$backend >>"masks.$quirks" 2>err || fail "predict with quirks $quirks"
+    done
+    "$bin/flenrt" infer c/0/model.bin --data rows --log=plain --json | sed 's/.*"logloss":\([0-9.]*\).*/\1/' >>losses
+done
+"$bin/flenc" export c/0/model.bin -o exported.onnx --quiet || fail "export of a model with masks in prediction"
+awk -F, 'NR > 26 { i = (NR - 1) % 26; d = $2 - first[i]; if (i && (d > 1e-6 || d < -1e-6)) bad++ } NR <= 26 { first[NR - 1] = $2 } END { exit NR != 78 || bad }' \
+    "masks.drop_last,dropout_in_infer" || fail "masks of prediction are not the same each time"
+cmp -s masks.drop_last "masks.drop_last,dropout_in_infer" && fail "dropout_in_infer does nothing"
+[ "$(sed -n 1p losses)" != "$(sed -n 2p losses)" ] || fail "dropout_in_infer does nothing in infer: $(cat losses)"
+
+# A missing label is a negative one, if asked for.
+mkdir unlabelled && sed 's/^click:[01] //' rows/part >unlabelled/part
+compile --set mode=t --set runner.0.epochs=1 --set "quirks=[drop_last,missing_label_is_0]" --set dataset.0.data_path=unlabelled
+run model.bin
+compile --set mode=t --set runner.0.epochs=1 --set dataset.0.data_path=unlabelled
+"$bin/flenrt" run model.bin >out 2>&1 && fail "rows without labels are taken"
+
+# Files in another order each epoch, if asked for: other weights, the same ones again.
+mkdir files && split -l 5 rows/part files/p
+for shuffle in false true true; do
+    compile --set mode=t --set runner.0.epochs=2 --set dataset.0.data_path=files --set phase.0.shuffle_filelist=$shuffle
+    run model.bin --quiet
+    "$bin/flenrt" infer c/1/model.bin --data rows --log=plain --json | sed 's/.*"logloss":\([0-9.]*\).*/\1/' >>orders
+done
+[ "$(sed -n 1p orders)" != "$(sed -n 2p orders)" ] && [ "$(sed -n 2p orders)" = "$(sed -n 3p orders)" ] || fail "shuffle_filelist: $(cat orders)"
+
+# PaddleRec 2.x: lines from batch 0 on, a folder an epoch, inference of the epochs that were asked for, a model to start from.
+mkdir text && awk 'BEGIN { for (r = 0; r < 30; r++) { printf "%d", r; for (i = 1; i < 23; i++) printf ",%d", (r * 7 + i * r) % 20; print "," (r % 3 == 1) } }' >text/part
+cat >two.yaml <<END
+runner: {train_data_dir: text, test_data_dir: text, train_reader_path: avazu_reader, infer_reader_path: avazu_reader, use_gpu: false, use_auc: true,
+  train_batch_size: 5, infer_batch_size: 10, epochs: 3, print_interval: 4, model_save_path: two, infer_load_path: two, infer_start_epoch: 1, infer_end_epoch: 3}
+hyper_parameters: {optimizer: {class: Adagrad, learning_rate: 0.04}, sparse_inputs_slots: 22, sparse_feature_number: 20, sparse_num_field: 3,
+  sparse_feature_dim: 4, layer_sizes_dnn: [8, 4]}
+END
+two() {
+    "$bin/flenc" compile two.yaml --quiet -o two.bin "$@" || fail "compile two.yaml $*"
+}
+two
+run two.bin
+[ "$(sed -n 's/^\(epoch: [0-9], batch_id: [0-9]\), auc:[0-9].*, loss:.* ins\/s$/\1/p' out | tr '\n' '|')" = \
+    "epoch: 0, batch_id: 0|epoch: 0, batch_id: 4|epoch: 1, batch_id: 0|epoch: 1, batch_id: 4|epoch: 2, batch_id: 0|epoch: 2, batch_id: 4|" ] || fail "2.x lines: $(cat out)"
+[ "$(grep '^load model epoch' out | tr '\n' '|')" = "load model epoch 1|load model epoch 2|" ] || fail "2.x infers other epochs: $(cat out)"
+[ "$(ls two | tr '\n' ' ')" = "0 1 2 " ] || fail "2.x saves $(ls two)"
+has "Already save model in two/2" out
+grep '^epoch: 0 done' out | sed 's/, epoch time.*//' >fresh
+two --set runner.model_init_path=two/2 --set runner.model_save_path=more --set runner.infer_load_path=more --set runner.epochs=2
+run two.bin
+grep '^epoch: 0 done' out | sed 's/, epoch time.*//' | cmp -s - fresh && fail "model_init_path does nothing"
+echo 1,2,3 >>text/part
+two
+"$bin/flenrt" run two.bin >out 2>&1
+has "31 rows could not be read" out
+two --set "quirks=[drop_last,skip_short_rows]"
+run two.bin
+grep -q "could not be read" err && fail "short rows are not skipped in silence"
+
 # Our own configuration: prepared rows, the best epoch in one file, inference from it; Ctrl-C and --resume.
 "$bin/flenrt" generate --rows 2000 --ids 300 --seed 3 --quiet -o rows.csv
 "$bin/flenc" compile "$tree/models/lr/config.yaml" --quiet -o own.bin --set train.data=prepared --set train.valid=prepared --set infer.data=prepared --set train.epochs=3 \
