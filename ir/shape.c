@@ -74,7 +74,7 @@ fl_status fl_shape_error(const fl_shape_ctx *c, const char *format, ...)
         if (c->in[i])
             fl_type_print(c->g, c->in[i], type, sizeof type);
         const char *name = c->n->in[i] == FL_NONE ? NULL : c->g->values[c->n->in[i]].name;
-        int n = snprintf(list + at, sizeof list - at, "%s%s %s", i ? ", " : "", c->in[i] ? type : "(left out)",
+        int n = snprintf(list + at, sizeof list - at, "%s%s%s%s", i ? ", " : "", c->in[i] ? type : "(left out)", name ? " " : "",
                          name ? name : "");
         at = n < 0 || (size_t)n >= sizeof list - at ? sizeof list - 1 : at + (size_t)n;
     }
