@@ -1,8 +1,8 @@
 #include "ir/graph_meta.h"
+#include "ir/json.h"
 
 #include "ir/schedule.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -415,7 +415,10 @@ fl_status fl_meta_apply_params(fl_graph *g, const char *list, fl_loc loc, fl_dia
     if (!list || !*list)
         return FL_OK;
     json_error_t error;
-    json_t *array = json_loads(list, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *array = fl_json_load(list, strlen(list), &error, &no_memory);
+    if (no_memory)
+        return fl_out_of_memory(dg);
     fl_status status = json_is_array(array) ? FL_OK : bad(dg, loc, "ai.flen.params", "not a JSON array:", array ? list : error.text);
     size_t i;
     json_t *object;

@@ -5,8 +5,8 @@
  * written is what is read. The parser trusts nothing: a model file may be damaged, or written by hand.
  */
 #include "ir/manifest.h"
+#include "ir/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -469,7 +469,10 @@ fl_status fl_manifest_parse(fl_manifest *m, const char *json, size_t n, fl_loc l
 {
     parser p = {&m->arena, loc, dg};
     json_error_t error;
-    json_t *root = json_loadb(json, n, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *root = fl_json_load(json, n, &error, &no_memory);
+    if (no_memory)
+        return fl_out_of_memory(dg);
     if (!root)
         return fl_error(dg, FL_E_MANIFEST, loc, "manifest: no JSON at byte %d: %s", error.position, error.text);
     fl_status status = parse_root(&p, m, root);

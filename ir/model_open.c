@@ -2,6 +2,7 @@
  * model_open.c -- maps a model.bin, checks it (what when: ir/README.md, "model.bin"), and parses its programs when they are asked for.
  */
 #include "ir/crc32c.h"
+#include "ir/json.h"
 #include "ir/model_parts.h"
 #include "ir/onnx_source.h"
 #include "ir/zip.h"
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +163,10 @@ static fl_status read_index(fl_model *m, fl_diag *dg)
     m->weights = m->bytes + weights->offset;
     m->n_weights = weights->size;
     json_error_t error;
-    json_t *o = json_loadb((const char *)m->bytes + index->offset, index->size, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *o = fl_json_load((const char *)m->bytes + index->offset, index->size, &error, &no_memory);
+    if (no_memory)
+        return fl_out_of_memory(dg);
     const json_t *format = json_object_get(o, "format"), *block = json_object_get(o, "block_bytes");
     const json_t *variables = json_object_get(o, "variables"), *crcs = json_object_get(o, "crc32c");
     fl_status status = FL_OK;

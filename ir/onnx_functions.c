@@ -100,13 +100,14 @@ static fl_status packed(fl_onnx_functions *f, const Onnx__FunctionProto *p, fl_o
     return FL_OK;
 }
 
-/* The call as a node of `op` in a graph of its own. NULL if it is none that we would write, or out of memory. */
-static fl_graph *as_node(const Onnx__NodeProto *call, fl_op op)
+/* The call as a node of `op` in a graph of its own; *out NULL if it is none that we would write. */
+static fl_status as_node(const Onnx__NodeProto *call, fl_op op, fl_graph **out)
 {
+    *out = NULL;
     const fl_op_info *info = fl_op_get(op);
     if (call->n_input < info->min_in || call->n_input > info->max_in || call->n_output < 1 || call->n_output > info->max_out ||
         call->n_attribute > MAX_ATTRIBUTES || call->n_input >= UINT16_MAX || call->n_output >= UINT16_MAX)
-        return NULL;
+        return FL_OK;
     fl_graph *g = fl_graph_new("call");
     fl_id *in = g ? fl_arena_new(&g->arena, fl_id, call->n_input + 1) : NULL;
     for (size_t k = 0; in && k < call->n_input; k++)
@@ -135,10 +136,12 @@ static fl_graph *as_node(const Onnx__NodeProto *call, fl_op op)
             known = false;
         }
     }
-    if (known && !g->arena.failed)
-        return g;
-    fl_graph_free(g);
-    return NULL;
+    fl_status status = fl_graph_ok(g, NULL);
+    if (status == FL_OK && known)
+        *out = g;
+    else
+        fl_graph_free(g);
+    return status;
 }
 
 /* What we would write is no longer than the function claims to be: nothing large is built to be compared with something small. */
@@ -160,18 +163,23 @@ fl_status fl_onnx_function_op(fl_onnx_functions *f, const Onnx__FunctionProto *p
         return FL_OK;
     FL_TRY(packed(f, p, &theirs));
     FL_TRY(charge(f, for_a_while));
-    fl_graph *g = as_node(call, op);
+    fl_graph *g;
     fl_arena arena;
     fl_diag ignored; /* a body that cannot be written is not ours, and no mistake */
     fl_arena_init(&arena);
     fl_diag_init(&ignored);
-    if (g && fl_onnx_function(g, 0, f->opset, &arena, &bytes, &n, &ignored) == FL_OK && n == theirs->n && memcmp(bytes, theirs->bytes, n) == 0)
-        *out = op;
+    fl_status status = as_node(call, op, &g);
+    if (status == FL_OK && g) {
+        status = fl_onnx_function(g, 0, f->opset, &arena, &bytes, &n, &ignored);
+        if (status == FL_OK && n == theirs->n && memcmp(bytes, theirs->bytes, n) == 0)
+            *out = op;
+    }
     fl_diag_deinit(&ignored);
     fl_arena_deinit(&arena);
     fl_graph_free(g);
     f->left += for_a_while;
-    return FL_OK;
+    /* Without memory nobody knows whose function it is: taking it for another's would give another graph. */
+    return status == FL_NO_MEMORY ? fl_out_of_memory(f->dg) : FL_OK;
 }
 
 /* -------------------------------------------------------------------------------------------------- inlining */

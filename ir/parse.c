@@ -776,10 +776,13 @@ static bool model(parser *p)
 fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg)
 {
     parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .g = fl_graph_new("graph")};
-    FL_TRY(fl_graph_ok(p.g, dg));
+    fl_status status = fl_graph_ok(p.g, dg);
+    if (status != FL_OK) {
+        fl_graph_free(p.g);
+        return status;
+    }
     p.file = fl_strpool_put(&p.g->names, file, strlen(file));
     fl_arena_init(&p.scratch);
-    fl_status status = FL_OK;
     if (!model(&p))
         status = p.status == FL_OK ? fl_out_of_memory(dg) : p.status;
     if (status == FL_OK)

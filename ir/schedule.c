@@ -1,6 +1,6 @@
 #include "ir/schedule.h"
+#include "ir/json.h"
 
-#include <jansson.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -304,7 +304,10 @@ fl_status fl_schedule_parse(fl_graph *g, const char *json, fl_loc loc, fl_diag *
     reader r = {g, loc, dg, fl_arena_new(&g->arena, fl_schedule, 1)};
     if (!r.s)
         return fl_out_of_memory(dg);
-    json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *root = fl_json_load(json, strlen(json), &error, &no_memory);
+    if (no_memory)
+        return fl_out_of_memory(dg);
     fl_status status = root ? read_schedule(&r, root) : wrong(&r, "is no JSON");
     json_decref(root);
     if (status == FL_OK)

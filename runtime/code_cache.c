@@ -203,7 +203,7 @@ static void compile_and_send(const fl_graph *g, const fl_code_cache_options *o, 
     if (status == FL_OK) {
         _exit(write_all(fd, "I", 1) && write_all(fd, image, n) ? 0 : 1);
     }
-    const char *text = dg.n_entries > 0 ? dg.entries[0].text : fl_status_text(status);
+    const char *text = dg.n_entries > 0 && dg.entries[0].text ? dg.entries[0].text : fl_status_text(status);
     int code = dg.n_entries > 0 ? (int)dg.entries[0].code : (int)FL_E_CODE_DIED;
     _exit(write_all(fd, "E", 1) && write_all(fd, &code, sizeof code) && write_all(fd, text, strlen(text)) ? 0 : 1);
 }

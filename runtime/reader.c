@@ -407,7 +407,7 @@ static fl_status copy_reports(fl_diag *to, const fl_diag *from)
             hint = stop ? stop + 1 : NULL;
         }
     }
-    return status;
+    return from->no_memory ? fl_out_of_memory(to) : status;
 }
 
 static fl_status report_places(fl_reader *r, const place *c, fl_diag *dg)

@@ -33,6 +33,8 @@ void fl_diag_truncate(fl_diag *dg, uint32_t n)
 void fl_diag_clear(fl_diag *dg)
 {
     fl_diag_truncate(dg, 0);
+    dg->n_errors = 0;
+    dg->no_memory = false;
     dg->n_dropped = 0;
 }
 
@@ -71,7 +73,10 @@ static void report(fl_diag *dg, fl_code code, fl_severity severity, fl_loc loc, 
         uint32_t capacity = dg->capacity ? 2 * dg->capacity : 8;
         fl_diag_entry *grown = realloc(dg->entries, capacity * sizeof *grown);
         if (!grown) {
-            dg->n_dropped++;
+            if (severity == FL_SEVERITY_ERROR) {
+                dg->n_errors += !dg->no_memory;
+                dg->no_memory = true;
+            }
             return;
         }
         dg->entries = grown;
@@ -225,6 +230,8 @@ void fl_diag_print(const fl_diag *dg, FILE *out, const char *program, const char
             h += n + (h[n] == '\n');
         }
     }
+    if (dg->no_memory)
+        fprintf(out, "%s: error: out of memory [E%04d]\n", program, (int)FL_E_NO_MEMORY);
     if (dg->n_dropped)
         fprintf(out, "%s: %u more not shown\n", program, dg->n_dropped);
 }

@@ -50,8 +50,9 @@ typedef struct fl_diag_entry {
 typedef struct fl_diag {
     fl_diag_entry *entries;
     uint32_t n_entries, capacity;
-    uint32_t n_errors; /* entries that are no warnings */
+    uint32_t n_errors; /* entries that are no warnings, and 1 for `no_memory` */
     uint32_t n_dropped; /* reports beyond FL_DIAG_MAX, counted only */
+    bool no_memory; /* there was none to hold an error: it is printed as E0001 behind the entries */
 } fl_diag;
 
 #define FL_DIAG_MAX 100u
