@@ -3,9 +3,11 @@
 command -v valgrind >/dev/null || { echo "skipped: valgrind is not installed"; exit 77; }
 dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 failed=0 n=0
-for t in "$1"/../tests/test_*; do
-    name=$(basename "$t")
-    case $name in *.cmake) continue ;; esac
+for source in tests/unit/test_*.c; do
+    name=$(basename "$source" .c)
+    t=$1/../tests/$name
+    # It refuses memory by a malloc of its own, which valgrind replaces.
+    [ $name = test_out_of_memory ] && continue
     # Generated code uses AVX-512, which valgrind 3.19 does not know: tests that run it stay out; guard pages watch it instead.
     case $name in test_codegen* | test_flenrt | test_native | test_session | test_code_cache | test_threads) continue ;; esac
     n=$((n + 1))
