@@ -14,6 +14,7 @@ if [ "${1:-}" = --all ]; then
     shift
 fi
 FLEN_TEST_DATA=${FLEN_TEST_DATA:-../shared}
+FLEN_TEST_DATA=$(cd "$FLEN_TEST_DATA" 2>/dev/null && pwd || echo "$FLEN_TEST_DATA") # tests work in folders of their own
 export FLEN_TEST_DATA
 
 slow_packages=
