@@ -170,8 +170,9 @@ static fl_status dump(const arguments *a, draw_fn *draw, fl_diag *dg)
     return s;
 }
 
-static int run(arguments *a, int argc, char **argv)
+static int run(void *arg, int argc, char **argv)
 {
+    arguments *a = arg;
     const fl_verb_option options[] = {{"-o", &a->output, NULL},     {"--format", &a->format, NULL}, {"--batch", &a->batch, NULL},
                                       {"--plain", NULL, &a->plain}, {"--cost", NULL, &a->cost}};
     int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
@@ -200,14 +201,5 @@ static int run(arguments *a, int argc, char **argv)
 int fl_verb_dump(int argc, char **argv)
 {
     arguments a = {.format = NULL};
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    a.request.sets = calloc((size_t)argc, sizeof *a.request.sets);
-    if (!a.request.sets)
-        return fl_status_exit(FL_NO_MEMORY);
-    int status = run(&a, argc, argv);
-    free(a.request.sets);
-    return status;
+    return fl_verb_frame(argc, argv, usage, &a.request, run, &a);
 }

@@ -279,3 +279,18 @@ fl_status fl_output_close(fl_output *o, fl_status status, fl_diag *dg)
     free(o->aside);
     return status;
 }
+
+int fl_verb_frame(int argc, char **argv, const char *usage, fl_graph_request *r, int (*run)(void *arg, int argc, char **argv), void *arg)
+{
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    r->sets = calloc((size_t)argc, sizeof *r->sets);
+    if (!r->sets)
+        return fl_status_exit(FL_NO_MEMORY);
+    int status = run(arg, argc, argv);
+    free(r->sets);
+    r->sets = NULL;
+    return status;
+}

@@ -52,6 +52,9 @@ const char *fl_verb_value(int argc, char **argv, int *i, const char *name);
  */
 int fl_verb_arguments(int argc, char **argv, const fl_verb_option *options, size_t n, fl_graph_request *r);
 
+/* What these verbs begin and end with: --help, room for --set; `run(arg, argc, argv)` gives the exit status. */
+int fl_verb_frame(int argc, char **argv, const char *usage, fl_graph_request *r, int (*run)(void *arg, int argc, char **argv), void *arg);
+
 /* -------------------------------------------------------------------------------------------------------- output */
 
 /* A file that appears whole or not at all (written aside and renamed), or standard output for NULL and "-". */

@@ -154,8 +154,9 @@ static int wrong(const char *option, const char *value, const char *hint)
     return 2;
 }
 
-static int run(arguments *a, int argc, char **argv)
+static int run(void *arg, int argc, char **argv)
 {
+    arguments *a = arg;
     fl_pipeline_options *p = &a->pipeline;
     const fl_verb_option options[] = {
         {"-o", &a->output, NULL},
@@ -204,14 +205,5 @@ static int run(arguments *a, int argc, char **argv)
 int fl_verb_opt(int argc, char **argv)
 {
     arguments a = {.pipeline.log = stderr};
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    a.request.sets = calloc((size_t)argc, sizeof *a.request.sets);
-    if (!a.request.sets)
-        return fl_status_exit(FL_NO_MEMORY);
-    int status = run(&a, argc, argv);
-    free(a.request.sets);
-    return status;
+    return fl_verb_frame(argc, argv, usage, &a.request, run, &a);
 }

@@ -321,8 +321,9 @@ static fl_status verify(arguments *a, fl_diag *dg)
     return s;
 }
 
-static int run(arguments *a, int argc, char **argv)
+static int run(void *arg, int argc, char **argv)
 {
+    arguments *a = arg;
     const fl_verb_option options[] = {
         {"--batch", &a->batch, NULL}, {"--seed", &a->seed, NULL},       {"--tolerance", &a->tolerance, NULL},  {"--save", &a->save, NULL},
         {"--cpu", &a->cpu, NULL},     {"--against", &a->against, NULL}, {"--each-pass", NULL, &a->each_pass}, {"--quiet", NULL, &a->quiet}};
@@ -354,14 +355,5 @@ static int run(arguments *a, int argc, char **argv)
 int fl_verb_verify(int argc, char **argv)
 {
     arguments a = {.quiet = false};
-    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    a.request.sets = calloc((size_t)argc, sizeof *a.request.sets);
-    if (!a.request.sets)
-        return fl_status_exit(FL_NO_MEMORY);
-    int status = run(&a, argc, argv);
-    free(a.request.sets);
-    return status;
+    return fl_verb_frame(argc, argv, usage, &a.request, run, &a);
 }

@@ -13,7 +13,6 @@
  */
 #include "passes/gradients.h"
 
-#include "ir/graph_meta.h"
 #include "passes/rewrite.h"
 
 #include <stdlib.h>
@@ -31,18 +30,6 @@ typedef struct rows_of_table {
     fl_id rows, grad; /* int64 [D], float [D,...] */
 } rows_of_table;
 
-static bool is_disjoint(fl_flow *f, fl_id unique)
-{
-    const char *text = fl_graph_get_meta(f->g, "ai.flen.disjoint");
-    const char *name = f->g->values[f->g->nodes[unique].in[0]].name;
-    uint32_t n = 0;
-    const char **names = text ? fl_meta_names(text, &f->cx->scratch, &n) : NULL;
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
 /* One column of one index never holds a row twice; several may. */
 static bool must_merge(fl_flow *f, const fl_row_gradient *parts)
 {
@@ -51,7 +38,7 @@ static bool must_merge(fl_flow *f, const fl_row_gradient *parts)
     if (one_column)
         return false;
     for (; parts; parts = parts->next)
-        if (!is_disjoint(f, parts->unique))
+        if (!fl_index_is_disjoint(g, g->nodes[parts->unique].in[0], &f->cx->scratch))
             return true;
     return false;
 }

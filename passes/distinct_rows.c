@@ -70,21 +70,12 @@ static void look_up_once(distinct *d, fl_id node)
     d->cx->n_changed++;
 }
 
-/* The look-up [B,S,K] of distinct rows that `x` [B,S*K] shows under another shape; FL_NONE if it shows none. */
-static fl_id flat_look_up(const fl_graph *g, fl_id x)
+/* The look-up of distinct rows behind `x`; FL_NONE if there is none. */
+static fl_id distinct_look_up(const fl_graph *g, fl_id x)
 {
-    const fl_type *t = fl_value_type(g, x);
-    fl_id node = fl_value_node(g, x);
-    if (node == FL_NONE || t->rank != 2 || (g->nodes[node].op != FL_OP_RESHAPE && g->nodes[node].op != FL_OP_FLATTEN))
-        return FL_NONE;
-    fl_id gather = fl_value_is(g, g->nodes[node].in[0], FL_OP_GATHER);
-    if (gather == FL_NONE)
-        return FL_NONE;
-    const fl_type *e = fl_value_type(g, g->nodes[gather].out[0]);
-    fl_id unique = fl_value_is(g, g->nodes[gather].in[1], FL_OP_UNIQUE_ROWS);
-    bool whole = unique != FL_NONE && g->nodes[gather].in[1] == g->nodes[unique].out[1] && e->rank == 3 && e->dims[0] == t->dims[0] &&
-                 t->dims[1] == e->dims[1] * e->dims[2];
-    return whole ? gather : FL_NONE;
+    fl_id gather = fl_flat_look_up(g, x);
+    fl_id unique = gather == FL_NONE ? FL_NONE : fl_value_is(g, g->nodes[gather].in[1], FL_OP_UNIQUE_ROWS);
+    return unique != FL_NONE && g->nodes[gather].in[1] == g->nodes[unique].out[1] ? gather : FL_NONE;
 }
 
 static bool is_product(const fl_graph *g, fl_id node)
@@ -101,7 +92,7 @@ static fl_status product_on_rows(distinct *d, fl_rewriter *r, fl_id node)
     fl_graph *g = d->g;
     if (!is_product(g, node))
         return FL_OK;
-    fl_id *in = g->nodes[node].in, gather = flat_look_up(g, in[0]), w = in[1];
+    fl_id *in = g->nodes[node].in, gather = distinct_look_up(g, in[0]), w = in[1];
     fl_id c = g->nodes[node].n_in > 2 ? in[2] : FL_NONE;
     const fl_type *tw = fl_value_type(g, w);
     if (gather == FL_NONE || tw->rank != 2 || tw->dtype != FL_FLOAT || FL_DIM_IS_SYM(tw->dims[0]) || FL_DIM_IS_SYM(tw->dims[1]))

@@ -11,37 +11,20 @@
  *
  * Needs ORDER and SHAPES, keeps SHAPES. O(nodes). Costs memory: [rows, H] floats for each product.
  */
-#include "ir/graph_meta.h"
 #include "passes/rewrite.h"
 
 #include <string.h>
 
-static bool is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch)
+/* The look-up behind `x`, if it is one of a variable by columns of an input that own their rows; FL_NONE if not. */
+static fl_id foldable_look_up(const fl_graph *g, fl_id x, fl_arena *scratch)
 {
-    const char *text = fl_graph_get_meta(g, "ai.flen.disjoint");
-    uint32_t n = 0;
-    const char **names = text ? fl_meta_names(text, scratch, &n) : NULL;
-    for (uint32_t i = 0; i < n; i++)
-        if (strcmp(names[i], g->values[index].name) == 0)
-            return true;
-    return false;
-}
-
-/* The Gather of a variable by an input of the graph that `x` [B,S*K] shows under another shape; FL_NONE if it shows none. */
-static fl_id flat_look_up(const fl_graph *g, fl_id x, fl_arena *scratch)
-{
-    const fl_type *t = fl_value_type(g, x);
-    fl_id node = fl_value_node(g, x);
-    if (node == FL_NONE || t->rank != 2 || (g->nodes[node].op != FL_OP_RESHAPE && g->nodes[node].op != FL_OP_FLATTEN))
-        return FL_NONE;
-    fl_id gather = fl_value_is(g, g->nodes[node].in[0], FL_OP_GATHER);
-    if (gather == FL_NONE || fl_node_int(g, gather, "axis", 0) != 0)
+    fl_id gather = fl_flat_look_up(g, x);
+    if (gather == FL_NONE)
         return FL_NONE;
     fl_id table = g->nodes[gather].in[0], index = g->nodes[gather].in[1];
-    const fl_type *e = fl_value_type(g, g->nodes[gather].out[0]), *i = fl_value_type(g, index);
-    bool fits = g->values[table].kind == FL_VALUE_VARIABLE && g->values[index].kind == FL_VALUE_INPUT && i->rank == 2 && i->dims[1] > 0 &&
-                e->rank == 3 && e->dims[0] == t->dims[0] && t->dims[1] == e->dims[1] * e->dims[2];
-    return fits && is_disjoint(g, index, scratch) ? gather : FL_NONE;
+    const fl_type *i = fl_value_type(g, index);
+    bool fits = g->values[table].kind == FL_VALUE_VARIABLE && g->values[index].kind == FL_VALUE_INPUT && i->rank == 2 && i->dims[1] > 0;
+    return fits && fl_index_is_disjoint(g, index, scratch) ? gather : FL_NONE;
 }
 
 static fl_id first_rows(fl_graph *g, fl_id index)
@@ -58,7 +41,7 @@ static fl_status fold(fl_graph *g, fl_pass_ctx *cx, fl_rewriter *r, fl_id node, 
     const fl_node n = g->nodes[node];
     if (n.op != FL_OP_LINEAR && n.op != FL_OP_MATMUL)
         return FL_OK;
-    fl_id gather = flat_look_up(g, n.in[0], &cx->scratch), w = n.in[1];
+    fl_id gather = foldable_look_up(g, n.in[0], &cx->scratch), w = n.in[1];
     if (gather == FL_NONE || g->values[w].kind != FL_VALUE_VARIABLE || !fl_type_is_static(fl_value_type(g, w)) || fl_value_type(g, w)->rank != 2)
         return FL_OK;
     fl_id table = g->nodes[gather].in[0], index = g->nodes[gather].in[1];

@@ -31,15 +31,15 @@ static const char *predict_passes(const fl_graph *forward)
 }
 
 /* Prediction with folded tables, and its prologue; neither if there is nothing to fold. */
-static fl_status build_folded(const fl_graph *forward, fl_graph **p, fl_diag *dg)
+static fl_status build_folded(const fl_graph *predict, fl_graph **p, fl_diag *dg)
 {
     fl_graph *g = NULL, *prologue = NULL;
     bool folds = false;
-    FL_TRY(derive(forward, "folded", predict_passes(forward), NULL, &g, dg));
-    fl_status status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = "fold-tables,cse,dce"}, dg);
-    for (fl_id i = 0; status == FL_OK && i < g->n_nodes; i++)
+    fl_status status = FL_OK;
+    FL_TRY(derive(predict, "folded", "fold-tables,cse,dce", NULL, &g, dg));
+    for (fl_id i = 0; i < g->n_nodes; i++)
         folds = folds || g->nodes[i].op == FL_OP_TABLE_LINEAR;
-    if (status == FL_OK && folds)
+    if (folds)
         status = fl_build_prologue(g, &prologue, dg);
     if (status != FL_OK || !prologue) {
         fl_graph_free(g);
@@ -57,8 +57,8 @@ static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl
     if (stage == FL_STAGE_FORWARD)
         return derive(forward, "predict", "infer-types,set-mode(predict)", NULL, &p[FL_PROGRAM_PREDICT], dg);
     FL_TRY(derive(forward, "predict", predict_passes(forward), NULL, &p[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(build_folded(p[FL_PROGRAM_PREDICT], p, dg)); /* before predict gives its prologue away */
     FL_TRY(fl_build_prologue(p[FL_PROGRAM_PREDICT], &p[FL_PROGRAM_PROLOGUE], dg));
-    FL_TRY(build_folded(forward, p, dg));
     if (trained) {
         const char *stop = stage == FL_STAGE_TRAIN ? "differentiate" : NULL;
         FL_TRY(derive(forward, "train", fl_pipeline_train, stop, &p[FL_PROGRAM_TRAIN], dg));

@@ -1,5 +1,7 @@
 #include "passes/rewrite.h"
 
+#include "ir/graph_meta.h"
+
 #include <string.h>
 
 bool fl_value_is_output(const fl_graph *g, fl_id value)
@@ -178,6 +180,33 @@ bool fl_drop_unused(fl_graph *g, fl_arena *scratch, bool variables)
             g->params[n_params++] = g->params[i];
     g->n_params = n_params;
     return true;
+}
+
+/* ------------------------------------------------------------------------------------------------- look-ups */
+
+bool fl_index_is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch)
+{
+    const char *text = fl_graph_get_meta(g, "ai.flen.disjoint");
+    uint32_t n = 0;
+    const char **names = text ? fl_meta_names(text, scratch, &n) : NULL;
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(names[i], g->values[index].name) == 0)
+            return true;
+    return false;
+}
+
+fl_id fl_flat_look_up(const fl_graph *g, fl_id x)
+{
+    const fl_type *t = fl_value_type(g, x);
+    fl_id node = fl_value_node(g, x);
+    if (node == FL_NONE || t->rank != 2 || (g->nodes[node].op != FL_OP_RESHAPE && g->nodes[node].op != FL_OP_FLATTEN))
+        return FL_NONE;
+    fl_id gather = fl_value_is(g, g->nodes[node].in[0], FL_OP_GATHER);
+    if (gather == FL_NONE || fl_node_int(g, gather, "axis", 0) != 0)
+        return FL_NONE;
+    const fl_type *e = fl_value_type(g, g->nodes[gather].out[0]);
+    bool whole = e->rank == 3 && e->dims[0] == t->dims[0] && t->dims[1] == e->dims[1] * e->dims[2];
+    return whole ? gather : FL_NONE;
 }
 
 /* ---------------------------------------------------------------------------------------------- small nodes */
