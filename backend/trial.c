@@ -12,8 +12,8 @@ enum { EXTENT = 7 }; /* of symbols that nothing decides, at least */
 
 struct fl_trial {
     const fl_graph *g;
-    uint64_t seed;
-    int64_t batch, rows, unknown; /* rows of look-ups; extent of symbols that nothing decides */
+    fl_trial_options o;
+    int64_t rows, unknown; /* rows of look-ups; extent of symbols that nothing decides */
     fl_arena arena;
     fl_tensor *leaf; /* [n_values] of inputs and variables, with static types and bytes of the declared type */
     int64_t *dims;   /* [n_symbols] as inputs and variables bind them; -1: they do not */
@@ -94,18 +94,33 @@ static void put_element(void *to, fl_dtype type, int64_t k, double f, int64_t i)
     }
 }
 
+static const fl_tensor *given_leaf(const fl_trial *t, const fl_value *value)
+{
+    for (uint32_t i = 0; i < t->o.n_given && value->kind == FL_VALUE_INPUT; i++)
+        if (strcmp(t->o.given[i].name, value->name) == 0)
+            return &t->o.given[i].tensor;
+    return NULL;
+}
+
 static fl_status draw_leaf(fl_trial *t, fl_id v, fl_diag *dg)
 {
     const fl_value *value = &t->g->values[v];
     bool offsets = ends_with(value->name, "offsets");
+    const fl_tensor *given = given_leaf(t, value);
     fl_type type = value->type;
     for (int d = 0; d < type.rank; d++) {
         if (!FL_DIM_IS_SYM(type.dims[d]))
             continue;
         int64_t *bound = &t->dims[FL_SYM_OF_DIM(type.dims[d])];
-        if (*bound < 0)
-            *bound = strcmp(t->g->symbols[FL_SYM_OF_DIM(type.dims[d])], "batch") == 0 ? t->batch : offsets ? t->batch + 1 : t->unknown;
+        if (given)
+            *bound = given->type.dims[d];
+        else if (*bound < 0)
+            *bound = strcmp(t->g->symbols[FL_SYM_OF_DIM(type.dims[d])], "batch") == 0 ? t->o.batch : offsets ? t->o.batch + 1 : t->unknown;
         type.dims[d] = *bound;
+    }
+    if (given) {
+        t->leaf[v] = *given;
+        return FL_OK;
     }
     int64_t columns, column = first_column(t->g, value->name, &columns), width = type.rank == 2 ? type.dims[1] : 1;
     int64_t n = fl_type_elements(&type);
@@ -121,7 +136,7 @@ static fl_status draw_leaf(fl_trial *t, fl_id v, fl_diag *dg)
         return FL_OK;
     }
     for (int64_t k = 0; k < n; k++) {
-        double f = draw(value->name, t->seed, k);
+        double f = draw(value->name, t->o.seed, k);
         int64_t row = (int64_t)((f + 1) / 2 * (double)t->rows);
         if (column >= 0 && columns <= t->rows) /* columns take turns */
             row = row / columns * columns + column + k % width < t->rows ? row / columns * columns + column + k % width : column + k % width;
@@ -150,15 +165,15 @@ static fl_status prepare(fl_trial *t, fl_diag *dg)
     return fl_interp_run(t->interp, dg);
 }
 
-fl_status fl_trial_new(const fl_graph *g, uint64_t seed, int64_t batch, fl_trial **out, fl_diag *dg)
+fl_status fl_trial_new(const fl_graph *g, const fl_trial_options *options, fl_trial **out, fl_diag *dg)
 {
     fl_trial *t = calloc(1, sizeof *t);
     if (!t)
         return fl_out_of_memory(dg);
     int64_t columns;
     (void)first_column(g, NULL, &columns);
-    int64_t unknown = 3 * columns > EXTENT ? 3 * columns : EXTENT;
-    *t = (fl_trial){.g = g, .seed = seed, .batch = batch, .rows = common_rows(g, unknown), .unknown = unknown};
+    int64_t unknown = options->table_rows ? options->table_rows : 3 * columns > EXTENT ? 3 * columns : EXTENT;
+    *t = (fl_trial){.g = g, .o = *options, .rows = common_rows(g, unknown), .unknown = unknown};
     fl_arena_init(&t->arena);
     fl_status s = prepare(t, dg);
     if (s == FL_OK)

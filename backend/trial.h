@@ -4,6 +4,8 @@
  * Variables with stored data have it. Else reals lie in [-1, 1), variances, sums of squares and Adam's powers where they must, and integers are
  * rows of the smallest table that the graph looks up in; "...offsets" rise over the values of their bags. Columns that never share rows (`ai.flen.disjoint`) do
  * not. `batch` is given, offsets have one more, all other symbols 7 elements or, if that is more, three rows for each such column. Two graphs that read the same names compute on the same numbers.
+ *
+ * Time and memory of a trial follow the tables' sizes: cut them first.
  */
 #ifndef FL_BACKEND_TRIAL_H
 #define FL_BACKEND_TRIAL_H
@@ -12,8 +14,33 @@
 
 typedef struct fl_trial fl_trial;
 
+/* The value of an input, in place of a drawn one: static type, borrowed bytes. */
+typedef struct fl_trial_given {
+    const char *name;
+    fl_tensor tensor;
+} fl_trial_given;
+
+typedef struct fl_trial_options {
+    uint64_t seed;
+    int64_t batch;               /* rows; as many as given inputs have */
+    const fl_trial_given *given; /* borrowed; inputs that a graph does not have are passed over */
+    uint32_t n_given;
+    int64_t table_rows;          /* extent of symbols that no input binds; 0: as above */
+} fl_trial_options;
+
+/*
+ * Leave few rows to large tables that are only looked up, by numbers that inputs give and nobody computes with: nothing else that a graph computes depends on the
+ * rest. A table that several of the graphs have is cut in all of them or in none.
+ */
+FL_MUST_USE fl_status fl_trial_cut(fl_graph *const *graphs, uint32_t n_graphs, fl_diag *dg);
+/*
+ * The same for rows that are given: all tables have `*rows` rows and the same numbering, those that given inputs ask for stay (and their stored data with them), and the
+ * given numbers become those of the rows that stayed. *rows is how many did. Nothing changes if there are few, or if rows are computed.
+ */
+FL_MUST_USE fl_status fl_trial_keep(fl_graph *g, fl_trial_given *given, uint32_t n_given, int64_t *rows, fl_diag *dg);
+
 /* Draws values for g, which must outlive the trial, and interprets it once. */
-FL_MUST_USE fl_status fl_trial_new(const fl_graph *g, uint64_t seed, int64_t batch, fl_trial **out, fl_diag *dg);
+FL_MUST_USE fl_status fl_trial_new(const fl_graph *g, const fl_trial_options *options, fl_trial **out, fl_diag *dg);
 void fl_trial_free(fl_trial *t); /* NULL is fine */
 
 /* Where one value is not what it should be. */

@@ -20,8 +20,7 @@ typedef struct arguments {
     fl_graph_request request;
     const char *batch, *seed, *tolerance, *save, *against, *cpu;
     bool each_pass, quiet;
-    int64_t n_batch;
-    uint64_t n_seed;
+    fl_trial_options trial;
     double n_tolerance;
     uint32_t n_checked;
 } arguments;
@@ -30,8 +29,9 @@ static const char usage[] =
     "usage: flenc verify X [--each-pass] [--batch=N] [--seed=N] [--tolerance=T] [--cpu=LEVEL] [--save=FILE] [--quiet]\n"
     "       flenc verify X --against=Y [--batch=N] [--seed=N] [--tolerance=T]\n"
     "Compiles X (a configuration, an ONNX file, a graph text, or a model.bin's source) and compares: values after each pass with those before\n"
-    "it, on the interpreter, and native code with the interpreter, for N rows (5) drawn from a seed (1). Reports the first pass and the first\n"
-    "node whose values differ by more than T * (1 + |value|) (5e-5; passes 1e-7).\n"
+    "it, on the interpreter, and native code with the interpreter, for N rows (5) drawn from a seed (1). Large tables that\n"
+    "are only looked up are cut to 4096 rows. Reports the first pass and the first node whose values differ by more than\n"
+    "T * (1 + |value|) (5e-5; passes 1e-7).\n"
     "  --each-pass   native code once more with each pass switched off in turn\n"
     "  --against=Y   compares the graphs X and Y as they are, by the names of their values\n"
     "  --cpu=LEVEL   x86-64-v2, v3 or v4, at most this machine's (v3)\n"
@@ -128,9 +128,9 @@ static fl_status compare_graphs(arguments *a, const fl_graph *before, const fl_g
 {
     fl_trial *x = NULL, *y = NULL;
     fl_difference d = {0};
-    fl_status s = fl_trial_new(before, a->n_seed, a->n_batch, &x, dg);
+    fl_status s = fl_trial_new(before, &a->trial, &x, dg);
     if (s == FL_OK)
-        s = fl_trial_new(after, a->n_seed, a->n_batch, &y, dg);
+        s = fl_trial_new(after, &a->trial, &y, dg);
     if (s == FL_OK && results_differ(before, x, after, y, tolerance)) {
         fl_id w = first_difference(before, x, after, y, tolerance, &d);
         s = differs(where, after, w, &d, dg);
@@ -212,7 +212,7 @@ static fl_status run_native(arguments *a, const fl_graph *g, bool open, fl_id *w
     char cpu[32];
     const char *level = a->cpu ? a->cpu : "v3";
     snprintf(cpu, sizeof cpu, level[0] == 'v' ? "x86-64-%s" : "%s", level);
-    fl_status s = copy ? fl_trial_new(copy, a->n_seed, a->n_batch, &t, dg) : dg->n_errors ? FL_UNSUPPORTED : FL_FAILED;
+    fl_status s = copy ? fl_trial_new(copy, &a->trial, &t, dg) : dg->n_errors ? FL_UNSUPPORTED : FL_FAILED;
     if (s == FL_OK)
         s = fl_trial_run(t, native_engine, cpu, a->n_tolerance, wrong, d, dg);
     if (s == FL_OK && *wrong != FL_NONE && open) {
@@ -299,7 +299,9 @@ static fl_status verify(arguments *a, fl_diag *dg)
         FL_TRY(fl_input_read(&a->request, &in, dg));
         fl_status s = fl_input_read(&second, &other, dg);
         if (s == FL_OK) {
-            s = compare_graphs(a, in.graph, other.graph, a->tolerance ? a->n_tolerance : 1e-7, a->against, NULL, dg);
+            s = fl_trial_cut((fl_graph *[]){in.graph, other.graph}, 2, dg);
+            if (s == FL_OK)
+                s = compare_graphs(a, in.graph, other.graph, a->tolerance ? a->n_tolerance : 1e-7, a->against, NULL, dg);
             fl_input_deinit(&other);
         }
         fl_input_deinit(&in);
@@ -308,7 +310,9 @@ static fl_status verify(arguments *a, fl_diag *dg)
     a->request.stage = "forward"; /* of a model.bin: what it was compiled from */
     FL_TRY(fl_input_read(&a->request, &in, dg));
     bool trained = in.graph->n_params > 0 && fl_graph_find(in.graph, "loss") != FL_NONE;
-    fl_status s = verify_passes(a, in.graph, "predict", fl_pipeline_predict, dg);
+    fl_status s = fl_trial_cut(&in.graph, 1, dg);
+    if (s == FL_OK)
+        s = verify_passes(a, in.graph, "predict", fl_pipeline_predict, dg);
     if (s == FL_OK && trained)
         s = verify_passes(a, in.graph, "train", fl_pipeline_train, dg);
     if (s == FL_OK)
@@ -331,10 +335,10 @@ static int run(void *arg, int argc, char **argv)
     char *ends[3] = {"", "", ""};
     if (status)
         return status;
-    a->n_batch = a->batch ? strtoll(a->batch, &ends[0], 10) : 5;
-    a->n_seed = a->seed ? strtoull(a->seed, &ends[1], 10) : 1;
+    a->trial.batch = a->batch ? strtoll(a->batch, &ends[0], 10) : 5;
+    a->trial.seed = a->seed ? strtoull(a->seed, &ends[1], 10) : 1;
     a->n_tolerance = a->tolerance ? strtod(a->tolerance, &ends[2]) : 5e-5;
-    if (!a->request.input || *ends[0] || *ends[1] || *ends[2] || a->n_batch < 1 || a->n_batch > 1 << 20 || !(a->n_tolerance >= 0)) {
+    if (!a->request.input || *ends[0] || *ends[1] || *ends[2] || a->trial.batch < 1 || a->trial.batch > 1 << 20 || !(a->n_tolerance >= 0)) {
         fputs("flenc: error: verify needs an input, and numbers for --batch, --seed and --tolerance [E0002]\n", stderr);
         return 2;
     }
