@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "backend/trial.h"
 #include "frontend/verb_graph.h"
+#include "frontend/verb_rows.h"
 #include "passes/pass.h"
 #include "runtime/native.h"
 
@@ -18,20 +19,22 @@
 
 typedef struct arguments {
     fl_graph_request request;
-    const char *batch, *seed, *tolerance, *save, *against, *cpu;
+    const char *batch, *seed, *tolerance, *save, *against, *cpu, *data;
     bool each_pass, quiet;
     fl_trial_options trial;
+    fl_rows rows; /* of --data */
     double n_tolerance;
     uint32_t n_checked;
 } arguments;
 
 static const char usage[] =
-    "usage: flenc verify X [--each-pass] [--batch=N] [--seed=N] [--tolerance=T] [--cpu=LEVEL] [--save=FILE] [--quiet]\n"
+    "usage: flenc verify X [--data=PATH] [--each-pass] [--batch=N] [--seed=N] [--tolerance=T] [--cpu=LEVEL] [--save=FILE] [--quiet]\n"
     "       flenc verify X --against=Y [--batch=N] [--seed=N] [--tolerance=T]\n"
     "Compiles X (a configuration, an ONNX file, a graph text, or a model.bin's source) and compares: values after each pass with those before\n"
     "it, on the interpreter, and native code with the interpreter, for N rows (5) drawn from a seed (1). Large tables that\n"
     "are only looked up are cut to 4096 rows. Reports the first pass and the first node whose values differ by more than\n"
     "T * (1 + |value|) (5e-5; passes 1e-7).\n"
+    "  --data=PATH   the first N rows (64) of PATH, read by the configuration's schema, in place of drawn ones, and a model.bin's weights\n"
     "  --each-pass   native code once more with each pass switched off in turn\n"
     "  --against=Y   compares the graphs X and Y as they are, by the names of their values\n"
     "  --cpu=LEVEL   x86-64-v2, v3 or v4, at most this machine's (v3)\n"
@@ -43,7 +46,7 @@ static const char *place_of(const fl_graph *g, fl_id v, char text[64])
     fl_id node = fl_value_node(g, v);
     if (!o->loc.file && node != FL_NONE)
         o = &g->nodes[node].origin;
-    if (o->loc.file)
+    if (o->loc.file && o->loc.line)
         snprintf(text, 64, ", from %.40s:%u", o->loc.file, o->loc.line);
     else
         text[0] = '\0';
@@ -291,6 +294,20 @@ static fl_status verify_each(arguments *a, const fl_graph *forward, const char *
 
 /* ------------------------------------------------------------------------------------------------------------ the verb */
 
+/* What the trials compute on: rows and weights that there are, or drawn ones; of large tables only what they look up. */
+static fl_status choose_values(arguments *a, fl_input *in, fl_diag *dg)
+{
+    if (!a->data)
+        return fl_trial_cut(&in->graph, 1, dg);
+    FL_TRY(fl_rows_read(in, a->data, a->trial.batch, &a->rows, dg));
+    FL_TRY(fl_rows_attach_weights(in, dg));
+    a->trial.batch = a->rows.batch.n;
+    a->trial.given = a->rows.given;
+    a->trial.n_given = a->rows.n_given;
+    a->trial.table_rows = a->rows.table_rows;
+    return fl_trial_keep(in->graph, a->rows.given, a->rows.n_given, &a->trial.table_rows, dg);
+}
+
 static fl_status verify(arguments *a, fl_diag *dg)
 {
     fl_input in, other;
@@ -310,7 +327,7 @@ static fl_status verify(arguments *a, fl_diag *dg)
     a->request.stage = "forward"; /* of a model.bin: what it was compiled from */
     FL_TRY(fl_input_read(&a->request, &in, dg));
     bool trained = in.graph->n_params > 0 && fl_graph_find(in.graph, "loss") != FL_NONE;
-    fl_status s = fl_trial_cut(&in.graph, 1, dg);
+    fl_status s = choose_values(a, &in, dg);
     if (s == FL_OK)
         s = verify_passes(a, in.graph, "predict", fl_pipeline_predict, dg);
     if (s == FL_OK && trained)
@@ -321,6 +338,7 @@ static fl_status verify(arguments *a, fl_diag *dg)
         s = verify_each(a, in.graph, "predict", fl_pipeline_predict, dg);
     if (s == FL_OK && a->each_pass && trained)
         s = verify_each(a, in.graph, "train", fl_pipeline_train, dg);
+    fl_rows_deinit(&a->rows);
     fl_input_deinit(&in);
     return s;
 }
@@ -330,16 +348,20 @@ static int run(void *arg, int argc, char **argv)
     arguments *a = arg;
     const fl_verb_option options[] = {
         {"--batch", &a->batch, NULL}, {"--seed", &a->seed, NULL},       {"--tolerance", &a->tolerance, NULL},  {"--save", &a->save, NULL},
-        {"--cpu", &a->cpu, NULL},     {"--against", &a->against, NULL}, {"--each-pass", NULL, &a->each_pass}, {"--quiet", NULL, &a->quiet}};
+        {"--cpu", &a->cpu, NULL},     {"--against", &a->against, NULL}, {"--data", &a->data, NULL}, {"--each-pass", NULL, &a->each_pass}, {"--quiet", NULL, &a->quiet}};
     int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
     char *ends[3] = {"", "", ""};
     if (status)
         return status;
-    a->trial.batch = a->batch ? strtoll(a->batch, &ends[0], 10) : 5;
+    a->trial.batch = a->batch ? strtoll(a->batch, &ends[0], 10) : a->data ? 64 : 5;
     a->trial.seed = a->seed ? strtoull(a->seed, &ends[1], 10) : 1;
     a->n_tolerance = a->tolerance ? strtod(a->tolerance, &ends[2]) : 5e-5;
     if (!a->request.input || *ends[0] || *ends[1] || *ends[2] || a->trial.batch < 1 || a->trial.batch > 1 << 20 || !(a->n_tolerance >= 0)) {
         fputs("flenc: error: verify needs an input, and numbers for --batch, --seed and --tolerance [E0002]\n", stderr);
+        return 2;
+    }
+    if (a->data && a->against) {
+        fputs("flenc: error: --against compares graphs on drawn values, not on --data [E0002]\n", stderr);
         return 2;
     }
     if (a->request.stage || a->request.program) {
@@ -349,7 +371,9 @@ static int run(void *arg, int argc, char **argv)
     fl_diag dg;
     fl_diag_init(&dg);
     fl_status s = verify(a, &dg);
-    if (s == FL_OK && !a->quiet)
+    if (s == FL_OK && !a->quiet && a->data)
+        printf("%s: %u comparisons on %lld rows of %s, nothing differs\n", a->request.input, a->n_checked, (long long)a->trial.batch, a->data);
+    else if (s == FL_OK && !a->quiet)
         printf("%s: %u comparisons, nothing differs\n", a->request.input, a->n_checked);
     fl_diag_print(&dg, stderr, "flenc", NULL, NULL);
     fl_diag_deinit(&dg);

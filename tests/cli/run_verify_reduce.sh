@@ -25,10 +25,36 @@ done
 # A table of 2.5 million rows is cut to what is looked up; whole it would take minutes and gigabytes.
 verify models/bench/flen.yaml || fail "verify, a table of 320 MB"
 
+# Rows of data: read by the schema, those that cannot be read left out; bags and their absence too; a trained model's own weights.
+verify --each-pass --batch=300 --data models/sample/valid.csv.gz $config || fail "verify --data"
+grep -q 'comparisons on 300 rows of models/sample/valid.csv.gz, nothing differs' "$dir/out" || fail "verify --data does not say what was read"
+cat >"$dir/bags.yaml" <<'CONFIG'
+network: flen
+inputs:
+  label: click
+  slots: [{name: user}, {name: tags, pooling: mean, separator: "|"}, {name: item}]
+fields: {who: [user, tags], what: [item]}
+CONFIG
+printf 'click,user,tags,item\n1,ann,a|b|c,x\n0,bob,,y\n1,ann,b\n0,eve,c|d,x\n' >"$dir/bags.csv"
+verify --data "$dir/bags.csv" "$dir/bags.yaml" || fail "verify --data, bags"
+grep -q 'on 3 rows' "$dir/out" && grep -q "bags.csv:4: warning: the row has 3 cells" "$dir/err" || fail "a bad row of --data"
+"$bin/flenc" compile --quiet $config -o "$dir/new.bin" && "$bin/flenrt" train "$dir/new.bin" --data models/sample/valid.csv.gz --epochs 1 --quiet -o "$dir/trained.bin" >"$dir/out" 2>"$dir/err" || fail train
+verify --data models/sample/valid.csv.gz "$dir/trained.bin" || fail "verify --data, trained weights"
+for model in new trained; do # the first value that is not equal to the last bit tells whose weights were used
+    verify --data models/sample/valid.csv.gz --tolerance=0 "$dir/$model.bin" && fail "verify --tolerance=0"
+    sed -n 's/.*must be //p' "$dir/err" >"$dir/$model.value"
+done
+[ -s "$dir/new.value" ] && ! cmp -s "$dir/new.value" "$dir/trained.value" || fail "trained weights are not used"
+verify --data "$dir/no.csv" $config && fail "verify --data of a file that is not there"
+verify --data models/sample/valid.csv.gz "--against=$config" $config
+[ $? = 2 ] || fail "verify --data --against"
+
 # A wrong sign, in one of three places: the node is named, the rest of the graph falls away.
 "$bin/flenc" dump $config -o "$dir/right.onnxtxt" 2>"$dir/err" || fail dump
 sed 's/Sub (f_squared_2, q_2)/Add (f_squared_2, q_2)/' "$dir/right.onnxtxt" >"$dir/wrong.onnxtxt"
 cmp -s "$dir/right.onnxtxt" "$dir/wrong.onnxtxt" && fail "nothing was made wrong"
+verify --data models/sample/valid.csv.gz "$dir/right.onnxtxt" && fail "verify --data of a graph without a schema"
+grep -q 'comes from none \[E' "$dir/err" || fail "a graph without a schema: another error"
 verify "$dir/right.onnxtxt" "--against=$dir/right.onnxtxt" || fail "a graph differs from itself"
 verify "$dir/right.onnxtxt" "--against=$dir/wrong.onnxtxt" && fail "the wrong sign is not found"
 grep -q '"second_order_2" (Add' "$dir/err" || fail "the wrong node is not named"
