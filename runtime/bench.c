@@ -80,43 +80,71 @@ static double median(double *x, int64_t n)
 }
 
 /* The times are sorted by this: windows are made first, from neighbours. */
-static fl_bench_result evaluate(benchmark *m)
+static void evaluate(benchmark *m, fl_bench_result *r)
 {
-    fl_bench_result r = {.runs = m->runs};
     int64_t n_windows = m->b->program == FL_PROGRAM_TRAIN ? m->runs / WINDOW : 0;
 
+    r->runs = m->runs;
     for (int64_t i = 0; i < m->runs; i++)
-        r.mean += m->times[i] / (double)m->runs;
+        r->mean += m->times[i] / (double)m->runs;
     for (int64_t w = 0; w < n_windows; w++) {
         double sum = 0;
         for (int k = 0; k < WINDOW; k++)
             sum += m->times[w * WINDOW + k];
         m->windows[w] = sum / WINDOW;
     }
-    r.p50 = median(m->times, m->runs);
-    r.p99 = m->times[(m->runs - 1) * 99 / 100];
-    r.samples_per_second = (double)m->b->batch / (n_windows > 0 ? median(m->windows, n_windows) : r.p50);
-    return r;
+    r->p50 = median(m->times, m->runs);
+    r->p25 = m->times[(m->runs - 1) / 4];
+    r->p75 = m->times[(m->runs - 1) * 3 / 4];
+    r->p99 = m->times[(m->runs - 1) * 99 / 100];
+    r->samples_per_second = (double)m->b->batch / (n_windows > 0 ? median(m->windows, n_windows) : r->p50);
+    r->share = r->samples_per_second * r->limits.seconds[r->limits.slowest];
+}
+
+/* Rows that are looked up are touched, runs warm up, and the machine is measured. */
+static fl_status warm_up(benchmark *m, fl_session *s, fl_bench_result *out, fl_diag *dg)
+{
+    const fl_bench *b = m->b;
+    fl_feed all;
+    double seconds, begin;
+
+    FL_TRY(fl_feed_init(&all, s->programs[b->program], &s->manifest->schema, dg));
+    fl_run run = fl_feed_run(&all, b->rows);
+    fl_work_rows rows = {s, b->program, &run, b->rows->n, b->batch};
+    fl_status status = fl_work_count(&out->work, &rows, dg);
+    if (status == FL_OK)
+        fl_work_touch(&out->work, &rows);
+    begin = now();
+    for (int i = 0; status == FL_OK && (i < WARM_RUNS || now() - begin < b->seconds / 3); i++)
+        status = run_once(m, &seconds, dg);
+    if (status == FL_OK)
+        status = fl_limits_measure(&out->limits, &out->work, &rows, b->level, b->seconds / 5, dg);
+    free(out->work.look_ups);
+    out->work.look_ups = NULL;
+    fl_feed_deinit(&all);
+    return status;
 }
 
 fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg)
 {
     benchmark m = {.b = b};
+    fl_bench_result r = {0};
     double seconds = 0, begin;
 
     FL_ASSERT(b->batch > 0 && b->batch <= b->rows->n);
     fl_status status = prepare(&m, s, dg);
-    begin = now();
-    for (int i = 0; status == FL_OK && (i < WARM_RUNS || now() - begin < b->seconds / 3); i++)
-        status = run_once(&m, &seconds, dg);
+    if (status == FL_OK)
+        status = warm_up(&m, s, &r, dg);
     begin = now();
     while (status == FL_OK && m.runs < MOST_RUNS && (m.runs < LEAST_RUNS || now() - begin < b->seconds)) {
         status = run_once(&m, &seconds, dg);
         if (status == FL_OK)
             m.times[m.runs++] = seconds;
     }
-    if (status == FL_OK)
-        *out = evaluate(&m);
+    if (status == FL_OK) {
+        evaluate(&m, &r);
+        *out = r;
+    }
     fl_feed_deinit(&m.feed);
     fl_batch_deinit(&m.batch);
     free(m.outputs);

@@ -5,24 +5,28 @@
 #define FL_RUNTIME_BENCH_H
 
 #include "runtime/batch.h"
-#include "runtime/session.h"
+#include "runtime/bench_work.h"
 
 typedef struct fl_bench {
     fl_program program;      /* FL_PROGRAM_PREDICT or FL_PROGRAM_TRAIN */
     int64_t batch;           /* rows of a run; at most those of `rows` */
     const fl_batch *rows;    /* taken in order, round and round; a last part smaller than a batch is left out */
-    double seconds;          /* to measure, after a third of it (at least 5 runs) to warm up */
+    double seconds;          /* to measure, after a third of it (at least 5 runs) to warm up and a fifth for the machine */
+    const char *level;       /* of vector instructions, for the machine's limits (machine_limits.h) */
 } fl_bench;
 
 typedef struct fl_bench_result {
     int64_t runs;
-    double p50, p99;           /* seconds of a run: median, 99th percentile */
+    double p25, p50, p75, p99; /* seconds of a run: quartiles, 99th percentile */
     double mean;
     double samples_per_second; /* batch by median time: of a run, or when training of windows of 10 steps */
+    fl_work work;              /* look_ups are NULL */
+    fl_limits limits;          /* measured between warming up and the runs */
+    double share;              /* of the machine's limit: samples_per_second beside the slowest of `limits` */
 } fl_bench_result;
 
 /*
- * A run's time is from the call with rows in memory to its end; reading and copying rows into the batch are outside. Weights change in
+ * All rows that are looked up are touched once, then runs warm up, then limits and runs are measured. A run's time is from the call with rows in memory to its end; reading and copying rows into the batch are outside. Weights change in
  * training runs.
  */
 FL_MUST_USE fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg);

@@ -14,10 +14,15 @@ static const char help[] =
     "usage: flenrt bench model.bin --train|--infer [--batch N,N...] [--threads N,N...] [options]\n"
     "\n"
     "Measures training steps or predictions, for each number of threads and each batch, run by run. A run's time is from the call\n"
-    "with rows in memory to the result in memory. Each setting warms up first. Samples/s are the batch by the median time of a run,\n"
-    "in training of windows of 10 steps; p50 and p99 are of single runs. Without --data rows are drawn: in each slot ids by\n"
-    "Zipf's law, scattered over the slot's rows, labels 17 % positive, enough rows that caches do not hold what they touch.\n"
+    "with rows in memory to the result in memory. Every row of the tables that is looked up is touched once before, and each\n"
+    "setting warms up. Samples/s are the batch by the median time of a run, in training of windows of 10 steps; p50 and p99 are of\n"
+    "single runs, the spread is from the first to the third quartile, by the median. Without --data rows are drawn: in each slot\n"
+    "ids by Zipf's law, scattered over the slot's rows, labels 17 % positive, enough rows that caches do not hold what they touch.\n"
     "A model without weights is measured with first weights.\n"
+    "\n"
+    "Beside each setting stands what the machine could do at most, measured then and there with as many threads: the arithmetic of\n"
+    "a sample at the speed of bare multiply-adds, its rows at the speed of bare look-ups of the same ids in the same tables, the\n"
+    "weights at the speed of reading them once a batch. The slowest of the three is the limit; work of this kind is not done faster.\n"
     "\n"
     "  --train, --infer          what to measure; both may be given\n"
     "  --batch N,N...            default: the configuration's for --train, 1,64,512 for --infer\n"
@@ -124,25 +129,50 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
         printf("rows     %s, from its begin, at most %d\n", o->data, MOST_ROWS);
     else
         printf("rows     drawn: Zipf %g in each slot, ids scattered over its rows, 17 %% positive\n", set->skew);
-    printf("measured single runs, rows and results in memory, %g s a setting after warming up\n\n", set->seconds);
+    printf("measured single runs, rows and results in memory, %g s a setting after warming up; every row of a table that is looked up was touched once before\n\n",
+           set->seconds);
 }
 
-static void print_result(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+static const char *const limit_names[] = {"arithmetic", "rows", "weights"};
+
+static void print_text(const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
 {
-    if (!o->json) {
-        printf("%s  batch %6lld  threads %2u  %12.0f samples/s   p50 %10.2f us   p99 %10.2f us   (%lld runs)\n", what, (long long)batch, threads,
-               r->samples_per_second, 1e6 * r->p50, 1e6 * r->p99, (long long)r->runs);
-        fflush(stdout);
-        return;
-    }
-    printf("{\"bench\":\"%s\",\"batch\":%lld,\"threads\":%u,\"p50_us\":%.3f,\"p99_us\":%.3f,\"samples_per_second\":%.0f,\"mean_us\":%.3f,\"runs\":%lld,\"backend\":\"%s\",\"cpu\":\"%s\",\"rows\":",
-           what, (long long)batch, threads, 1e6 * r->p50, 1e6 * r->p99, r->samples_per_second, 1e6 * r->mean, (long long)r->runs,
+    const fl_limits *l = &r->limits;
+    const double *limit = l->seconds;
+
+    printf("%s  batch %6lld  threads %2u  %12.0f samples/s   p50 %10.2f us   p99 %10.2f us   spread %4.1f %%   (%lld runs)\n", what, (long long)batch, threads,
+           r->samples_per_second, 1e6 * r->p50, 1e6 * r->p99, 100 * (r->p75 - r->p25) / r->p50, (long long)r->runs);
+    printf("       a sample: %.0f operations, %.1f rows, %.0f bytes. Machine: %.0f GFLOP/s, %.0f million rows/s, %.0f GB/s\n", r->work.flops, r->work.rows, r->work.bytes,
+           1e-9 * l->flops, 1e-6 * l->row_rate, 1e-9 * l->read);
+    printf("       limits, us a sample: arithmetic %.4f, rows %.4f, weights %.4f; reached: %.0f %% of the limit, %s\n", 1e6 * limit[FL_LIMIT_ARITHMETIC],
+           1e6 * limit[FL_LIMIT_ROWS], 1e6 * limit[FL_LIMIT_WEIGHTS], 100 * r->share, limit_names[l->slowest]);
+}
+
+static void print_json(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+{
+    const fl_limits *l = &r->limits;
+
+    printf("{\"bench\":\"%s\",\"batch\":%lld,\"threads\":%u,\"p50_us\":%.3f,\"p99_us\":%.3f,\"samples_per_second\":%.0f,\"mean_us\":%.3f,\"p25_us\":%.3f,\"p75_us\":%.3f,\"runs\":%lld,"
+           "\"backend\":\"%s\",\"cpu\":\"%s\",",
+           what, (long long)batch, threads, 1e6 * r->p50, 1e6 * r->p99, r->samples_per_second, 1e6 * r->mean, 1e6 * r->p25, 1e6 * r->p75, (long long)r->runs,
            o->interpret ? "interp" : "native", o->interpret ? "any" : o->cpu ? o->cpu : fl_cpu_level());
+    printf("\"flops_per_sample\":%.0f,\"rows_per_sample\":%.2f,\"bytes_per_sample\":%.0f,\"machine_flops\":%.4g,\"machine_rows_per_second\":%.4g,\"machine_bytes_per_second\":%.4g,"
+           "\"limit_us\":{\"arithmetic\":%.5f,\"rows\":%.5f,\"weights\":%.5f},\"limit\":\"%s\",\"share_of_limit\":%.4f,\"rows_touched_before\":true,\"rows\":",
+           r->work.flops, r->work.rows, r->work.bytes, l->flops, l->row_rate, l->read, 1e6 * l->seconds[FL_LIMIT_ARITHMETIC], 1e6 * l->seconds[FL_LIMIT_ROWS],
+           1e6 * l->seconds[FL_LIMIT_WEIGHTS], limit_names[l->slowest], r->share);
     if (o->data)
         fl_json_string(stdout, o->data);
     else
         printf("\"zipf %g\"", set->skew);
     puts("}");
+}
+
+static void print_result(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+{
+    if (o->json)
+        print_json(o, set, what, batch, threads, r);
+    else
+        print_text(what, batch, threads, r);
     fflush(stdout);
 }
 
@@ -165,7 +195,8 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
     fl_status status = make_rows(o, set, &s, dg);
     for (uint32_t i = 0; i < n && status == FL_OK; i++) {
         fl_bench_result r;
-        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds};
+        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds,
+                      .level = o->cpu && !o->interpret ? o->cpu : fl_cpu_level()};
         if (b.batch > set->rows.n)
             status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
         else

@@ -137,6 +137,9 @@ done
 expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model.bin"
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
 [ "$(grep -c '"samples_per_second":[1-9]' "$dir/out")" = 4 ] || fail "bench did not measure four settings"
+expect 0 '"limit":"' "$bin/flenrt" bench "$dir/prepared/model.bin" --train --infer --batch 8 --threads 1 --seconds 0.02 --json
+grep -q '"rows_per_sample":23.00,.*"rows_touched_before":true' "$dir/out" || fail "bench does not count a look-up for each of 23 slots"
+grep -q '"machine_flops":0\|"share_of_limit":0.0000' "$dir/out" && fail "bench measured no machine"
 expect 0 "infer  batch      2  threads  1" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 2 --threads 1 --seconds 0.02 --backend=interp
 # A model that has seen no data takes the vocabulary that lies beside a cache, makes one of raw rows, or says what it lacks.
 expect 0 '"rows":"'"$dir/prepared/train"'"}' "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --json --data "$dir/prepared/train"
