@@ -11,7 +11,7 @@
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
 #include "passes/pass.h"
-#include "passes/rows.h"
+#include "ir/rows.h"
 
 #include <string.h>
 
@@ -251,6 +251,25 @@ static bool sweep_writers(cut *c)
         }
     }
     return moved;
+}
+
+/* A sum over distinct rows outside of the work on them would add up places that are not used. */
+static fl_status refuse_unused_rows(const cut *c)
+{
+    const fl_graph *g = c->g;
+    fl_id *counts = fl_distinct_counts(g, &c->cx->scratch);
+
+    if (!counts)
+        return fl_out_of_memory(c->cx->diag);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            if (!c->idle[i] && !fl_reads_used_rows(g, i, k, &c->work[i], counts)) {
+                fl_status status = fl_error(c->cx->diag, FL_E_SCHEDULE, g->nodes[i].origin.loc, "%s reads all places of the distinct rows \"%s\", used or not",
+                                            fl_op_get(g->nodes[i].op)->name, g->values[g->nodes[i].in[k]].name);
+                fl_hint(c->cx->diag, "native code computes with distinct rows row by row, or looks them up by the index of UniqueRows");
+                return status;
+            }
+    return FL_OK;
 }
 
 static void find_roots(cut *c)
@@ -580,6 +599,7 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
         c.idle[i] = g->nodes[i].op == FL_OP_CONSTANT || g->nodes[i].op == FL_OP_NOP;
         c.work[i] = work_of(&c, i);
     }
+    FL_TRY(refuse_unused_rows(&c));
     find_roots(&c);
     if (!index_variables(&c))
         return fl_out_of_memory(cx->diag);

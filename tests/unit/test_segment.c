@@ -4,7 +4,7 @@
  */
 #include "ir/shape.h"
 #include "passes/pass.h"
-#include "passes/rows.h"
+#include "ir/rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

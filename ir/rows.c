@@ -1,4 +1,6 @@
-#include "passes/rows.h"
+#include "ir/rows.h"
+
+#include "ir/shape.h"
 
 bool fl_same_work(const fl_place_of_work *a, const fl_place_of_work *b)
 {
@@ -91,4 +93,49 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
     if (fl_op_has(n->op, FL_ROWWISE | FL_VIEW | FL_REDUCTION)) /* a reduction or slice of axis 0 changes the leading extent */
         return k == 0 || fl_op_has(n->op, FL_ROWWISE) ? same_leading(g, in, out) : false;
     return false;
+}
+
+fl_id *fl_distinct_counts(const fl_graph *g, fl_arena *arena)
+{
+    fl_id *counts = fl_arena_new(arena, fl_id, g->n_symbols + 1u);
+    for (uint32_t s = 0; counts && s <= g->n_symbols; s++)
+        counts[s] = FL_NONE;
+    for (fl_id i = 0; counts && i < g->n_nodes; i++) {
+        const fl_node *n = &g->nodes[i];
+        if ((n->op != FL_OP_UNIQUE_ROWS && n->op != FL_OP_MERGE_ROWS) || n->n_out < 3 || n->out[0] == FL_NONE)
+            continue;
+        const fl_type *rows = fl_value_type(g, n->out[0]);
+        if (rows->rank > 0 && FL_DIM_IS_SYM(rows->dims[0]))
+            counts[FL_SYM_OF_DIM(rows->dims[0])] = n->out[2];
+    }
+    return counts;
+}
+
+/* The count of the distinct rows along one of the dimensions, alone or as a factor; *leading: along the first, alone, and along no other. FL_NONE: none. */
+static fl_id distinct_of(const fl_graph *g, const fl_type *t, const fl_id *counts, bool *leading)
+{
+    fl_id found = FL_NONE;
+    *leading = true;
+    for (int d = 0; d < t->rank; d++) {
+        fl_dim factors[FL_MAX_RANK];
+        uint32_t n = fl_shape_factors(g, t->dims[d], factors);
+        for (uint32_t k = 0; k < n; k++) {
+            fl_id count = FL_DIM_IS_SYM(factors[k]) ? counts[FL_SYM_OF_DIM(factors[k])] : FL_NONE;
+            *leading = *leading && (count == FL_NONE || (d == 0 && n == 1));
+            found = count != FL_NONE ? count : found;
+        }
+    }
+    return found;
+}
+
+bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_place_of_work *work, const fl_id *counts)
+{
+    const fl_node *n = &g->nodes[node];
+    bool leading, by_index = k == 0 && (n->op == FL_OP_GATHER || n->op == FL_OP_FIELD_POOL || n->op == FL_OP_EMBEDDING_BAG);
+    fl_id count = n->in[k] == FL_NONE ? FL_NONE : distinct_of(g, fl_value_type(g, n->in[k]), counts, &leading);
+    if (count == FL_NONE || n->op == FL_OP_MERGE_ROWS)
+        return true;
+    if (by_index && leading)
+        return n->op != FL_OP_GATHER || fl_node_int(g, node, "axis", 0) == 0;
+    return leading && work->domain == FL_DOMAIN_SLOTS && work->count == count && fl_reads_own_rows(g, node, k);
 }

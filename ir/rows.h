@@ -1,0 +1,35 @@
+/*
+ * rows.h -- which rows an operator reads: what `segment` cuts by, and what the verifier holds a schedule against.
+ */
+#ifndef FL_IR_ROWS_H
+#define FL_IR_ROWS_H
+
+#include "ir/schedule.h"
+
+/* Where a node runs, before phases are known. */
+typedef struct fl_place_of_work {
+    fl_domain domain;
+    fl_dim dim;   /* as fl_segment.dim */
+    fl_id count;  /* as fl_segment.count */
+} fl_place_of_work;
+
+bool fl_same_work(const fl_place_of_work *a, const fl_place_of_work *b);
+
+/*
+ * Does `node`, run for some rows (or slots) of its domain, read from operand k only the same rows (or slots)? False for
+ * operands that it reads as a whole.
+ */
+bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k);
+
+/*
+ * counts[symbol] is the `count` of the UniqueRows or MergeRows whose rows that symbol counts, FL_NONE for any other symbol; [n_symbols + 1] from `arena`,
+ * NULL if out of memory.
+ */
+fl_id *fl_distinct_counts(const fl_graph *g, fl_arena *arena);
+/*
+ * Memory of distinct rows has places that are not used, and what lies there is anything. Does `node`, run at `work`, read from operand k used places
+ * alone: its own rows of used ones, rows that an index names, or those that the operator is told of by a count?
+ */
+bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_place_of_work *work, const fl_id *counts);
+
+#endif
