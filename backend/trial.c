@@ -55,12 +55,14 @@ static int64_t common_rows(const fl_graph *g, int64_t unknown)
         const fl_node *n = &g->nodes[i];
         if (!fl_op_has(n->op, FL_GATHERING) || n->n_in == 0 || n->in[0] == FL_NONE)
             continue;
-        const fl_type *t = fl_value_type(g, n->in[0]);
-        int64_t axis = fl_node_int(g, i, "axis", 0), d;
-        axis = axis < 0 ? axis + t->rank : axis;
-        d = axis >= 0 && axis < t->rank ? t->dims[axis] : -1;
-        d = d < 0 && fl_value_node(g, n->in[0]) == FL_NONE ? unknown : d;
-        rows = d > 0 && d < rows ? d : rows;
+        for (uint32_t k = 0; k < fl_look_ups(n); k++) {
+            const fl_type *t = fl_value_type(g, n->in[2 * k]);
+            int64_t axis = fl_node_int(g, i, "axis", 0), d;
+            axis = axis < 0 ? axis + t->rank : axis;
+            d = axis >= 0 && axis < t->rank ? t->dims[axis] : -1;
+            d = d < 0 && fl_value_node(g, n->in[2 * k]) == FL_NONE ? unknown : d;
+            rows = d > 0 && d < rows ? d : rows;
+        }
     }
     return rows == INT64_MAX ? unknown : rows;
 }

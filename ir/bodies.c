@@ -84,6 +84,28 @@ static bool body_field_pool(const body *x)
     return true;
 }
 
+static bool body_table_pool(const body *x)
+{
+    const fl_attr *fields = fields_of(x->g, x->node);
+    uint32_t tables = x->n_in / 2u;
+    bool squares = fl_node_int(x->g, x->node, "squares", 0) != 0;
+    fl_id *part = fl_arena_new(&x->b->arena, fl_id, fields ? fields->n : 1), *e = fl_arena_new(&x->b->arena, fl_id, tables);
+    if (!fields || !part || !e)
+        return false;
+    for (uint32_t k = 0; k < tables; k++) {
+        e[k] = op2(x, FL_OP_GATHER, "e", x->in[2 * k], x->in[2 * k + 1]);
+        if (fl_value_type(x->b, x->in[2 * k + 1])->rank == 1)
+            e[k] = op2(x, FL_OP_UNSQUEEZE, "column", e[k], ints(x, "axis", 1));
+    }
+    fl_id all = tables == 1 ? e[0] : fl_build_concat(x->b, "columns", e, tables, 1);
+    fl_build_split(x->b, "part", all, 1, fields->as.ints, fields->n, part);
+    for (uint32_t m = 0; m < fields->n; m++)
+        fl_graph_output(x->b, sum_over_slots(x, "f", part[m]));
+    for (uint32_t m = 0; squares && m < fields->n; m++)
+        fl_graph_output(x->b, sum_over_slots(x, "q", op2(x, FL_OP_MUL, "square", part[m], part[m])));
+    return true;
+}
+
 /* The elements of a vector, each [1]. */
 static fl_id *elements(const body *x, const char *base, fl_id vector, uint32_t n)
 {
@@ -284,6 +306,19 @@ static const char *name_field_pool(const fl_graph *g, fl_id node, fl_arena *aren
     return fl_node_int(g, node, "squares", 0) ? named(arena, name, "squares") : name;
 }
 
+/* A letter for each table: its index is a vector or a matrix. */
+static const char *name_table_pool(const fl_graph *g, fl_id node, fl_arena *arena, const char *name)
+{
+    const fl_node *n = &g->nodes[node];
+    char *letters = fl_arena_new(arena, char, n->n_in / 2u + 1u);
+    if (!letters)
+        return NULL;
+    for (uint32_t k = 0; k < n->n_in / 2u; k++)
+        letters[k] = fl_value_type(g, n->in[2 * k + 1])->rank == 1 ? 'v' : 'm';
+    name = named(arena, name, letters);
+    return name ? name_field_pool(g, node, arena, name) : NULL;
+}
+
 static const char *name_field_interaction(const fl_graph *g, fl_id node, fl_arena *arena, const char *name)
 {
     const fl_node *n = &g->nodes[node];
@@ -344,6 +379,7 @@ typedef struct entry {
 
 static const entry entries[] = {
     {FL_OP_FIELD_POOL, body_field_pool, name_field_pool, {"fields", "squares"}, {"data", "index"}},
+    {FL_OP_TABLE_POOL, body_table_pool, name_table_pool, {"fields", "squares"}, {"data", "index"}},
     {FL_OP_FIELD_INTERACTION, body_field_interaction, name_field_interaction, {"fields"}, {"r_mf", "r_fm", "vector"}},
     {FL_OP_EMBEDDING_BAG, body_embedding_bag, name_bag, {"mode"}, {"data", "values", "offsets"}},
     {FL_OP_LINEAR, body_linear, name_linear, {"activation"}, {"x", "w", "bias"}},

@@ -88,6 +88,10 @@ static double own_flops(const fl_graph *g, fl_id node, const int64_t *extents)
     switch ((int)n->op) {
     case FL_OP_FIELD_POOL: /* every looked-up element is added, and squared and added */
         return elements(g, n->in[1], 0, extents) * elements(g, n->in[0], 1, extents) * (fl_node_int(g, node, "squares", 0) ? 3 : 1);
+    case FL_OP_TABLE_POOL:
+        for (uint32_t k = 1; k < n->n_in; k += 2)
+            m += elements(g, n->in[k], 0, extents) * elements(g, n->in[0], 1, extents) * (fl_node_int(g, node, "squares", 0) ? 3 : 1);
+        return m;
     case FL_OP_FIELD_INTERACTION: /* a pair: two products, one sum; a field's own term: the same and a difference */
         return out * ((n->in[0] != FL_NONE ? 3 * m * (m - 1) / 2 : 0) + (n->in[1] != FL_NONE ? 4 * m : 0));
     case FL_OP_EMBEDDING_BAG:
@@ -137,13 +141,14 @@ fl_cost fl_node_cost(const fl_graph *g, fl_id node, const int64_t *extents)
     if (fl_op_has(n->op, FL_VIEW) || n->op == FL_OP_CONSTANT || n->op == FL_OP_SHAPE)
         return c;
     bool gathers = fl_op_has(n->op, FL_GATHERING);
-    if (gathers && n->n_in > 1 && fl_value_type(g, n->in[0])->rank > 0)
-        c.bytes += elements(g, n->in[1], 0, extents) * elements(g, n->in[0], 1, extents) *
-                   (double)fl_dtype_size(fl_value_type(g, n->in[0])->dtype);
+    for (uint32_t k = 0; gathers && k < fl_look_ups(n) && fl_value_type(g, n->in[0])->rank > 0; k++)
+        c.bytes += elements(g, n->in[2 * k + 1], 0, extents) * elements(g, n->in[2 * k], 1, extents) *
+                   (double)fl_dtype_size(fl_value_type(g, n->in[2 * k])->dtype);
     /* ScatterND writes rows into the table that it is given. */
     bool scatters = n->op == FL_OP_SCATTER_ND;
     for (uint32_t i = gathers || scatters; i < n->n_in; i++)
-        c.bytes += bytes(g, n->in[i], extents);
+        if (!gathers || i % 2 == 1 || i / 2 >= fl_look_ups(n)) /* not the whole tables */
+            c.bytes += bytes(g, n->in[i], extents);
     for (uint32_t i = 0; i < n->n_out && !scatters; i++)
         c.bytes += bytes(g, n->out[i], extents);
     return scatters ? (fl_cost){0, c.bytes + bytes(g, n->in[2], extents)} : c;

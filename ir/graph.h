@@ -270,4 +270,10 @@ static inline fl_id fl_value_is(const fl_graph *g, fl_id v, fl_op op)
     return n != FL_NONE && g->nodes[n].op == op ? n : FL_NONE;
 }
 
+/* Tables that a node with the trait FL_GATHERING looks up: number k is operand 2k, its index operand 2k + 1. */
+static inline uint32_t fl_look_ups(const fl_node *n)
+{
+    return n->op == FL_OP_TABLE_POOL ? n->n_in / 2u : n->n_in > 1;
+}
+
 #endif

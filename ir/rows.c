@@ -57,8 +57,8 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
 
     if (in == FL_NONE || out == FL_NONE)
         return true;
-    if (n->op == FL_OP_GATHER || n->op == FL_OP_FIELD_POOL)
-        return k == 1;
+    if (n->op == FL_OP_GATHER || n->op == FL_OP_FIELD_POOL || n->op == FL_OP_TABLE_POOL)
+        return k % 2 == 1;
     if (n->op == FL_OP_GEMM)
         return fl_node_int(g, node, "transA", 0) == 0 && k != 1 && same_rows(g, in, out);
     if (n->op == FL_OP_LINEAR)

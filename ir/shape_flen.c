@@ -95,6 +95,38 @@ fl_status fl_shape_field_pool(fl_shape_ctx *c)
     return FL_OK;
 }
 
+fl_status fl_shape_table_pool(fl_shape_ctx *c)
+{
+    uint32_t m;
+    int64_t slots = 0;
+    if (c->n->n_in % 2 != 0)
+        return fl_shape_error(c, "has %u operands, but each table needs an index", c->n->n_in);
+    for (uint32_t k = 0; k < c->n->n_in; k += 2) {
+        if (!c->in[k] || !c->in[k + 1])
+            return fl_shape_error(c, "operand %u is left out, but it is not optional", c->in[k] ? k + 1 : k);
+        FL_TRY(fl_shape_need_real(c, k));
+        FL_TRY(fl_shape_need_rank(c, k, 2, "the data"));
+        FL_TRY(fl_shape_need_index(c, k + 1, "the index"));
+        const fl_type *index = c->in[k + 1];
+        if (index->rank != 1)
+            FL_TRY(fl_shape_need_rank(c, k + 1, 2, "the index"));
+        if (index->rank == 2 && FL_DIM_IS_SYM(index->dims[1]))
+            return fl_shape_error(c, "index %u has no known number of columns", k / 2);
+        if (c->in[k]->dtype != c->in[0]->dtype)
+            return fl_shape_error(c, "table %u has another element type than the first", k / 2);
+        FL_TRY(fl_shape_need_dim(c, c->in[k]->dims[1], c->in[0]->dims[1], "the data"));
+        FL_TRY(fl_shape_need_dim(c, index->dims[0], c->in[1]->dims[0], "the index"));
+        slots += index->rank == 2 ? index->dims[1] : 1;
+    }
+    FL_TRY(fields_of(c, slots, &m));
+    uint32_t want = fl_node_int(c->g, c->node, "squares", 0) != 0 ? 2 * m : m;
+    if (c->n->n_out != want)
+        return fl_shape_error(c, "has %u outputs, but %u fields give %u", c->n->n_out, m, want);
+    for (uint32_t i = 0; i < want; i++)
+        c->out[i] = fl_type_make(c->in[0]->dtype, 2, (fl_dim[]){c->in[1]->dims[0], c->in[0]->dims[1]});
+    return FL_OK;
+}
+
 fl_status fl_shape_field_interaction(fl_shape_ctx *c)
 {
     int64_t m = fl_node_int(c->g, c->node, "fields", 0);

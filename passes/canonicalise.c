@@ -6,9 +6,11 @@
  *   Add(x, 0), Sub(x, 0), Mul(x, 1), Div(x, 1)                  ->  x, if the result has x's type
  *   Mul(x, 2) and the like are left alone: no arithmetic is moved, so that values keep their bits
  *   Reshape(Reshape(x), s), Reshape(Flatten(x), s), ...         ->  Reshape(x, s) if s has no 0
+ *   Gather(x, i) along an axis other than the first, by constants that rise by one  ->  Slice(x), which is a view; Squeeze after it for a scalar
+ *   Concat(a, Concat(b, c)) along one axis                      ->  Concat(a, b, c) if nobody else reads the inner one
  *   Neg(Neg(x))                                                 ->  x
  *
- * Needs and keeps ORDER and SHAPES. One forward sweep; replacements are followed as they are made.
+ * Needs and keeps ORDER and SHAPES. One forward sweep; replacements are followed as they are made. Nodes that are made are sorted in.
  */
 #include "passes/rewrite.h"
 
@@ -79,11 +81,71 @@ static bool skip_reshape(fl_graph *g, fl_node *n)
     return true;
 }
 
-/* FieldPool whose sums of squares nobody wants does not compute them. */
+/* Columns that are picked by constants side by side are a slice: the new value, or FL_NONE. Rows (axis 0) stay look-ups. */
+static fl_id pick_columns(fl_graph *g, fl_id node)
+{
+    enum { MAX_PICKED = 4096 };
+    int64_t list[MAX_PICKED];
+    uint32_t count;
+    const fl_node n = g->nodes[node];
+    if (n.op != FL_OP_GATHER)
+        return FL_NONE;
+    const fl_type *t = fl_value_type(g, n.in[0]), *index = fl_value_type(g, n.in[1]);
+    int64_t axis = fl_node_int(g, node, "axis", 0);
+    axis = axis < 0 ? axis + t->rank : axis;
+    if (axis < 1 || axis >= t->rank || index->rank > 1 || FL_DIM_IS_SYM(t->dims[axis]) || !fl_value_ints(g, n.in[1], list, MAX_PICKED, &count) || count == 0)
+        return FL_NONE;
+    int64_t first = list[0] < 0 ? list[0] + t->dims[axis] : list[0], end = first + count;
+    for (uint32_t k = 0; k < count; k++)
+        if ((list[k] < 0 ? list[k] + t->dims[axis] : list[k]) != first + k)
+            return FL_NONE;
+    if (first < 0 || end > t->dims[axis])
+        return FL_NONE;
+    fl_id axes = fl_build_ints(g, "axis", &axis, 1);
+    fl_id slice = fl_build_n(g, FL_OP_SLICE, "picked", (fl_id[]){n.in[0], fl_build_ints(g, "start", &first, 1), fl_build_ints(g, "end", &end, 1), axes}, 4);
+    fl_id y = index->rank == 0 ? fl_build_2(g, FL_OP_SQUEEZE, "picked", slice, axes) : slice;
+    return y != FL_NONE && same_type(g, y, n.out[0]) ? y : FL_NONE;
+}
+
+static int64_t axis_of(const fl_graph *g, fl_id node)
+{
+    int64_t axis = fl_node_int(g, node, "axis", 0);
+    return axis < 0 ? axis + fl_value_type(g, g->nodes[node].out[0])->rank : axis;
+}
+
+/* Operands that are Concats along the same axis, read by nobody else, give way to their own. */
+static bool flatten_concat(fl_graph *g, fl_id node, const uint32_t *uses, uint32_t n_uses)
+{
+    const fl_node *n = &g->nodes[node];
+    uint32_t total = 0, at = 0;
+    bool any = false;
+    if (n->op != FL_OP_CONCAT)
+        return false;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        fl_id inner = fl_value_is(g, n->in[k], FL_OP_CONCAT);
+        bool opens = inner != FL_NONE && n->in[k] < n_uses && uses[n->in[k]] == 1 && axis_of(g, inner) == axis_of(g, node);
+        any = any || opens;
+        total += opens ? g->nodes[inner].n_in : 1;
+    }
+    fl_id *in = any && total <= UINT16_MAX ? fl_arena_new(&g->arena, fl_id, total) : NULL;
+    if (!in)
+        return false;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        fl_id inner = fl_value_is(g, n->in[k], FL_OP_CONCAT);
+        bool opens = inner != FL_NONE && n->in[k] < n_uses && uses[n->in[k]] == 1 && axis_of(g, inner) == axis_of(g, node);
+        for (uint32_t j = 0; j < (opens ? g->nodes[inner].n_in : 1u); j++)
+            in[at++] = opens ? g->nodes[inner].in[j] : n->in[k];
+    }
+    g->nodes[node].in = in;
+    g->nodes[node].n_in = (uint16_t)total;
+    return true;
+}
+
+/* FieldPool or TablePool whose sums of squares nobody wants does not compute them. */
 static bool drop_squares(fl_graph *g, fl_id node)
 {
     fl_node *n = &g->nodes[node];
-    if (n->op != FL_OP_FIELD_POOL || fl_node_int(g, node, "squares", 0) == 0)
+    if ((n->op != FL_OP_FIELD_POOL && n->op != FL_OP_TABLE_POOL) || fl_node_int(g, node, "squares", 0) == 0)
         return false;
     for (uint32_t k = n->n_out / 2u; k < n->n_out; k++)
         if (n->out[k] != FL_NONE)
@@ -96,9 +158,11 @@ static bool drop_squares(fl_graph *g, fl_id node)
 fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
 {
     fl_rewriter r;
-    if (!fl_rewriter_init(&r, g, &cx->scratch))
+    const uint32_t *uses = fl_graph_count_uses(g, &cx->scratch);
+    uint32_t n_nodes = g->n_nodes, n_values = g->n_values;
+    if (!uses || !fl_rewriter_init(&r, g, &cx->scratch))
         return fl_out_of_memory(cx->diag);
-    for (fl_id i = 0; i < g->n_nodes; i++) {
+    for (fl_id i = 0; i < n_nodes; i++) {
         fl_node *n = &g->nodes[i];
         for (uint32_t k = 0; k < n->n_in; k++)
             n->in[k] = fl_rewriter_get(&r, n->in[k]);
@@ -109,7 +173,10 @@ fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
             cx->n_changed++;
         }
         cx->n_changed += drop_squares(g, i);
-        fl_id x = unchanged(g, n);
+        cx->n_changed += flatten_concat(g, i, uses, n_values);
+        fl_id x = n->n_out == 1 && !r.output[n->out[0]] ? pick_columns(g, i) : FL_NONE;
+        n = &g->nodes[i]; /* nodes may have moved */
+        x = x == FL_NONE ? unchanged(g, n) : x;
         if (x == FL_NONE) {
             x = without_neutral(g, n);
             if (x != FL_NONE && !same_type(g, x, n->out[0]))
@@ -121,5 +188,6 @@ fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
         }
     }
     fl_rewriter_apply(&r);
-    return FL_OK;
+    FL_TRY(fl_graph_ok(g, cx->diag));
+    return g->n_nodes > n_nodes ? fl_graph_sort(g, cx->diag) : FL_OK; /* what was made stands behind its readers */
 }

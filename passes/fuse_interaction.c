@@ -189,7 +189,8 @@ static bool is_pooled(const fl_graph *g, fl_id v)
     fl_id add = fl_value_is(g, v, FL_OP_ADD);
     if (add != FL_NONE)
         return is_pooled(g, g->nodes[add].in[0]);
-    return fl_value_is(g, v, FL_OP_FIELD_POOL) != FL_NONE || fl_value_is(g, v, FL_OP_EMBEDDING_BAG) != FL_NONE;
+    fl_id node = fl_value_node(g, v);
+    return node != FL_NONE && fl_op_has(g->nodes[node].op, FL_GATHERING) && g->nodes[node].op != FL_OP_GATHER;
 }
 
 static bool find_match(sum *s, match *x)

@@ -94,10 +94,13 @@ static void place_leaves(plan *p)
 {
     fl_graph *g = p->g;
 
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if ((g->nodes[i].op == FL_OP_GATHER || g->nodes[i].op == FL_OP_SCATTER_ND || g->nodes[i].op == FL_OP_FIELD_POOL ||
-             g->nodes[i].op == FL_OP_EMBEDDING_BAG) && g->nodes[i].in[0] != FL_NONE)
-            p->by_row[g->nodes[i].in[0]] = true;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const fl_node *n = &g->nodes[i];
+        uint32_t tables = fl_op_has(n->op, FL_GATHERING) ? fl_look_ups(n) : n->op == FL_OP_SCATTER_ND;
+        for (uint32_t k = 0; k < tables; k++)
+            if (n->in[2 * k] != FL_NONE)
+                p->by_row[n->in[2 * k]] = true;
+    }
     uint32_t n_records = 0;
     const char *text = fl_graph_get_meta(g, "ai.flen.records");
     const char **records = text ? fl_meta_names(text, &p->cx->scratch, &n_records) : NULL;

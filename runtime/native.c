@@ -485,6 +485,8 @@ static double node_ns(const native_engine *n, const fl_node *node)
             ns += (product || fl_op_has(node->op, FL_ELEMENTWISE) ? 0.03125 : 0.125) * (double)row_elements_of(n, fl_value_type(n->g, node->out[k]));
     if ((!product && !sum) || node->n_in < 2 || node->in[0] == FL_NONE || node->in[1] == FL_NONE)
         return ns;
+    if (node->op == FL_OP_TABLE_POOL) /* a result has a share of the columns */
+        return ns * fl_look_ups(node) / node->n_out;
     return ns * (double)row_elements_of(n, fl_value_type(n->g, node->in[product ? 0 : 1]));
 }
 

@@ -197,9 +197,9 @@ static fl_status compute(const fl_session *s, const fl_graph *g, fl_interpret_fn
     return status;
 }
 
-static int64_t rows_of(const fl_session *s, const fl_graph *g, fl_id node)
+static int64_t rows_of(const fl_session *s, const fl_graph *g, fl_id node, uint32_t look_up)
 {
-    const fl_value *table = &g->values[g->nodes[node].in[0]];
+    const fl_value *table = &g->values[g->nodes[node].in[2 * look_up]];
     const fl_var *var = table->kind == FL_VALUE_VARIABLE ? fl_store_find(&s->variables.store, table->name) : NULL;
     const fl_type *t = var ? &var->type : &table->type;
     int64_t axis = g->nodes[node].op == FL_OP_GATHER ? fl_node_int(g, node, "axis", 0) : 0;
@@ -211,14 +211,18 @@ static int64_t rows_of(const fl_session *s, const fl_graph *g, fl_id node)
 static fl_status check_node(const fl_session *s, const fl_graph *g, fl_id node, check_list *l, const int64_t *dims, fl_diag *dg)
 {
     const fl_node *n = &g->nodes[node];
-    const checked *index = find_checked(l, n->in[1]);
-    int64_t rows = rows_of(s, g, node);
 
-    if (FL_DIM_IS_SYM(rows))
-        rows = dims[FL_SYM_OF_DIM(rows)];
-    FL_TRY(check_range(index->what, g->values[index->value].name, &index->array, rows, dg));
+    for (uint32_t k = 0; k < fl_look_ups(n); k++) {
+        const checked *index = find_checked(l, n->in[2 * k + 1]);
+        int64_t rows = rows_of(s, g, node, k);
+
+        if (FL_DIM_IS_SYM(rows))
+            rows = dims[FL_SYM_OF_DIM(rows)];
+        FL_TRY(check_range(index->what, g->values[index->value].name, &index->array, rows, dg));
+    }
     if (n->op != FL_OP_EMBEDDING_BAG)
         return FL_OK;
+    const checked *index = find_checked(l, n->in[1]);
     const checked *offsets = find_checked(l, n->in[2]);
     return check_offsets(offsets->what, g->values[offsets->value].name, &offsets->array, fl_type_elements(&index->array.type), dg);
 }
@@ -226,14 +230,15 @@ static fl_status check_node(const fl_session *s, const fl_graph *g, fl_id node, 
 /* Constants were checked by nobody either, so they are computed like the rest. */
 static fl_status check_indices(const fl_session *s, const fl_graph *g, fl_interpret_fn *interpret, const fl_array *inputs, const fl_run *call, fl_diag *dg)
 {
-    check_list l = {.items = calloc(2 * (size_t)g->n_nodes + 1, sizeof *l.items)};
+    check_list l = {.items = calloc((size_t)g->n_values + 1, sizeof *l.items)};
     fl_status status = l.items ? FL_OK : fl_out_of_memory(dg);
 
     for (uint32_t i = 0; i < g->n_nodes && status == FL_OK; i++) {
         const fl_node *n = &g->nodes[i];
         if (!fl_op_has(n->op, FL_GATHERING))
             continue;
-        status = add_checked(&l, g, n->in[1], inputs, call->dims, dg);
+        for (uint32_t k = 0; k < fl_look_ups(n) && status == FL_OK; k++)
+            status = add_checked(&l, g, n->in[2 * k + 1], inputs, call->dims, dg);
         if (status == FL_OK && n->op == FL_OP_EMBEDDING_BAG)
             status = add_checked(&l, g, n->in[2], inputs, call->dims, dg);
     }

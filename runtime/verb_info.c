@@ -59,8 +59,9 @@ static fl_type bound_type(const information *n, const fl_graph *g, fl_id value)
 static bool is_table(const fl_graph *g, fl_id value)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++)
-        if (fl_op_has(g->nodes[i].op, FL_GATHERING) && g->nodes[i].n_in > 0 && g->nodes[i].in[0] == value)
-            return true;
+        for (uint32_t k = 0; fl_op_has(g->nodes[i].op, FL_GATHERING) && k < fl_look_ups(&g->nodes[i]); k++)
+            if (g->nodes[i].in[2 * k] == value)
+                return true;
     return false;
 }
 

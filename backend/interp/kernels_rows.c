@@ -82,6 +82,65 @@ fl_status fl_kernel_field_pool(fl_call *c)
     return FL_OK;
 }
 
+/* Column `at` of the columns of all tables: operand pair *k, column *s of its index. */
+static void find_column(const fl_call *c, int64_t at, uint32_t *k, int64_t *s)
+{
+    *k = 0;
+    for (;; *k += 1) {
+        const fl_array *index = c->in[2 * *k + 1];
+        int64_t columns = index->rank == 2 ? index->dims[1] : 1;
+        if (at < columns)
+            break;
+        at -= columns;
+    }
+    *s = at;
+}
+
+fl_status fl_kernel_table_pool(fl_call *c)
+{
+    const int64_t *fields;
+    uint32_t m;
+    int64_t slots = 0, sum = 0;
+    bool squares = fl_node_int(c->g, c->node, "squares", 0) != 0;
+    FL_TRY(fl_call_attr_ints(c, "fields", &fields, &m));
+    FL_TRY(fl_call_same(c, c->n_out, squares ? 2 * (int64_t)m : m, "number of outputs"));
+    FL_TRY(fl_call_same(c, c->n_in % 2, 0, "operands without a partner"));
+    for (uint32_t k = 0; k < c->n_in; k += 2) {
+        FL_TRY(fl_call_real(c, k, 2, "data"));
+        FL_TRY(fl_call_ints(c, k + 1, c->in[k + 1]->rank == 1 ? 1 : 2, "the index"));
+        FL_TRY(fl_call_same(c, c->in[k]->dims[1], c->in[0]->dims[1], "width of a table"));
+        FL_TRY(fl_call_same(c, c->in[k + 1]->dims[0], c->in[1]->dims[0], "rows of an index"));
+        slots += c->in[k + 1]->rank == 2 ? c->in[k + 1]->dims[1] : 1;
+    }
+    for (uint32_t k = 0; k < m; k++)
+        if (fields[k] < 0 || __builtin_add_overflow(sum, fields[k], &sum))
+            return fl_call_error(c, FL_E_INTERP_SHAPE, "field %u has %lld columns", k, (long long)fields[k]);
+    FL_TRY(fl_call_same(c, sum, slots, "sum of fields"));
+    int64_t batch = c->in[1]->dims[0], width = c->in[0]->dims[1], at = 0;
+    for (uint32_t k = 0; k < c->n_out; k++)
+        FL_TRY(fl_call_new(c, &c->out[k], c->in[0]->dtype, 2, (int64_t[]){batch, width}));
+    for (uint32_t i = 0; i < m; i++) {
+        for (int64_t end = at + fields[i]; at < end; at++) {
+            uint32_t k;
+            int64_t s, row;
+            find_column(c, at, &k, &s);
+            const fl_array *data = c->in[2 * k], *index = c->in[2 * k + 1];
+            int64_t columns = index->rank == 2 ? index->dims[1] : 1;
+            for (int64_t b = 0; b < batch; b++) {
+                double *f = c->out[i].f + b * width, *q = squares ? c->out[m + i].f + b * width : NULL;
+                FL_TRY(fl_call_row(c, index->i[b * columns + s], data->dims[0], b * columns + s, b, &row));
+                for (int64_t j = 0; j < width; j++) {
+                    double e = data->f[row * width + j];
+                    f[j] += e;
+                    if (q)
+                        q[j] += e * e;
+                }
+            }
+        }
+    }
+    return FL_OK;
+}
+
 fl_status fl_kernel_field_interaction(fl_call *c)
 {
     int64_t m = fl_node_int(c->g, c->node, "fields", 0);

@@ -41,11 +41,13 @@ static inline int64_t random_rows(const fl_graph *g)
         const fl_node *n = &g->nodes[i];
         if (!fl_op_has(n->op, FL_GATHERING) || n->n_in == 0)
             continue;
-        const fl_type *t = fl_value_type(g, n->in[0]);
-        int64_t axis = fl_node_int(g, i, "axis", 0);
-        axis = axis < 0 ? axis + t->rank : axis;
-        int64_t d = axis >= 0 && axis < t->rank ? t->dims[axis] : -1;
-        rows = d > 0 && d < rows ? d : rows;
+        for (uint32_t k = 0; k < fl_look_ups(n); k++) {
+            const fl_type *t = fl_value_type(g, n->in[2 * k]);
+            int64_t axis = fl_node_int(g, i, "axis", 0);
+            axis = axis < 0 ? axis + t->rank : axis;
+            int64_t d = axis >= 0 && axis < t->rank ? t->dims[axis] : -1;
+            rows = d > 0 && d < rows ? d : rows;
+        }
     }
     return rows;
 }

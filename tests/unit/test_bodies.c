@@ -102,6 +102,9 @@ static void pools(void **state)
     holds("g (float[6,2] data, int64[batch,5] index) => (a) { a, b = ai.flen.FieldPool <fields = [3, 2]> (data, index) }", "FieldPool_3_2");
     holds("g (float[6,2] data, int32[batch,3] index) => (a) { a, b, c, d = ai.flen.FieldPool <fields = [1, 2], squares = 1> (data, index) }",
           "FieldPool_1_2_squares");
+    holds("g (float[6,2] data, int64[batch] index, float[5,2] index_1, int32[batch,3] index_2) => (a)"
+          " { a, b, c, d = ai.flen.TablePool <fields = [3, 1], squares = 1> (data, index, index_1, index_2) }",
+          "TablePool_vm_3_1_squares");
     holds("g (float[6,2] data, int64[count] values, int64[m] offsets) => (y) { y = ai.flen.EmbeddingBag <mode = \"sum\"> (data, values, offsets) }",
           "EmbeddingBag_sum");
     holds("g (float[6,2] data, int64[count] values, int64[m] offsets) => (y) { y = ai.flen.EmbeddingBag <mode = \"mean\"> (data, values, offsets) }",

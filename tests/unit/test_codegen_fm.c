@@ -1,6 +1,6 @@
 /*
  * test_codegen_fm.c -- a factorisation machine that PyTorch exported (66 nodes, ids as floats, batch 1): interpreter and native code against
- * 512 vectors. Oracle: expected.csv, computed node by node in double precision by whoever gathered the vectors. Data: $FLEN_TEST_DATA
+ * 512 vectors, and which look-ups are left. Oracle: expected.csv, computed node by node in double precision by whoever gathered the vectors. Data: $FLEN_TEST_DATA
  * (default ../shared)/data/onnx_fm_ml1m; skipped without it.
  */
 #include "backend/backend.h"
@@ -149,8 +149,26 @@ static void native(void **state)
     fl_graph_free(g);
 }
 
+/* Its ten tables are looked up in two pools, and nowhere else: no Gather is left. */
+static void fused(void **state)
+{
+    (void)state;
+    if (!model)
+        skip();
+    fl_graph *g = fl_graph_clone(model);
+    uint32_t n_tables = 0, n_gathers = 0;
+    assert_int_equal(fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict, .verify_each = true, .log = stderr}, NULL), FL_OK);
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        n_tables += g->nodes[i].op == FL_OP_TABLE_POOL ? fl_look_ups(&g->nodes[i]) : 0;
+        n_gathers += g->nodes[i].op == FL_OP_GATHER;
+    }
+    assert_int_equal(n_tables, 10);
+    assert_int_equal(n_gathers, 0);
+    fl_graph_free(g);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(interpreted), cmocka_unit_test(native)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(interpreted), cmocka_unit_test(native), cmocka_unit_test(fused)};
     return cmocka_run_group_tests(tests, read_all, forget_all);
 }

@@ -506,6 +506,27 @@ static void test_copies(void **state)
                 ROWS, false);
 }
 
+/* Several tables, indices of one column and of more, of both types; fields that end inside of an index; outputs that nobody wants. */
+static void test_pools_of_tables(void **state)
+{
+    static const int widths[] = {1, 3, 16, 24, 64, 70, 130};
+    (void)state;
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(widths); i++)
+        for (int rows = 1; rows <= 9; rows += 8) {
+            char text[1024];
+            snprintf(text, sizeof text,
+                     "<ir_version: 8, opset_import: [\"\": 20, \"ai.flen\": 1], metadata_props: [\"ai.flen.variables\": \"t,u,v\"]>"
+                     "g (int64[batch] i, int32[batch,3] j, int64[batch,2] k, float[%d,%d] t, float[9,%d] u, float[30000,%d] v) => (f, h, q, x) {"
+                     " f, g, h, \"\", \"\", q = ai.flen.TablePool <fields = [2, 1, 4], squares = 1> (t, i, u, j, v, k, t, i)"
+                     " a, b = ai.flen.TablePool <fields = [1, 2]> (t, i, v, k)"
+                     " x = Concat <axis = 1> (g, b, a) }",
+                     rows, widths[i], widths[i], widths[i]);
+            run_batches(text, rows, false);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_bags_of_nothing),
         cmocka_unit_test(test_absent_gradients),
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_pools_of_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
