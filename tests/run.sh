@@ -19,7 +19,7 @@ export FLEN_TEST_DATA
 
 slow_packages=
 [ $all = yes ] && slow_packages="valgrind time"
-flen_setup libonnx-testdata $slow_packages || { echo "0 passed, 1 failed"; exit 1; }
+flen_setup libonnx-testdata strace $slow_packages || { echo "0 passed, 1 failed"; exit 1; }
 
 passed=0 failed=0 skipped=0
 
