@@ -21,7 +21,7 @@ FL_MUST_USE fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *st
  * the shared library that this code is in (libflenrt) or of the running program. Runs in this process: callers that must survive the code generator's death fork first.
  */
 FL_MUST_USE fl_status fl_compile(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg);
-/* The same for people: `emit` is one of codegen.h's "llvm", "llvm-opt", "asm", "obj". */
+/* The same as codegen.h's `emit` says: "image", "timed", or for people "llvm", "llvm-opt", "asm", "obj". */
 FL_MUST_USE fl_status fl_compile_as(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg);
 
 #endif

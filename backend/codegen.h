@@ -9,7 +9,7 @@
 typedef struct fl_codegen_options {
     const char *cpu;      /* "x86-64-v2", "x86-64-v3" or "x86-64-v4"; never NULL */
     /*
-     * "image"; or for people, with nodes' names as labels and lines of the graph's text as debug information: "llvm", "llvm-opt" (after LLVM's own
+     * "image"; "timed", an image whose segments leave stamps between their parts (runtime/abi.h) and compute the same bits; or for people, with nodes' names as labels and lines of the graph's text as debug information: "llvm", "llvm-opt" (after LLVM's own
      * passes, which images do without), "asm", "obj".
      */
     const char *emit;

@@ -8,12 +8,27 @@
 
 #include <stdint.h>
 
-#define FL_ABI_VERSION 1
+#define FL_ABI_VERSION 2
+
+/*
+ * A moment of a segment's call. `part`: the nodes that were at work since the stamp before, positions [first, end) in the segment's list, as
+ * first + (end << 32); first = end at the start of a call and of each slot.
+ */
+typedef struct fl_stamp {
+    uint64_t ticks; /* of the processor's time stamp counter */
+    uint64_t part;
+} fl_stamp;
+
+/* Where a worker's code writes its stamps. */
+typedef struct fl_stamps {
+    fl_stamp *next;
+} fl_stamps;
 
 typedef struct fl_ctx {
     void *const *buffer;   /* one per fl_buffer of the program's schedule */
     const int64_t *stride; /* elements between rows, one per buffer */
     const int64_t *dim;    /* extents, one per symbol of the program's graph */
+    fl_stamps *stamps;     /* read by timed code alone: room for 1 + n_nodes of the segment, for each slot of the call */
 } fl_ctx;
 
 /*

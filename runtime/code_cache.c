@@ -110,7 +110,7 @@ static void name_of(const char *folder, const fl_code_cache_options *o, const ch
     fl_sha256 h;
 
     fl_sha256_init(&h);
-    snprintf(abi, sizeof abi, "flen %s abi %d %s\n", FLEN_VERSION, FL_ABI_VERSION, cpu);
+    snprintf(abi, sizeof abi, "flen %s abi %d %s%s\n", FLEN_VERSION, FL_ABI_VERSION, cpu, o->timed ? " timed" : "");
     fl_sha256_add(&h, abi, strlen(abi));
     fl_sha256_add(&h, o->program, o->program_bytes);
     fl_sha256_end(&h, digest);
@@ -199,7 +199,7 @@ static void compile_and_send(const fl_graph *g, const fl_code_cache_options *o, 
 
     (void)atexit(end_child); /* the newest runs first */
     fl_diag_init(&dg);
-    fl_status status = o->compile(g, cpu, &image, &n, &dg);
+    fl_status status = o->compile(g, cpu, o->timed ? "timed" : "image", &image, &n, &dg);
     if (status == FL_OK) {
         _exit(write_all(fd, "I", 1) && write_all(fd, image, n) ? 0 : 1);
     }

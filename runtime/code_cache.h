@@ -9,8 +9,8 @@
 
 #include "runtime/native.h"
 
-/* backend.h's fl_compile, handed in by the command line: this room does not see the backend. The image is malloc'ed. */
-typedef fl_status fl_compile_fn(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg);
+/* backend.h's fl_compile_as, handed in by the command line: this room does not see the backend. `emit` is "image" or "timed". The image is malloc'ed. */
+typedef fl_status fl_compile_fn(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg);
 
 typedef struct fl_code_cache_options {
     const char *cpu;        /* "x86-64-v2", "-v3", "-v4"; NULL: the best that this machine has */
@@ -18,6 +18,7 @@ typedef struct fl_code_cache_options {
     const void *program;    /* bytes that say all of the program, schedule included */
     size_t program_bytes;
     fl_compile_fn *compile; /* called in a forked child */
+    bool timed;             /* code that leaves stamps (abi.h) */
 } fl_code_cache_options;
 
 /* The best level that this machine's CPUID reports. */

@@ -20,6 +20,7 @@ static const verb verbs[] = {
     {"info", fl_verb_info, "what a model is, holds and how it was trained"},
     {"eval", fl_verb_eval, "any graph on tensors, numpy's files in and out"},
     {"bench", fl_verb_bench, "how fast a model trains and predicts here"},
+    {"profile", fl_verb_profile, "where the time of a step goes: tables, a trace for Perfetto, a flame view"},
     {"prepare", fl_verb_prepare, "raw rows to the binary cache and vocabulary"},
     {"generate", fl_verb_generate, "rows from a planted model, whose best reachable AUC is known"},
 };

@@ -9,6 +9,7 @@
 #include "runtime/native.h"
 
 #include "runtime/memory.h"
+#include "runtime/ticks.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -35,6 +36,13 @@ typedef struct phase_counter {
     _Alignas(64) _Atomic int64_t next;
 } phase_counter;
 
+/* What one worker's code writes its stamps through, in a cache line of its own. */
+typedef struct worker_stamps {
+    _Alignas(64) fl_stamps at;
+    fl_ctx ctx; /* the engine's, with these stamps */
+    fl_stamp *first;
+} worker_stamps;
+
 typedef struct native_engine {
     fl_engine base; /* first: the engine's address is this struct's */
     const fl_graph *g;
@@ -47,6 +55,8 @@ typedef struct native_engine {
     void **buffer;
     int64_t *stride, *dim;
     fl_ctx ctx;
+    worker_stamps *stamps; /* [n_workers] of timed code; else NULL */
+    const fl_native_observer *observer;
     input_symbol *symbols; /* those that a run binds */
     uint32_t n_symbols;
     uint32_t *phase_first;  /* [n_phases + 1]: segments of a phase */
@@ -252,7 +262,26 @@ static int64_t tasks_of(const native_engine *n, const fl_segment *s)
     return 0;
 }
 
-static void run_task(const native_engine *n, uint32_t segment, int64_t task, void *scratch)
+/* The call [begin, end) with its times. */
+static void observed_call(const native_engine *n, uint32_t worker, fl_native_call *call)
+{
+    worker_stamps *w = n->stamps ? &n->stamps[worker] : NULL;
+    const fl_ctx *ctx = w ? &w->ctx : &n->ctx;
+    void *scratch = scratch_of(n, worker);
+
+    if (w)
+        w->at.next = w->first;
+    call->from = fl_ticks();
+    n->functions[call->segment](ctx, scratch, call->begin, call->end);
+    call->to = fl_ticks();
+    call->scratch = scratch;
+    call->stamps = w ? w->first : NULL;
+    call->n_stamps = w ? (size_t)(w->at.next - w->first) : 0;
+    if (n->observer && n->observer->called)
+        n->observer->called(n->observer->arg, call);
+}
+
+static void run_task(const native_engine *n, uint32_t segment, int64_t task, void *scratch, uint32_t worker)
 {
     const fl_segment *s = &n->schedule->segments[segment];
     int64_t begin = task, end = task + 1;
@@ -262,7 +291,10 @@ static void run_task(const native_engine *n, uint32_t segment, int64_t task, voi
         begin = task * FL_TILE_ROWS;
         end = begin + FL_TILE_ROWS < rows ? begin + FL_TILE_ROWS : rows;
     }
-    n->functions[segment](&n->ctx, scratch, begin, end);
+    if (n->observer || n->stamps)
+        observed_call(n, worker, &(fl_native_call){.worker = worker, .segment = segment, .begin = begin, .end = end});
+    else
+        n->functions[segment](&n->ctx, scratch, begin, end);
 }
 
 /* Rows (of a table's distinct rows: at most) that a segment is run for; 1 for serial ones. */
@@ -295,9 +327,22 @@ static void run_alone(const native_engine *n)
 {
     void *scratch = scratch_of(n, 0);
 
-    for (uint32_t i = 0; i < n->schedule->n_segments; i++)
+    for (uint32_t i = 0; i < n->schedule->n_segments; i++) {
+        const fl_segment *s = &n->schedule->segments[i];
         for (int64_t t = 0; t < n->tasks[i]; t++)
-            run_task(n, i, t, scratch);
+            run_task(n, i, t, scratch, 0);
+        if (n->observer && n->observer->phase_over && (i + 1 == n->schedule->n_segments || s[1].phase != s->phase))
+            n->observer->phase_over(n->observer->arg, s->phase);
+    }
+}
+
+static void meet_others(native_engine *n, uint32_t worker, uint32_t phase)
+{
+    uint64_t from = n->observer ? fl_ticks() : 0;
+
+    fl_pool_barrier(n->pool);
+    if (n->observer && n->observer->waited)
+        n->observer->waited(n->observer->arg, worker, phase, from, fl_ticks());
 }
 
 static void run_as_worker(void *arg, uint32_t worker)
@@ -315,10 +360,10 @@ static void run_as_worker(void *arg, uint32_t worker)
             /* Task numbers only grow, so the segment is found by going on from the last one. */
             while (t - base >= n->tasks[segment])
                 base += n->tasks[segment++];
-            run_task(n, segment, t - base, scratch);
+            run_task(n, segment, t - base, scratch, worker);
         }
         if (p + 1 < n->schedule->n_phases)
-            fl_pool_barrier(n->pool);
+            meet_others(n, worker, p);
     }
 }
 
@@ -394,7 +439,7 @@ static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
             n->phase_tasks[p] += n->tasks[i];
         }
     }
-    if (n->n_workers == 1 || guess_ns(n) < SERIAL_NS)
+    if (n->n_workers == 1 || (n->observer && n->observer->phase_over) || guess_ns(n) < SERIAL_NS)
         run_alone(n);
     else
         fl_pool_run(n->pool, run_as_worker, n);
@@ -421,6 +466,11 @@ static void native_free(fl_engine *e)
     fl_image_free(n->code);
     fl_arena_deinit(&n->memory);
     free(n);
+}
+
+void fl_native_observe(fl_engine *e, const fl_native_observer *observer)
+{
+    native_of(e)->observer = observer;
 }
 
 size_t fl_native_engine_bytes(const fl_engine *e)
@@ -579,6 +629,27 @@ static fl_status setup_symbols(native_engine *n, const int64_t *max_dims)
     return FL_OK;
 }
 
+/* A call starts with a stamp and leaves one for each part, of which there are at most as many as nodes; over slots it is for one of them. False if out of memory. */
+static bool setup_stamps(native_engine *n)
+{
+    const fl_schedule *s = n->schedule;
+    size_t most = 0;
+
+    for (uint32_t i = 0; i < s->n_segments; i++)
+        most = s->segments[i].n_nodes > most ? s->segments[i].n_nodes : most;
+    uint8_t *bytes = fl_arena_calloc(&n->memory, n->n_workers + 1u, sizeof *n->stamps);
+    if (!bytes)
+        return false;
+    n->stamps = (worker_stamps *)(((uintptr_t)bytes + 63) & ~(uintptr_t)63);
+    for (uint32_t i = 0; i < n->n_workers; i++) {
+        worker_stamps *w = &n->stamps[i];
+        w->first = fl_arena_new(&n->memory, fl_stamp, most + 1);
+        w->ctx = n->ctx;
+        w->ctx.stamps = &w->at;
+    }
+    return !n->memory.failed;
+}
+
 static fl_status setup(native_engine *n, const fl_store *store, const fl_native_options *options, fl_diag *dg)
 {
     const fl_schedule *s = n->schedule;
@@ -604,7 +675,9 @@ static fl_status setup(native_engine *n, const fl_store *store, const fl_native_
     }
     n->pool = options ? options->pool : NULL;
     n->n_workers = n->pool ? fl_pool_size(n->pool) : 1;
-    n->ctx = (fl_ctx){n->buffer, n->stride, n->dim};
+    n->ctx = (fl_ctx){n->buffer, n->stride, n->dim, NULL};
+    if (options && options->timed && !setup_stamps(n))
+        return fl_out_of_memory(dg);
     FL_TRY(setup_buffers(n, store, dg));
     FL_TRY(setup_outputs(n, dg));
     setup_work(n);

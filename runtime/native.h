@@ -27,7 +27,32 @@ void fl_image_free(fl_image *code); /* NULL is fine */
 typedef struct fl_native_options {
     fl_pool *pool;           /* borrowed; NULL: the caller's thread alone */
     const int64_t *max_dims; /* one per symbol of the graph: largest extents expected; NULL: none announced */
+    bool timed;              /* the code leaves stamps */
 } fl_native_options;
+
+/* A call of a segment that is over. */
+typedef struct fl_native_call {
+    uint32_t worker, segment;
+    int64_t begin, end;     /* of the segment's domain */
+    uint64_t from, to;      /* ticks (ticks.h) around the call */
+    const fl_stamp *stamps; /* [n_stamps] that timed code left, between from and to */
+    size_t n_stamps;
+    const void *scratch;    /* as the call left it */
+} fl_native_call;
+
+/* Who watches runs. Its functions take time between calls, never within their ticks. */
+typedef struct fl_native_observer {
+    void *arg;
+    /* NULL, or told of each call, on the worker that made it. */
+    void (*called)(void *arg, const fl_native_call *call);
+    /* NULL, or told that a worker stood at the barrier behind `phase`. */
+    void (*waited)(void *arg, uint32_t worker, uint32_t phase, uint64_t from, uint64_t to);
+    /* If not NULL one worker does all, and this is told when a phase's values lie in memory and the next phase has not begun. */
+    void (*phase_over)(void *arg, uint32_t phase);
+} fl_native_observer;
+
+/* Watch the runs of an engine of this header from now on; NULL: no longer. The observer is borrowed. */
+void fl_native_observe(fl_engine *e, const fl_native_observer *observer);
 
 /*
  * An engine for g, which is scheduled. `code` belongs to the engine from here on, also on failure. Reports: a variable that the store lacks or

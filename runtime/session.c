@@ -156,9 +156,12 @@ fl_status fl_session_open(fl_session *s, const char *path, const fl_session_opti
 
 void fl_session_close(fl_session *s)
 {
-    for (int p = 0; p < FL_N_PROGRAMS; p++)
+    for (int p = 0; p < FL_N_PROGRAMS; p++) {
         if (s->engines[p])
             s->engines[p]->free(s->engines[p]);
+        if (s->timed[p])
+            s->timed[p]->free(s->timed[p]);
+    }
     fl_variables_close(&s->variables);
     fl_pool_free(s->pool);
     fl_vocabulary_free(s->vocabulary);
@@ -186,10 +189,10 @@ static fl_status program_without_values(const fl_graph *g, void **bytes, size_t 
     return status;
 }
 
-static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
+static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, bool timed, fl_engine **out, fl_diag *dg)
 {
     const fl_graph *g = s->programs[p];
-    fl_code_cache_options cache = {.cpu = s->options.cpu, .compile = s->options.compile};
+    fl_code_cache_options cache = {.cpu = s->options.cpu, .compile = s->options.compile, .timed = timed};
     fl_image *image = NULL;
     void *program;
     bool hit = false;
@@ -209,7 +212,7 @@ static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, fl_di
         free(program);
     }
     if (status == FL_OK)
-        status = fl_native_engine_new(g, &s->variables.store, image, &(fl_native_options){s->pool, dims}, &s->engines[p], dg);
+        status = fl_native_engine_new(g, &s->variables.store, image, &(fl_native_options){.pool = s->pool, .max_dims = dims, .timed = timed}, out, dg);
     free(dims);
     return status;
 }
@@ -222,7 +225,7 @@ static fl_status make_engine(fl_session *s, fl_program p, int64_t batch, fl_diag
         return FL_OK;
     if (s->options.interpret)
         return s->options.interpret(s->programs[p], &s->variables.store, &s->engines[p], dg);
-    return native_engine(s, p, batch, dg);
+    return native_engine(s, p, batch, false, &s->engines[p], dg);
 }
 
 /* Derived variables are the prologue's updates. */
@@ -267,6 +270,18 @@ fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engin
         FL_TRY(make_engine(s, p, batch, dg));
     }
     *out = s->engines[p];
+    return FL_OK;
+}
+
+fl_status fl_session_timed_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg)
+{
+    fl_engine *plain;
+
+    FL_ASSERT(!s->options.interpret);
+    FL_TRY(fl_session_engine(s, p, batch, &plain, dg)); /* which checks, and derives */
+    if (!s->timed[p])
+        FL_TRY(native_engine(s, p, batch, true, &s->timed[p], dg));
+    *out = s->timed[p];
     return FL_OK;
 }
 

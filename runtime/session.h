@@ -37,6 +37,7 @@ typedef struct fl_session {
     const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: the file has none. Folded: predict and prologue are the folded ones */
     bool folded;
     fl_engine *engines[FL_N_PROGRAMS];       /* made on first use */
+    fl_engine *timed[FL_N_PROGRAMS];         /* the same of timed code (native.h) */
 } fl_session;
 
 /*
@@ -50,6 +51,8 @@ uint32_t fl_session_threads(const fl_session *s);
 /* The engine of program p, with memory for `batch` rows. Reports a missing program, and (predict) missing weights. Runs the prologue before
  * predict is first used. Borrowed. */
 FL_MUST_USE fl_status fl_session_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg);
+/* A further engine of program p whose code is timed, for native.h's observers: the same variables, the same bits. Not where the session interprets. */
+FL_MUST_USE fl_status fl_session_timed_engine(fl_session *s, fl_program p, int64_t batch, fl_engine **out, fl_diag *dg);
 /* After training: what predict derives from weights is derived anew. */
 FL_MUST_USE fl_status fl_session_derive(fl_session *s, fl_diag *dg);
 /* Write the model with its present variables, optimiser state included (also where nobody trains and it stayed in the file). entries: further ones, beside the vocabulary's;

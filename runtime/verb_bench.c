@@ -5,9 +5,7 @@
 #include <string.h>
 
 #include "runtime/bench.h"
-#include "runtime/data_path.h"
-#include "runtime/reader.h"
-#include "runtime/synthetic.h"
+#include "runtime/measured_rows.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -34,7 +32,7 @@ static const char help[] =
     "\n"
     "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n";
 
-enum { MOST = 16, DRAWN_ROWS = 1 << 18, MOST_ROWS = 1000000, READ_ROWS = 8192 };
+enum { MOST = 16, DRAWN_ROWS = 1 << 18 };
 
 typedef struct settings {
     bool train, infer;
@@ -75,43 +73,19 @@ static bool take(void *arg, const char *name, char *value)
 
 /* ---------------------------------------------------------------------------------------------------------- rows */
 
-static fl_status read_rows(const fl_verb_options *o, fl_session *s, fl_batch *rows, fl_diag *dg)
-{
-    fl_reader_options ro = {.batch = READ_ROWS, .threads = fl_session_threads(s), .need_label = s->options.train, .quirks = s->manifest->quirks};
-    fl_reader *reader;
-    fl_batch b;
-    char *path;
-
-    FL_TRY(fl_data_path(o->data, FL_DATA_TRAIN, &path, NULL, dg));
-    fl_status status = fl_batch_init(&b, &s->manifest->schema) == FL_OK ? FL_OK : fl_out_of_memory(dg);
-    if (status == FL_OK && (status = fl_reader_open(path, &s->manifest->schema, s->vocabulary, &ro, &reader, dg)) == FL_OK) {
-        do {
-            status = fl_reader_next(reader, &b, dg);
-            if (status == FL_OK && fl_batch_append(rows, &b, 0, b.n, 0) != FL_OK)
-                status = fl_out_of_memory(dg);
-        } while (status == FL_OK && b.n > 0 && rows->n < MOST_ROWS);
-        fl_reader_close(reader);
-    }
-    fl_batch_deinit(&b);
-    free(path);
-    return status;
-}
-
 static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *s, fl_diag *dg)
 {
     int64_t n = DRAWN_ROWS;
 
     if (set->has_rows)
         return FL_OK;
-    if (fl_batch_init(&set->rows, &s->manifest->schema) != FL_OK)
-        return fl_out_of_memory(dg);
-    set->has_rows = true;
-    if (o->data)
-        return read_rows(o, s, &set->rows, dg);
     for (uint32_t i = 0; i < set->n_batches; i++)
         n = 16 * set->batches[i] > n ? 16 * set->batches[i] : n;
-    fl_verb_notef("bench: drawing %lld rows", (long long)n);
-    return fl_synthetic_rows(&set->rows, &s->manifest->schema, set->skew, 0.17, s->manifest->seed, n) == FL_OK ? FL_OK : fl_out_of_memory(dg);
+    if (!o->data)
+        fl_verb_notef("bench: drawing %lld rows", (long long)n);
+    FL_TRY(fl_measured_rows(s, &(fl_measured_from){o->data, set->skew, n}, &set->rows, dg));
+    set->has_rows = true;
+    return FL_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------- measuring */
@@ -126,7 +100,7 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
     else
         printf("%s, of a machine with %u CPUs\n", o->cpu ? o->cpu : fl_cpu_level(), fl_cpu_count());
     if (o->data)
-        printf("rows     %s, from its begin, at most %d\n", o->data, MOST_ROWS);
+        printf("rows     %s, from its begin, at most %d\n", o->data, FL_MEASURED_MOST);
     else
         printf("rows     drawn: Zipf %g in each slot, ids scattered over its rows, 17 %% positive\n", set->skew);
     printf("measured single runs, rows and results in memory, %g s a setting after warming up; every row of a table that is looked up was touched once before\n\n",

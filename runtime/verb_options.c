@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,28 +61,6 @@ void fl_verb_notef(const char *format, ...)
 void fl_verb_note(const char *text)
 {
     fl_verb_notef("%s", text);
-}
-
-void fl_json_string(FILE *f, const char *text)
-{
-    fputc('"', f);
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p == '"' || *p == '\\')
-            fprintf(f, "\\%c", *p);
-        else if (*p < 0x20)
-            fprintf(f, "\\u%04x", *p);
-        else
-            fputc(*p, f);
-    }
-    fputc('"', f);
-}
-
-void fl_json_number(FILE *f, double x)
-{
-    if (isfinite(x))
-        fprintf(f, "%.9g", x);
-    else
-        fputs("null", f);
 }
 
 /* -------------------------------------------------------------------------------------------------- numbers */
@@ -356,7 +333,7 @@ fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
     if (o->interpret)
         so.interpret = fl_interp_engine_new;
     else
-        so.compile = fl_compile;
+        so.compile = fl_compile_as;
     return so;
 }
 

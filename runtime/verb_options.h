@@ -5,6 +5,7 @@
 #ifndef FL_RUNTIME_VERB_OPTIONS_H
 #define FL_RUNTIME_VERB_OPTIONS_H
 
+#include "runtime/json_text.h"
 #include "runtime/session.h"
 
 #include <signal.h>
@@ -97,9 +98,5 @@ fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
 FL_MUST_USE fl_status fl_verb_session(const fl_verb_options *o, bool train, fl_session *s, fl_diag *dg);
 /* Print and drop the diagnostics; the exit status. */
 int fl_verb_end(fl_status status, fl_diag *dg);
-
-/* Text as a JSON string, quotes included. Numbers that are not finite are null. */
-void fl_json_string(FILE *f, const char *text);
-void fl_json_number(FILE *f, double x);
 
 #endif

@@ -8,6 +8,9 @@
  *         SLOTS:  for each slot of [begin, end): nodes, over the slot's distinct rows
  *     }
  *
+ * Timed code is the same with a stamp before the nodes and behind each part: a loop nest of group.c, or a node's own code. Stamps stand in
+ * blocks of their own, which the instruction scheduler does not cross.
+ *
  * No LLVM pass runs: what the emitters write goes to the instruction selector as it is (level Less), for one of three CPU
  * levels by name; other names make LLVM abort.
  */
@@ -103,13 +106,25 @@ static fl_status check_program(fl_gen *gen)
 
 /* ---------------------------------------------------------------------------------------------------- functions */
 
+/* Nothing was written behind `last` of block b: a view, or what the entry block holds. */
+static bool is_silent(const fl_gen *gen, LLVMBasicBlockRef b, LLVMValueRef last)
+{
+    return LLVMGetInsertBlock(gen->b) == b && LLVMGetLastInstruction(b) == last;
+}
+
 static void emit_nodes(fl_gen *gen)
 {
     const fl_segment *s = gen->segment;
 
+    if (gen->timed) {
+        l_stamp(gen, 0, 0);
+        l_break_block(gen);
+    }
+
     for (uint32_t i = 0; i < s->n_nodes;) {
         fl_op op = gen->g->nodes[s->nodes[i]].op;
         LLVMBasicBlockRef b_first = LLVMGetInsertBlock(gen->b);
+        LLVMValueRef v_last = LLVMGetLastInstruction(b_first);
         uint32_t first = i;
         if (gen->names)
             l_names_node(gen->names, s->nodes[i]);
@@ -121,6 +136,10 @@ static void emit_nodes(fl_gen *gen)
         }
         if (gen->names)
             l_names_label(gen->names, b_first, s->nodes + first, i - first);
+        if (gen->timed && !is_silent(gen, b_first, v_last)) {
+            l_break_block(gen);
+            l_stamp(gen, first, i);
+        }
         l_break_block(gen);
     }
 }
@@ -187,7 +206,7 @@ static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
     gen->v_scratch = LLVMGetParam(gen->v_fn, 1);
     gen->v_begin = LLVMGetParam(gen->v_fn, 2);
     gen->v_end = LLVMGetParam(gen->v_fn, 3);
-    gen->v_slot = gen->v_row_from = gen->v_row_to = gen->v_pack = NULL;
+    gen->v_slot = gen->v_row_from = gen->v_row_to = gen->v_pack = gen->v_stamps = NULL;
     gen->fetched = false;
     gen->places = fl_arena_new(&gen->arena, l_place, g->n_values);
     gen->v_buffers = fl_arena_new(&gen->arena, LLVMValueRef, gen->schedule->n_buffers);
@@ -307,6 +326,11 @@ static fl_status write_ir(fl_gen *gen, LLVMTargetMachineRef machine, bool optimi
     return s;
 }
 
+static bool is_image(const char *emit)
+{
+    return strcmp(emit, "image") == 0 || strcmp(emit, "timed") == 0;
+}
+
 static fl_status write_code(fl_gen *gen, LLVMTargetMachineRef machine, const char *emit, void **image, size_t *size)
 {
     LLVMMemoryBufferRef object;
@@ -318,7 +342,7 @@ static fl_status write_code(fl_gen *gen, LLVMTargetMachineRef machine, const cha
         return llvm_failed(gen, "code generation", message);
     const char *bytes = LLVMGetBufferStart(object);
     size_t n = LLVMGetBufferSize(object);
-    fl_status s = strcmp(emit, "image") == 0 ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
+    fl_status s = is_image(emit) ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
     LLVMDisposeMemoryBuffer(object);
     return s;
 }
@@ -354,7 +378,8 @@ fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void 
     fl_status s = gen.uses != NULL ? check_program(&gen) : fl_out_of_memory(dg);
     if (s == FL_OK) {
         begin_module(&gen);
-        if (strcmp(options->emit, "image") != 0) {
+        gen.timed = strcmp(options->emit, "timed") == 0;
+        if (!is_image(options->emit)) {
             gen.names = l_names_new(&gen);
             s = gen.names != NULL ? FL_OK : fl_out_of_memory(dg);
         }

@@ -186,6 +186,25 @@ LLVMValueRef l_scalar(fl_gen *gen, fl_id value)
     return v;
 }
 
+/* *stamps->next++ = {ticks now, part} */
+void l_stamp(fl_gen *gen, uint32_t first, uint32_t end)
+{
+    static const char name[] = "llvm.readcyclecounter";
+    unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(gen->module, id, NULL, 0);
+    LLVMValueRef v_size = l_i64(gen, sizeof(fl_stamp)), v_part = l_i64(gen, offsetof(fl_stamp, part));
+
+    if (gen->v_stamps == NULL) {
+        LLVMValueRef v_offset = l_i64(gen, offsetof(fl_ctx, stamps));
+        gen->v_stamps = LLVMBuildLoad2(gen->entry, gen->ptr, LLVMBuildGEP2(gen->entry, gen->i8, gen->v_ctx, &v_offset, 1, ""), "");
+    }
+    LLVMValueRef v_next = LLVMBuildLoad2(gen->b, gen->ptr, gen->v_stamps, "");
+    LLVMValueRef v_ticks = LLVMBuildCall2(gen->b, LLVMIntrinsicGetType(gen->context, id, NULL, 0), fn, NULL, 0, "");
+    LLVMBuildStore(gen->b, v_ticks, v_next);
+    LLVMBuildStore(gen->b, l_i64(gen, (int64_t)(first + ((uint64_t)end << 32))), LLVMBuildGEP2(gen->b, gen->i8, v_next, &v_part, 1, ""));
+    LLVMBuildStore(gen->b, LLVMBuildGEP2(gen->b, gen->i8, v_next, &v_size, 1, ""), gen->v_stamps);
+}
+
 void l_slot_rows(fl_gen *gen, LLVMValueRef v_slot)
 {
     const fl_segment *seg = gen->segment;

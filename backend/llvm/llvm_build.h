@@ -31,6 +31,7 @@ typedef struct fl_gen {
     uint32_t *uses;  /* reads of each value by nodes, outputs and updates */
     fl_status status; /* first failure inside an emitter; emitting goes on, the module is thrown away */
     struct l_names *names; /* llvm_names.h; NULL for images */
+    bool timed;            /* segments leave stamps */
 
     /* target */
     const char *cpu;
@@ -48,6 +49,7 @@ typedef struct fl_gen {
     const fl_segment *segment;
     fl_dim row_dim; /* ROWS: its rows; SLOTS: the distinct rows; ONE: 0, that is no dimension */
     LLVMValueRef v_fn, v_ctx, v_scratch, v_begin, v_end;
+    LLVMValueRef v_stamps;             /* timed: ctx->stamps; NULL: not loaded yet */
     LLVMValueRef v_slot;               /* SLOTS: the current slot */
     LLVMValueRef v_row_from, v_row_to; /* rows of row_dim that are being made */
     l_place *places;                   /* one per value */
@@ -169,6 +171,8 @@ LLVMValueRef l_elements(fl_gen *gen, const fl_type *t);
 bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset);
 /* A scalar value as immediate or loaded in the entry block; converted to nothing. */
 LLVMValueRef l_scalar(fl_gen *gen, fl_id value);
+/* Timed code: a stamp that says that nodes [first, end) of the segment are done. */
+void l_stamp(fl_gen *gen, uint32_t first, uint32_t end);
 /* Slots of the segment's domain: rows [v_from, v_to) of slot v_slot are set up as the current rows. */
 void l_slot_rows(fl_gen *gen, LLVMValueRef v_slot);
 

@@ -247,7 +247,7 @@ static fl_status make_engine(const fl_graph *g, const fl_store *store, fl_engine
     void *image;
     size_t size;
     fl_image *code = NULL;
-    fl_native_options o = {NULL, NULL};
+    fl_native_options o = {0};
     const char *cpu = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") ? "x86-64-v4" : "x86-64-v3";
     FL_TRY(fl_compile(g, cpu, &image, &size, dg));
     fl_status status = fl_image_load_bytes(image, size, "test", &code, dg);

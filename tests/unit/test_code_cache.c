@@ -38,13 +38,13 @@ static void sha256_of_examples(void **state)
 }
 
 /* A compiler that notes its calls in a file (it runs in a child) and hands out an object with segment_0. */
-static fl_status compile_c(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg)
+static fl_status compile_c(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg)
 {
     char path[128], command[512];
     (void)g;
 
     FILE *log = fopen(log_path, "a");
-    fprintf(log, "%s\n", cpu);
+    fprintf(log, "%s %s\n", cpu, emit);
     fclose(log);
     snprintf(path, sizeof path, "%s/made.so", folder);
     snprintf(command, sizeof command,
@@ -59,15 +59,15 @@ static fl_status compile_c(const fl_graph *g, const char *cpu, void **image, siz
     return FL_OK;
 }
 
-static fl_status compile_fails(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg)
+static fl_status compile_fails(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg)
 {
-    (void)g, (void)cpu, (void)image, (void)size;
+    (void)g, (void)cpu, (void)emit, (void)image, (void)size;
     return fl_error(dg, FL_E_VERIFY, FL_NOWHERE, "node \"n\" has no emitter");
 }
 
-static fl_status compile_dies(const fl_graph *g, const char *cpu, void **image, size_t *size, fl_diag *dg)
+static fl_status compile_dies(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg)
 {
-    (void)g, (void)cpu, (void)image, (void)size, (void)dg;
+    (void)g, (void)cpu, (void)emit, (void)image, (void)size, (void)dg;
     _exit(7);
 }
 
@@ -80,6 +80,17 @@ static int calls(void)
     if (f)
         fclose(f);
     return n;
+}
+
+static bool last_call_was(const char *want)
+{
+    char line[64] = "";
+    FILE *f = fopen(log_path, "r");
+    while (f && fgets(line, sizeof line, f))
+        continue;
+    if (f)
+        fclose(f);
+    return strcmp(line, want) == 0;
 }
 
 static void check_code(const fl_code_cache_options *o, bool want_hit)
@@ -101,7 +112,7 @@ static void check_code(const fl_code_cache_options *o, bool want_hit)
 static void a_hit_needs_no_compiler(void **state)
 {
     char command[256], path[128] = "";
-    fl_code_cache_options o = {NULL, folder, "program", 7, compile_c};
+    fl_code_cache_options o = {NULL, folder, "program", 7, compile_c, false};
     (void)state;
 
     if (system("cc --version > /dev/null 2>&1") != 0)
@@ -115,6 +126,11 @@ static void a_hit_needs_no_compiler(void **state)
     o.cpu = "v2"; /* other level */
     check_code(&o, false);
     assert_int_equal(calls(), 3);
+    o.timed = true; /* other code */
+    check_code(&o, false);
+    check_code(&o, true);
+    assert_true(last_call_was("x86-64-v2 timed\n"));
+    o.timed = false;
     o.cpu = NULL;
 
     /* A flipped bit, a file that others may write, and half a file are as good as none. */
@@ -139,7 +155,7 @@ static void a_hit_needs_no_compiler(void **state)
 
 static void without_a_folder_it_works_too(void **state)
 {
-    fl_code_cache_options o = {NULL, "/proc/none/such", "program", 7, compile_c};
+    fl_code_cache_options o = {NULL, "/proc/none/such", "program", 7, compile_c, false};
     (void)state;
 
     if (system("cc --version > /dev/null 2>&1") != 0)
@@ -150,7 +166,7 @@ static void without_a_folder_it_works_too(void **state)
 
 static void failures_are_reported(void **state)
 {
-    fl_code_cache_options o = {NULL, folder, "failing", 7, compile_fails};
+    fl_code_cache_options o = {NULL, folder, "failing", 7, compile_fails, false};
     fl_image *image = NULL;
     bool hit;
     fl_diag dg;

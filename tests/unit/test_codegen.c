@@ -80,7 +80,7 @@ static fl_engine *native(const fl_graph *g, const fl_store *store, const char *c
     fl_engine *e = NULL;
     fl_diag dg;
     fl_diag_init(&dg);
-    fl_native_options n = {NULL, NULL};
+    fl_native_options n = {0};
     fl_status s = fl_compile(g, cpu, &image, &size, &dg);
     if (s == FL_OK) {
         s = fl_image_load_bytes(image, size, "test", &code, &dg);

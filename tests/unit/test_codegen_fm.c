@@ -121,7 +121,7 @@ static void native(void **state)
     fl_variables v = {0};
     fl_engine *e = NULL;
     fl_image *code = NULL;
-    fl_native_options o = {NULL, NULL};
+    fl_native_options o = {0};
     fl_diag dg;
     void *image = NULL;
     size_t size = 0;

@@ -106,7 +106,7 @@ static void start_native(bench *b, int e, const void *image, size_t size, uint32
     fl_status s = fl_pool_new(workers, &b->pools[e], &dg);
     if (s == FL_OK)
         s = fl_image_load_bytes(image, size, "test", &code, &dg);
-    fl_native_options n = {b->pools[e], NULL};
+    fl_native_options n = {.pool = b->pools[e]};
     if (s == FL_OK)
         s = fl_native_engine_new(b->g, &b->stores[e], code, &n, &b->engines[e], &dg);
     check(s, &dg, NULL);

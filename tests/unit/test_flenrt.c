@@ -109,7 +109,7 @@ static fl_status want(void *arg, const fl_batch *b, const float *l, const float 
 static void infer(const char *model, const char *header, int n_slots, int n_rows)
 {
     fl_session s;
-    fl_session_options so = {.threads = 1, .compile = fl_compile};
+    fl_session_options so = {.threads = 1, .compile = fl_compile_as};
     FILE *f = fopen(rows, "w");
 
     fputs(header, f);

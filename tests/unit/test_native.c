@@ -170,7 +170,7 @@ static void any_threads_and_sizes(void **state)
     for (uint32_t threads = 0; threads <= 3; threads++) {
         fixture f;
         fl_engine *e = NULL;
-        fl_native_options o = {NULL, (int64_t[]){100, 0}};
+        fl_native_options o = {.max_dims = (int64_t[]){100, 0}};
         make(&f);
         if (threads > 0)
             assert_int_equal(fl_pool_new(threads, &o.pool, NULL), FL_OK);
@@ -194,7 +194,7 @@ static void running_never_allocates(void **state)
 {
     fixture f;
     fl_engine *e = NULL;
-    fl_native_options o = {NULL, (int64_t[]){64, 0}};
+    fl_native_options o = {.max_dims = (int64_t[]){64, 0}};
     float x[64 * 4] = {0}, y[64 * 2];
     void *outputs[] = {y, NULL, NULL, NULL};
     fl_run run = {(int64_t[]){64, 0}, (const void *const[]){x}, outputs};

@@ -118,9 +118,9 @@ static void steps_and_predictions_are_quiet(void **state)
     const char *path = make_model("bags.bin", ", pooling: sum"), *foldable = make_model("columns.bin", "");
     (void)state;
 
-    is_quiet(path, FL_PROGRAM_TRAIN, &(fl_session_options){.train = true, .threads = 1, .compile = fl_compile}, "train");
-    is_quiet(path, FL_PROGRAM_PREDICT, &(fl_session_options){.first_weights = true, .threads = 1, .compile = fl_compile}, "predict");
-    is_quiet(foldable, FL_PROGRAM_PREDICT, &(fl_session_options){.first_weights = true, .threads = 1, .fold_bytes = 1u << 30, .compile = fl_compile}, "folded");
+    is_quiet(path, FL_PROGRAM_TRAIN, &(fl_session_options){.train = true, .threads = 1, .compile = fl_compile_as}, "train");
+    is_quiet(path, FL_PROGRAM_PREDICT, &(fl_session_options){.first_weights = true, .threads = 1, .compile = fl_compile_as}, "predict");
+    is_quiet(foldable, FL_PROGRAM_PREDICT, &(fl_session_options){.first_weights = true, .threads = 1, .fold_bytes = 1u << 30, .compile = fl_compile_as}, "folded");
 }
 
 int main(void)
