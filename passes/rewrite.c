@@ -67,9 +67,7 @@ bool fl_rewrite_value(fl_graph *g, fl_id old, fl_id with)
 
 bool fl_rewriter_init(fl_rewriter *r, fl_graph *g, fl_arena *scratch)
 {
-    r->g = g;
-    r->n_map = g->n_values;
-    r->fresh = g->n_nodes;
+    *r = (fl_rewriter){.g = g, .scratch = scratch, .n_map = g->n_values, .fresh = g->n_nodes};
     r->map = fl_arena_new(scratch, fl_id, g->n_values);
     r->output = fl_arena_new(scratch, bool, g->n_values);
     if (!r->map || !r->output)
@@ -88,6 +86,25 @@ fl_id fl_rewriter_get(const fl_rewriter *r, fl_id v)
     return v;
 }
 
+/* Is `v`, of whatever age, an output by now? */
+static bool is_output(const fl_rewriter *r, fl_id v)
+{
+    return v < r->n_map ? r->output[v] : v - r->n_map < r->n_named && r->named[v - r->n_map];
+}
+
+/* False, and the graph is marked, if out of memory. */
+static bool mark_output(fl_rewriter *r, fl_id v)
+{
+    if (v < r->n_map)
+        return r->output[v] = true;
+    while (r->n_named <= v - r->n_map)
+        if (!FL_PUSH(r->scratch, r->named, r->n_named, r->named_capacity, false)) {
+            r->g->arena.failed = true;
+            return false;
+        }
+    return r->named[v - r->n_map] = true;
+}
+
 bool fl_rewriter_put(fl_rewriter *r, fl_id old, fl_id with)
 {
     fl_graph *g = r->g;
@@ -97,13 +114,10 @@ bool fl_rewriter_put(fl_rewriter *r, fl_id old, fl_id with)
     fl_mark_made_from(g, r->fresh, old);
     r->fresh = g->n_nodes;
     if (r->output[old]) {
-        if (g->values[with].kind != FL_VALUE_NODE || (with < r->n_map && r->output[with]))
-            return false;
-        if (with >= r->n_map) /* made by this sweep: another output may ask for its name as well */
+        if (g->values[with].kind != FL_VALUE_NODE || is_output(r, with) || !mark_output(r, with))
             return false;
         hand_name(g, old, with);
         r->output[old] = false;
-        r->output[with] = true;
     }
     r->map[old] = with;
     return true;

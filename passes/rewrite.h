@@ -21,9 +21,12 @@ bool fl_rewrite_value(fl_graph *g, fl_id old, fl_id with);
  */
 typedef struct fl_rewriter {
     fl_graph *g;
+    fl_arena *scratch;
     fl_id *map;     /* by value */
     bool *output;   /* by value: is an output of the graph */
     uint32_t n_map; /* values that the map knows: those made later are never replaced */
+    bool *named;    /* [n_named] of those: has taken an output's place */
+    uint32_t n_named, named_capacity;
     fl_id fresh;    /* nodes from here on were made since the last replacement */
 } fl_rewriter;
 
