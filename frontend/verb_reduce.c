@@ -2,7 +2,8 @@
  * verb_reduce.c -- `flenc reduce FILE --test CMD`: the smallest graph that still fails.
  *
  * Nodes are taken away in runs of half, a quarter, ... of the graph, down to one: what others read of them becomes an input of the same name and type.
- * Outputs, updates and parameters go the same way. What nobody needs any more falls with them. A smaller graph is kept if CMD, run with
+ * Outputs, updates and parameters go the same way, and where an operand of a node can stand for its result, it does. What nobody needs any more falls
+ * with them. A smaller graph is kept if CMD, run with
  * its file, still exits with status 0. (Zeller and Hildebrandt's delta debugging, 2002, on nodes.)
  */
 #include "frontend/verbs.h"
@@ -223,6 +224,42 @@ static fl_status move_output(reducer *r, bool *changed)
     return FL_OK;
 }
 
+/* Whoever reads a result of the node reads its operand k instead, of whatever type: inference says whether the graph can do with it. */
+static fl_graph *with_operand(const fl_graph *g, fl_id node, uint32_t k)
+{
+    fl_graph *copy = fl_graph_clone(g);
+    const fl_node n = g->nodes[node];
+    for (uint32_t i = 0; copy && i < n.n_out; i++)
+        if (n.out[i] != FL_NONE)
+            fl_graph_replace(copy, n.out[i], n.in[k]);
+    return copy;
+}
+
+static bool is_output(const fl_graph *g, const fl_node *n)
+{
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        for (uint32_t k = 0; k < n->n_out; k++)
+            if (g->outputs[i] == n->out[k])
+                return true;
+    return false;
+}
+
+static fl_status take_operands(reducer *r, bool *changed)
+{
+    bool kept;
+    for (fl_id i = r->g->n_nodes; i-- > 0;) {
+        for (uint32_t k = 0; i < r->g->n_nodes && k < r->g->nodes[i].n_in; k++) {
+            if (r->g->nodes[i].in[k] == FL_NONE || is_output(r->g, &r->g->nodes[i])) /* outputs keep their names */
+                continue;
+            FL_TRY(try_graph(r, with_operand(r->g, i, k), true, &kept));
+            *changed |= kept;
+            if (kept)
+                break;
+        }
+    }
+    return FL_OK;
+}
+
 static fl_status reduce(reducer *r)
 {
     bool changed = true, kept;
@@ -237,6 +274,7 @@ static fl_status reduce(reducer *r)
                 from += kept ? 0 : size; /* what came behind has moved here */
             }
         }
+        FL_TRY(take_operands(r, &changed));
     }
     return FL_OK;
 }
