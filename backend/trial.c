@@ -237,6 +237,49 @@ bool fl_trial_differs(const fl_trial *t, fl_id v, const fl_trial *other, fl_id w
     return false;
 }
 
+const fl_array *fl_trial_get(const fl_trial *t, fl_id v)
+{
+    return fl_interp_get(t->interp, v);
+}
+
+/* `of` with all variables as they were drawn, but for x in one element. */
+static fl_status run_with(fl_trial *t, fl_id variable, double *x, int64_t element, double moved, fl_id of, double *y, fl_diag *dg)
+{
+    const fl_type *type = &t->leaf[variable].type;
+    double kept = x[element];
+    for (uint32_t i = 0; i < t->g->n_variables; i++) /* a run may have updated them */
+        if (t->g->values[t->g->variables[i]].kind == FL_VALUE_VARIABLE)
+            FL_TRY(fl_interp_set(t->interp, t->g->variables[i], &t->leaf[t->g->variables[i]], dg));
+    x[element] = moved;
+    fl_status s = fl_interp_set_doubles(t->interp, variable, type->rank, type->dims, x, dg);
+    x[element] = kept;
+    FL_TRY(s);
+    FL_TRY(fl_interp_run(t->interp, dg));
+    *y = fl_interp_get(t->interp, of)->f[0];
+    return FL_OK;
+}
+
+fl_status fl_trial_slopes(fl_trial *t, fl_id variable, int64_t element, fl_id of, double *behind, double *ahead, fl_diag *dg)
+{
+    const double h = 0x1p-18; /* corners are rarely so near, and a double has digits left for the difference */
+    static const int moves[] = {-1, 1, 0};
+    double y[3];
+    int64_t n = fl_type_elements(&t->leaf[variable].type);
+    double *x = calloc((size_t)n + 1, sizeof *x);
+    if (!x)
+        return fl_out_of_memory(dg);
+    for (int64_t k = 0; k < n; k++)
+        x[k] = fl_tensor_get_double(&t->leaf[variable], k);
+    fl_status s = FL_OK;
+    for (int k = 0; k < 3 && s == FL_OK; k++) /* the last one leaves everything as it was */
+        s = run_with(t, variable, x, element, x[element] + moves[k] * h, of, &y[k], dg);
+    free(x);
+    FL_TRY(s);
+    *behind = (y[2] - y[0]) / h;
+    *ahead = (y[1] - y[2]) / h;
+    return FL_OK;
+}
+
 static bool differs_from_bytes(const fl_array *x, fl_dtype type, const void *bytes, double tolerance, fl_difference *d)
 {
     fl_tensor got = {.type = fl_type_make(type, 1, (fl_dim[]){x->n}), .bytes = bytes};

@@ -10,6 +10,7 @@
 #ifndef FL_BACKEND_TRIAL_H
 #define FL_BACKEND_TRIAL_H
 
+#include "backend/interp/interp.h"
 #include "runtime/engine.h"
 
 typedef struct fl_trial fl_trial;
@@ -60,6 +61,13 @@ bool fl_trial_differs(const fl_trial *t, fl_id v, const fl_trial *other, fl_id w
 typedef fl_status fl_trial_engine_fn(void *arg, const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
 FL_MUST_USE fl_status fl_trial_run(const fl_trial *t, fl_trial_engine_fn *make, void *arg, double tolerance, fl_id *differs, fl_difference *d,
                                    fl_diag *dg);
+/* Value v as it was interpreted, borrowed until the next run; NULL if it has none. */
+const fl_array *fl_trial_get(const fl_trial *t, fl_id v);
+/*
+ * Slopes of `of`, one real number, along one element of a real variable: the differences to a little less and to a little more of it, by interpreting
+ * again. They differ at a corner. Afterwards all values are what they were, at other addresses.
+ */
+FL_MUST_USE fl_status fl_trial_slopes(fl_trial *t, fl_id variable, int64_t element, fl_id of, double *behind, double *ahead, fl_diag *dg);
 /* Has v a type of numbers whose extents follow from inputs, so that it can be an output to look at? */
 bool fl_trial_shows(const fl_graph *g, fl_id v);
 /* A graph of `node` alone: its operands, as they were, are initialisers. NULL if out of memory. */

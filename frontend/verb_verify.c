@@ -1,7 +1,8 @@
 /*
  * verb_verify.c -- `flenc verify`: does every pass, and the generated code, compute what the interpreter does for the graph that was given?
  *
- * Passes are compared one after another, before and after; the first value in the order of the graph that has a new number names the node. Native code
+ * Passes are compared one after another, before and after; the first value in the order of the graph that has a new number names the node. What
+ * `differentiate` adds has no before: it is compared with differences of the loss (verb_slopes.h). Native code
  * is compared as it is compiled; if it differs, the program is compiled again with every value as an output, and the first one that differs
  * names the node. If none does then, it is the fused or placed form that is wrong, and the output is named.
  */
@@ -11,6 +12,7 @@
 #include "backend/trial.h"
 #include "frontend/verb_graph.h"
 #include "frontend/verb_rows.h"
+#include "frontend/verb_slopes.h"
 #include "passes/pass.h"
 #include "runtime/native.h"
 
@@ -33,7 +35,7 @@ static const char usage[] =
     "Compiles X (a configuration, an ONNX file, a graph text, or a model.bin's source) and compares: values after each pass with those before\n"
     "it, on the interpreter, and native code with the interpreter, for N rows (5) drawn from a seed (1). Large tables that\n"
     "are only looked up are cut to 4096 rows. Reports the first pass and the first node whose values differ by more than\n"
-    "T * (1 + |value|) (5e-5; passes 1e-7).\n"
+    "T * (1 + |value|) (5e-5; passes 1e-7). Gradients are compared with differences of the loss.\n"
     "  --data=PATH   the first N rows (64) of PATH, read by the configuration's schema, in place of drawn ones, and a model.bin's weights\n"
     "  --each-pass   native code once more with each pass switched off in turn\n"
     "  --against=Y   compares the graphs X and Y as they are, by the names of their values\n"
@@ -166,6 +168,11 @@ static fl_status verify_passes(arguments *a, const fl_graph *forward, const char
             s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = pass}, dg);
         if (s == FL_OK && strcmp(pass, "set-mode(train)") != 0)
             s = compare_graphs(a, before, g, 1e-7, where, pass, dg);
+        if (s == FL_OK && strcmp(pass, "differentiate") == 0) {
+            s = fl_verify_slopes(before, &a->trial, where, &a->n_checked, dg);
+            if (s == FL_FAILED)
+                save(a, before, pass, dg);
+        }
         fl_graph_free(before);
     }
     fl_graph_free(g);
