@@ -14,6 +14,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 static bool is_scalar(const fl_graph *g, fl_id v, double want)
 {
     double f;
@@ -34,7 +36,8 @@ static fl_id without_neutral(const fl_graph *g, const fl_node *n)
     double neutral = sum ? 0 : 1;
     if (is_scalar(g, n->in[1], neutral))
         return n->in[0];
-    return fl_op_has(n->op, FL_COMMUTATIVE) && is_scalar(g, n->in[0], neutral) ? n->in[1] : FL_NONE;
+    bool either = fl_op_has(n->op, FL_COMMUTATIVE) || FL_PLANTED("canonicalise");
+    return either && is_scalar(g, n->in[0], neutral) ? n->in[1] : FL_NONE;
 }
 
 /* The operand that a node with one used operand hands through, FL_NONE if it does anything. */

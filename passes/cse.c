@@ -6,6 +6,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +19,7 @@ static bool attr_equal(const fl_attr *a, const fl_attr *b)
     case FL_ATTR_INT:
         return a->as.i == b->as.i;
     case FL_ATTR_FLOAT:
-        return memcmp(&a->as.f, &b->as.f, sizeof a->as.f) == 0;
+        return memcmp(&a->as.f, &b->as.f, sizeof a->as.f) == 0 || FL_PLANTED("cse");
     case FL_ATTR_STRING:
         return a->as.s == b->as.s;
     case FL_ATTR_TENSOR: {

@@ -15,6 +15,8 @@
 #include "passes/gradients.h"
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 #include <string.h>
 
 typedef struct distinct {
@@ -28,12 +30,13 @@ typedef struct distinct {
 static fl_id unique_of(distinct *d, fl_id index)
 {
     fl_graph *g = d->g;
-    if (d->unique[index] == FL_NONE) {
+    fl_id *unique = &d->unique[FL_PLANTED("distinct-rows") ? 0 : index];
+    if (*unique == FL_NONE) {
         const char *name = fl_arena_printf(&d->cx->scratch, "%s.distinct", g->values[index].name);
-        d->unique[index] = fl_node_new(g, FL_OP_UNIQUE_ROWS, name ? name : "distinct", &index, 1, 5);
-        fl_build_infer(g, d->unique[index]);
+        *unique = fl_node_new(g, FL_OP_UNIQUE_ROWS, name ? name : "distinct", &index, 1, 5);
+        fl_build_infer(g, *unique);
     }
-    return d->unique[index];
+    return *unique;
 }
 
 /* Operand that holds the index of a look-up by row; UINT32_MAX if the node is none. */

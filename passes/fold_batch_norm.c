@@ -9,6 +9,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 static fl_id op2(fl_graph *g, fl_op op, const char *base, fl_id a, fl_id b)
 {
     return fl_build_2(g, op, base, a, b);
@@ -24,7 +26,7 @@ fl_status fl_pass_fold_batch_norm(fl_graph *g, fl_pass_ctx *cx)
         const fl_node n = g->nodes[i];
         if (n.op != FL_OP_BATCH_NORMALIZATION || fl_value_type(g, n.in[0])->rank != 2)
             continue;
-        fl_id epsilon = fl_build_scalar(g, "epsilon", fl_node_float(g, i, "epsilon", 1e-5));
+        fl_id epsilon = fl_build_scalar(g, "epsilon", FL_PLANTED("fold-batch-norm") ? 0 : fl_node_float(g, i, "epsilon", 1e-5));
         fl_id deviation = fl_build_1(g, FL_OP_SQRT, "bn_deviation", op2(g, FL_OP_ADD, "bn_held", n.in[4], epsilon));
         fl_id scale = op2(g, FL_OP_DIV, "bn_scale", n.in[1], deviation);
         fl_id shift = op2(g, FL_OP_SUB, "bn_shift", n.in[2], op2(g, FL_OP_MUL, "bn_offset", n.in[3], scale));

@@ -16,6 +16,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 #include <string.h>
 
 enum { MAX_PARTS = 256 }; /* operands of a sum of sums; more stay unfused */
@@ -125,7 +127,7 @@ static view see_reshape(const matcher *m, const fl_node *n, view x)
 /* Squares of single elements: of columns, or of a sum that is one column. */
 static view see_square(view x)
 {
-    if (x.squared || x.form == FORM_NONE || (x.form != FORM_COLUMNS && x.n != 1))
+    if (x.squared || x.form == FORM_NONE || (x.form != FORM_COLUMNS && x.n != 1 && !FL_PLANTED("fuse-field-pool")))
         return (view){0};
     x.squared = true;
     x.real = true;

@@ -11,6 +11,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 enum { MAX_FIELDS = 256, MAX_DEPTH = 4096 };
 
 typedef struct term {
@@ -96,7 +98,7 @@ static void expand(sum *s, fl_id v, double c, fl_id r, bool root, int depth)
     const fl_node *n = open ? &g->nodes[id] : NULL;
     if (open && (n->op == FL_OP_ADD || n->op == FL_OP_SUM || n->op == FL_OP_SUB)) {
         for (uint32_t k = 0; k < n->n_in; k++)
-            expand(s, n->in[k], n->op == FL_OP_SUB && k == 1 ? -c : c, r, false, depth + 1);
+            expand(s, n->in[k], n->op == FL_OP_SUB && k == 1 && !FL_PLANTED("fuse-interaction") ? -c : c, r, false, depth + 1);
         return;
     }
     if (open && n->op == FL_OP_NEG) {

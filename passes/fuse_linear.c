@@ -11,6 +11,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 typedef struct linear {
     fl_id x, w, bias;
     bool relu;
@@ -85,7 +87,7 @@ fl_status fl_pass_fuse_linear(fl_graph *g, fl_pass_ctx *cx)
             continue;
         fl_id in[3] = {l.x, l.w, l.bias};
         fl_id node = fl_node_new(g, FL_OP_LINEAR, "linear", in, l.bias == FL_NONE ? 2 : 3, 1);
-        fl_node_set_string(g, node, "activation", l.relu ? "relu" : "none");
+        fl_node_set_string(g, node, "activation", l.relu && !FL_PLANTED("fuse-linear") ? "relu" : "none");
         fl_build_infer(g, node);
         FL_TRY(fl_graph_ok(g, cx->diag));
         cx->n_changed += fl_rewriter_put(&r, g->nodes[i].out[0], fl_node_out(g, node, 0));

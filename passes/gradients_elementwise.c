@@ -2,6 +2,8 @@
 #include "passes/gradients.h"
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 static fl_id make(fl_flow *f, fl_op op, fl_id a, fl_id b)
 {
     return fl_build_2(f->g, op, "d", a, b);
@@ -142,7 +144,7 @@ fl_status fl_grad_tanh(fl_flow *f, fl_id node, const fl_id *grad)
 fl_status fl_grad_relu(fl_flow *f, fl_id node, const fl_id *grad)
 {
     const fl_node n = f->g->nodes[node];
-    fl_id positive = make(f, FL_OP_GREATER, n.out[0], number(f, 0));
+    fl_id positive = make(f, FL_OP_GREATER, n.out[0], number(f, FL_PLANTED("differentiate") ? -1 : 0));
     fl_id in[3] = {positive, fl_flow_bare(f, grad[0], n.out[0]), number(f, 0)};
     fl_flow_to(f, n.in[0], fl_build_n(f->g, FL_OP_WHERE, "d", in, 3));
     return FL_OK;

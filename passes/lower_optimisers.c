@@ -8,6 +8,8 @@
  */
 #include "passes/rewrite.h"
 
+#include "ir/base/planted.h"
+
 #include <math.h>
 
 /* One node under way: w, g and the states are of the touched rows. */
@@ -78,7 +80,7 @@ static void lower_momentum(lowering *l)
 static void lower_adagrad(lowering *l)
 {
     l->next_state[0] = op2(l, FL_OP_ADD, "a", l->state[0], mul(l, l->grad, l->grad));
-    l->next_w = descend(l, rate(l), scaled(l, l->grad, l->next_state[0]));
+    l->next_w = descend(l, rate(l), scaled(l, l->grad, FL_PLANTED("lower-optimisers") ? l->state[0] : l->next_state[0]));
 }
 
 static void lower_rowwise_adagrad(lowering *l)

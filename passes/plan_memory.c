@@ -9,6 +9,7 @@
  * Variables of static shape that nobody addresses by row are dense (row_stride is their row); tables, their state and
  * variables with rows yet unknown have FL_STRIDE_OF_BUFFER.
  */
+#include "ir/base/planted.h"
 #include "ir/graph_meta.h"
 #include "passes/pass.h"
 #include "ir/schedule.h"
@@ -314,7 +315,8 @@ static void scratch_or_arena(plan *p, fl_id v, fl_id node)
     }
     int64_t size = (int64_t)fl_dtype_size(t->dtype), width = row_elements(t);
     *storage_of(p, v) = (fl_storage){FL_STORAGE_SCRATCH, 0, seg->scratch_bytes / size, width};
-    seg->scratch_bytes += (FL_TILE_ROWS * width * size + 63) / 64 * 64;
+    int64_t tile_rows = FL_PLANTED("plan-memory") ? 1 : FL_TILE_ROWS;
+    seg->scratch_bytes += (tile_rows * width * size + 63) / 64 * 64;
     p->known[v] = true;
 }
 

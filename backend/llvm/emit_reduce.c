@@ -7,6 +7,8 @@
  */
 #include "backend/llvm/emit.h"
 
+#include "ir/base/planted.h"
+
 enum { STRIP = 4 }; /* chunks summed at a time: enough additions in flight to hide their latency */
 
 typedef struct dim {
@@ -171,7 +173,7 @@ static void sum_last(const reduction *r, int d, LLVMValueRef v_in, LLVMValueRef 
     for (int k = 0; k < 2; k++) {
         unsigned width = k == 0 ? L_LANES : 1;
 
-        if (k == 0 && v_wide == x->v_from)
+        if ((k == 0 && v_wide == x->v_from) || (k == 1 && FL_PLANTED("reduce-tail")))
             continue;
         l_loop_begin(gen, &loop, k == 0 ? x->v_from : v_wide, k == 0 ? v_wide : x->v_to, width);
         v_sums[k] = l_carry(gen, &loop, v_sums[k]);
