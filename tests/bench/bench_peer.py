@@ -2,7 +2,7 @@
 
 A peer is a process that reads a JSON object a line and answers each with one, {"error": text} if it failed. "do" says what:
   {"do": "about"}                                             versions and settings
-  {"do": "predict", "rows": N, "out": FILE.npy}               logits of the first N rows
+  {"do": "predict", "rows": N, "out": FILE.npy}               logits of the first N rows; {"unchecked": reason} from who has other weights
   {"do": "steps", "rows": N, "batch": B}                      trains from the start on the first N rows, no dropout; {"logloss": mean}
   {"do": "train"|"infer", "batch": B, "threads": T, "seconds": S}   measures; {"p50_us", "p99_us", "samples_per_second", "runs", "form"}
 """

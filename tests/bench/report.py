@@ -5,7 +5,17 @@ import math
 import statistics
 import sys
 
-COLOURS = {"flenrt": "#1b6ca8", "flenrt, folding off": "#6fa8d6", "PyTorch": "#d1495b", "ONNX Runtime": "#e08e1b"}
+COLOURS = {"flenrt": "#1b6ca8", "flenrt, folding off": "#6fa8d6", "flenrt, 256-bit vectors": "#3f8f8f", "PyTorch": "#d1495b", "ONNX Runtime": "#e08e1b",
+           "PaddlePaddle": "#7a5ac8", "TensorFlow": "#b5651d"}
+OTHER = "#666666"  # programs that were named on the command line
+
+
+def colour(program):
+    return COLOURS.get(program, OTHER)
+
+
+def by_colour(program):
+    return list(COLOURS).index(program) if program in COLOURS else len(COLOURS)
 
 
 def number(x):
@@ -44,7 +54,7 @@ def overloaded(result):
 
 def rows_of(result):
     for (bench, threads, batch), programs in settings_of(result).items():
-        for name in sorted(programs, key=lambda n: list(COLOURS).index(n)):
+        for name in sorted(programs, key=by_colour):
             runs = list(programs[name].values())
             if name == "flenrt":
                 ratio = ""
@@ -55,10 +65,33 @@ def rows_of(result):
             yield [f"{'train' if bench == 'train' else 'predict'}, batch {batch}", str(threads), name,
                    spread([r["samples_per_second"] for r in runs], number),
                    duration(statistics.median(r["p50_us"] for r in runs)), duration(statistics.median(r["p99_us"] for r in runs)),
-                   ratio]
+                   ratio,
+                   f"{100 * statistics.median(r['share_of_limit'] for r in runs):.0f} %, {runs[-1]['limit']}" if "share_of_limit" in runs[0] else ""]
 
 
-HEAD = ["", "threads", "program", "samples/s", "p50", "p99", "flenrt is faster by"]
+HEAD = ["", "threads", "program", "samples/s", "p50", "p99", "flenrt is faster by", "of the machine's limit"]
+
+
+def own_ratios(result):
+    """Of our own code: threads, width of vectors and size of batches against each other, each beside what the machine's multiply-adds do."""
+    settings = settings_of(result)
+
+    def compare(what, of, over, key=lambda r: r["samples_per_second"]):
+        both = [key(r) / key(over[i]) for i, r in of.items() if i in over]
+        return [f"{what} {spread(both, lambda x: f'{x:.2f}x')}"] if both else []
+
+    def runs(bench, threads, batch, program="flenrt"):
+        return settings.get((bench, threads, batch), {}).get(program, {})
+
+    def flops(r):
+        return r["machine_flops"]
+
+    lines = []
+    for what, bench in (("training", "train"), ("prediction", "infer")):
+        one, two, narrow = runs(bench, 1, 512), runs(bench, 2, 512), runs(bench, 1, 512, "flenrt, 256-bit vectors")
+        lines += [", ".join(compare(f"Two threads against one, {what}, batch 512:", two, one) + compare("multiply-adds of the machine", two, one, flops))]
+        lines += [", ".join(compare(f"256-bit vectors against 512-bit ones, {what}, batch 512:", narrow, one) + compare("multiply-adds of the machine", narrow, one, flops))]
+    return [line + "." for line in lines if line]
 
 
 def conditions(result):
@@ -72,6 +105,9 @@ def conditions(result):
     lines += [f"Absent: {name}, {reason}." for name, reason in result["absent"].items()]
     for c in result["checks"]:
         lines.append(f"Check: {c['what']} of {c['program']} differs by {c['difference']:.1e} from flenrt's without folding, {'within' if c['holds'] else 'OUTSIDE'} {c['tolerance']:.0e}.")
+    lines += [f"Not checked: {name}, {reason}." for name, reason in result["unchecked"].items()]
+    lines += own_ratios(result)
+    lines.append("The machine's limit is measured beside each setting: the slowest of its arithmetic at the speed of bare multiply-adds, its rows at the speed of bare look-ups, its weights at the speed of reading.")
     forms = {}
     for r in result["results"]:
         if "form" in r:
@@ -108,9 +144,9 @@ def plot(title, programs_of):
     for i, (label, program, vs) in enumerate(programs_of):
         y = top + step * i + 8
         out.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{html.escape(label)}</text>')
-        out += [f'<circle cx="{x(v):.1f}" cy="{y}" r="4" fill="{COLOURS[program]}" fill-opacity="0.55"><title>{number(v)} samples/s</title></circle>' for v in vs]
+        out += [f'<circle cx="{x(v):.1f}" cy="{y}" r="4" fill="{colour(program)}" fill-opacity="0.55"><title>{number(v)} samples/s</title></circle>' for v in vs]
         middle = x(statistics.median(vs))
-        out.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y - 8}" y2="{y + 8}" stroke="{COLOURS[program]}" stroke-width="3"/>')
+        out.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y - 8}" y2="{y + 8}" stroke="{colour(program)}" stroke-width="3"/>')
     return "".join(out) + "</svg>"
 
 

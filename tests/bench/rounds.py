@@ -1,10 +1,12 @@
-"""rounds.py BIN WORK_FOLDER OUT.json [--quick] [--absent PEER=REASON]... -- checks that all compute the same, then measures in alternation.
+"""rounds.py BIN WORK_FOLDER OUT.json [--quick] [--absent PEER=REASON]... [--peer NAME=COMMAND]... -- checks that all compute the same, then measures in
+alternation.
 
 WORK_FOLDER has what run.sh made: rows (bench_rows.py), start.bin (a few steps of models/bench/flen.yaml without dropout), bench.bin (with), exported
 ONNX files. A round measures every program at every setting within seconds of each other; ratios are taken inside a round. Exit 1 if a check fails.
 """
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TRAIN_BATCH, INFER_BATCHES = 512, [1, 64, 512, 4096]
 CHECK_ROWS = 10240  # 20 steps, as run.sh cuts check.txt
 OURS = {"flenrt": "auto", "flenrt, folding off": "off"}  # name of a program in the results: --fold-tables
+NARROW = "flenrt, 256-bit vectors"  # --cpu=x86-64-v3, where the machine has more: batch 512, one thread
+ONLY_PREDICT = {"ONNX Runtime"}
 TOLERANCE = {"logit": 2e-5, "logloss": 2e-5}  # largest difference of a prediction; of the mean loss, relative
 
 
@@ -45,17 +49,28 @@ def machine(threads):
 
 
 class Peer:
-    def __init__(self, name, script, arguments, env):
-        self.name, self.script = name, script
-        self.log = open(os.path.join(sys.argv[2], script + ".log"), "w", encoding="utf-8")
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, script)] + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.log, text=True, env=env)
+    """A peer's processes: one, or one for each number of threads where a library takes that only once (its command then ends with the number)."""
+
+    def __init__(self, name, command, env, per_threads):
+        self.name, self.command, self.env, self.per_threads = name, command, env, per_threads
+        self.processes, self.unchecked = {}, None
+        self.log = open(os.path.join(sys.argv[2], name.lower().replace(" ", "_") + ".log"), "w", encoding="utf-8")
+
+    def process(self, threads):
+        key = threads if self.per_threads else 0
+        if key not in self.processes:
+            command = self.command + ([str(threads)] if self.per_threads else [])
+            self.processes[key] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=self.env)
+        return self.processes[key]
 
     def ask(self, **request):
+        process = self.process(request.get("threads", 1))
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            while line and not line.startswith("{"):  # what a library has to say
+                line = process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
@@ -66,11 +81,12 @@ class Peer:
         return answer
 
     def close(self):
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended by itself
-        self.process.wait()
+        for process in self.processes.values():
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it has ended by itself
+            process.wait()
         self.log.close()
 
 
@@ -93,9 +109,9 @@ class Flenrt:
         os.unlink(os.path.join(self.folder, "end.bin"))
         return next(e["logloss"] for e in map(json.loads, events.splitlines()) if e["event"] == "epoch")
 
-    def bench(self, what, batches, threads, seconds, fold):
+    def bench(self, what, batches, threads, seconds, fold, *more):
         lines = self.call("bench", "bench.bin", "--" + what, "--batch", ",".join(map(str, batches)), "--threads", str(threads), "--seconds", str(seconds),
-                          "--data", "rows/rows.txt", "--fold-tables=" + fold, "--json", "--quiet").splitlines()
+                          "--data", "rows/rows.txt", "--fold-tables=" + fold, "--json", "--quiet", *more).splitlines()
         return {r["batch"]: r for r in map(json.loads, lines)}
 
 
@@ -109,28 +125,37 @@ def check(ours, peers, folder):
         print(f"check: {what} of {program}: differs by {difference:.2g} from flenrt's: {'agrees' if found[-1]['holds'] else 'DISAGREES'}", flush=True)
 
     compare("logit", "flenrt, folded", np.abs(ours.logits("auto") - base).max())
+    mine = ours.logloss()
     for name, peer in peers.items():
         out = os.path.join(folder, "logit.npy")
-        peer.ask(do="predict", rows=len(base), out=out)
+        answer = peer.ask(do="predict", rows=len(base), out=out)
+        if "unchecked" in answer:
+            peer.unchecked = answer["unchecked"]
+            continue
         compare("logit", name, np.abs(np.load(out) - base).max())
-    if "PyTorch" in peers:
-        mine = ours.logloss()
-        compare("logloss", "PyTorch", abs(peers["PyTorch"].ask(do="steps", rows=CHECK_ROWS, batch=TRAIN_BATCH)["logloss"] / mine - 1))
+        if name not in ONLY_PREDICT:
+            compare("logloss", name, abs(peer.ask(do="steps", rows=CHECK_ROWS, batch=TRAIN_BATCH)["logloss"] / mine - 1))
     return found
 
 
 def measure_round(number, ours, peers, threads, seconds, results, absent):
     """Appends to results: {round, bench, batch, threads, program, p50_us, p99_us, samples_per_second}. Who begins changes from round to round."""
     def add(bench, batch, t, program, r):
-        results.append({"round": number, "bench": bench, "batch": batch, "threads": t, "program": program} | {k: r[k] for k in ("p50_us", "p99_us", "samples_per_second", "runs", "form") if k in r})
+        results.append({"round": number, "bench": bench, "batch": batch, "threads": t, "program": program}
+                       | {k: r[k] for k in ("p50_us", "p99_us", "samples_per_second", "runs", "form", "machine_flops", "limit", "share_of_limit", "cpu") if k in r})
 
     def our_training(t):
-        add("train", TRAIN_BATCH, t, "flenrt", ours.bench("train", [TRAIN_BATCH], t, seconds, "off")[TRAIN_BATCH])
+        mine = ours.bench("train", [TRAIN_BATCH], t, seconds, "off")[TRAIN_BATCH]
+        add("train", TRAIN_BATCH, t, "flenrt", mine)
+        if t == 1 and mine["cpu"] == "x86-64-v4":
+            add("train", TRAIN_BATCH, t, NARROW, ours.bench("train", [TRAIN_BATCH], t, seconds, "off", "--cpu=x86-64-v3")[TRAIN_BATCH])
 
     def our_prediction(t):
         for program, fold in OURS.items():
             for batch, r in ours.bench("infer", INFER_BATCHES, t, seconds, fold).items():
                 add("infer", batch, t, program, r)
+        if t == 1 and r["cpu"] == "x86-64-v4":
+            add("infer", 512, t, NARROW, ours.bench("infer", [512], t, seconds, "auto", "--cpu=x86-64-v3")[512])
 
     def ask(name, bench, batch, t):
         try:
@@ -140,8 +165,8 @@ def measure_round(number, ours, peers, threads, seconds, results, absent):
             absent[name] = f"failed in round {number + 1} ({e})"
 
     def their_training(t):
-        if "PyTorch" in peers:
-            ask("PyTorch", "train", TRAIN_BATCH, t)
+        for name in [n for n in peers if n not in ONLY_PREDICT]:
+            ask(name, "train", TRAIN_BATCH, t)
 
     def their_prediction(t):
         for name in list(peers):
@@ -155,18 +180,24 @@ def measure_round(number, ours, peers, threads, seconds, results, absent):
                 part(t)
 
 
-def start_peers(folder, env, quick, absent):
+def start_peers(folder, env, quick, absent, others):
+    """others: {name: command} of programs that answer requests as bench_peer.py says."""
     peers, versions = {}, {}
-    scripts = {"PyTorch": ("peer_torch.py", [os.path.join(folder, "start.bin"), os.path.join(folder, "rows")] + ([] if quick else ["--compile"])),
-               "ONNX Runtime": ("peer_onnxruntime.py", [os.path.join(folder, "rows"), os.path.join(folder, "forward.onnx"), os.path.join(folder, "optimised.onnx")])}
-    for name, (script, arguments) in scripts.items():
+    start, rows = os.path.join(folder, "start.bin"), os.path.join(folder, "rows")
+    scripts = {"PyTorch": (["peer_torch.py", start, rows] + ([] if quick else ["--compile"]), False),
+               "ONNX Runtime": (["peer_onnxruntime.py", rows, os.path.join(folder, "forward.onnx"), os.path.join(folder, "optimised.onnx")], False),
+               "PaddlePaddle": (["peer_paddle.py", start, rows], True),
+               "TensorFlow": (["peer_tensorflow.py", start, rows], True)}
+    commands = {name: ([sys.executable, os.path.join(HERE, arguments[0]), *arguments[1:]], per_threads) for name, (arguments, per_threads) in scripts.items()}
+    commands |= {name: (shlex.split(command) + [start, rows], True) for name, command in others.items()}
+    for name, (command, per_threads) in commands.items():
         if name in absent:
             continue
-        peer = Peer(name, script, arguments, env)
+        peer = Peer(name, command, env, per_threads)
         try:
             versions[name] = peer.ask(do="about")
             peers[name] = peer
-        except RuntimeError as e:
+        except (RuntimeError, OSError) as e:
             absent[name] = str(e)
             peer.close()
     return peers, versions
@@ -176,16 +207,17 @@ def main():
     begun = time.monotonic()
     bin_folder, folder, out = sys.argv[1:4]
     quick = "--quick" in sys.argv
-    absent = dict(a.split("=", 1) for a, flag in zip(sys.argv[5:], sys.argv[4:]) if flag == "--absent")
+    absent, others = (dict(a.split("=", 1) for a, before in zip(sys.argv[5:], sys.argv[4:]) if before == flag) for flag in ("--absent", "--peer"))
     rounds, seconds, most = (3, 0.3, 100) if quick else (7, 2, 3600)
     threads = [1, 2] if len(os.sched_getaffinity(0)) > 1 else [1]
     env = environment(threads[-1])
     ours = Flenrt(bin_folder, folder, env)
-    peers, versions = start_peers(folder, env, quick, absent)
+    peers, versions = start_peers(folder, env, quick, absent, others)
     result = {"machine": machine(threads), "quick": quick, "seconds": seconds, "versions": {"flenrt": {"version": ours.call("--version").strip()}} | versions,
               "absent": absent, "load": [], "results": []}
     try:
         result["checks"] = check(ours, peers, folder)
+        result["unchecked"] = {name: peer.unchecked for name, peer in peers.items() if peer.unchecked}
         number = longest = 0
         while number < rounds and (number == 0 or time.monotonic() - begun + longest < most):
             start = time.monotonic()

@@ -1,19 +1,29 @@
 #!/bin/sh
-# sh tests/bench/run.sh [--quick] [--json FILE] -- our speed beside the peers', in one run.
+# sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
 #
-# Builds, installs PyTorch and ONNX Runtime into build/bench-venv if they can be had, checks that all compute the same, measures them in alternation.
-# Prints a table; build/bench/ gets results.json, results.md, results.html. --quick: at most 3 rounds, within 3 minutes once all is
-# installed and built; otherwise 7 rounds and torch.compile too. --json: results.json goes to FILE as well. README.md says what is measured.
+# Builds, installs PyTorch, ONNX Runtime, PaddlePaddle and TensorFlow into build/bench-venv if they can be had, checks that all compute the same, measures them
+# in alternation. Prints a table; build/bench/ gets results.json, results.md, results.html. --quick: at most 3 rounds, within 3 minutes once all is
+# installed and built, without PaddlePaddle and TensorFlow; otherwise 7 rounds and torch.compile too. --json: results.json goes to FILE as well.
+# --without: pytorch, onnxruntime, paddlepaddle or tensorflow is left out. --peer: a program of your own that answers bench_peer.py's requests; COMMAND
+# gets the model to start from, the folder of rows and the number of threads as further arguments. README.md says what is measured.
 # Status 1: a check failed, or nothing could be measured.
 set -u
-quick= json=
+quick= json= without= peers=
+newline='
+'
 while [ $# -gt 0 ]; do
     case $1 in
     --quick) quick=--quick ;;
     --json) [ $# -gt 1 ] || { echo "bench: --json needs a file" >&2; exit 2; }; json=$2; shift ;;
     --json=*) json=${1#--json=} ;;
-    --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE]" >&2; exit 2 ;;
+    --without) [ $# -gt 1 ] || { echo "bench: --without needs a peer" >&2; exit 2; }
+        case $2 in
+        pytorch|onnxruntime|paddlepaddle|tensorflow) without="$without $2 "; shift ;;
+        *) echo "bench: --without cannot be \"$2\": pytorch, onnxruntime, paddlepaddle, tensorflow" >&2; exit 2 ;;
+        esac ;;
+    --peer) case ${2:-} in ?*=?*) peers="$peers$2$newline"; shift ;; *) echo "bench: --peer needs NAME=COMMAND" >&2; exit 2 ;; esac ;;
+    --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]..." >&2; exit 2 ;;
     esac
     shift
 done
@@ -36,15 +46,28 @@ bin=$(pwd)/build/release/bin
 python=build/bench-venv/bin/python
 [ -x $python ] || "$base" -m venv --system-site-packages build/bench-venv >&2 || stop "$base cannot make a virtual environment"
 have() { $python -c "import $1" 2>/dev/null; }
+# install MODULE PACKAGE NOTE
 install() {
     have "$1" && return
-    say "installing $1$2"
-    timeout 1800 $python -m pip install --quiet "$1" >build/bench/pip-"$1".log 2>&1 && have "$1"
+    say "installing $2$3"
+    timeout 1800 $python -m pip install --quiet "$2" >build/bench/pip-"$2".log 2>&1 && have "$1"
 }
-install numpy '' || stop "numpy is needed and could not be installed: build/bench/pip-numpy.log"
+install numpy numpy '' || stop "numpy is needed and could not be installed: build/bench/pip-numpy.log"
+# peer NAME MODULE PACKAGE NOTE: an argument for rounds.py if the peer is not to be had
 set --
-install onnxruntime '' || set -- "$@" --absent "ONNX Runtime=could not be installed"
-install torch ' (once; its package brings GPU libraries that are not used, some 5 GB on disk)' || set -- "$@" --absent "PyTorch=could not be installed"
+peer() {
+    reason=
+    case $without in *" $1 "*) reason="left out by --without" ;; esac
+    [ -n "$reason" ] || [ -z "$quick" ] || case $1 in paddlepaddle|tensorflow) reason="left out by --quick" ;; esac
+    [ -n "$reason" ] || install "$2" "$3" "$4" || reason="could not be installed"
+}
+peer onnxruntime onnxruntime onnxruntime ''; [ -z "$reason" ] || set -- "$@" --absent "ONNX Runtime=$reason"
+peer pytorch torch torch ' (once; its package brings GPU libraries that are not used, some 5 GB on disk)'; [ -z "$reason" ] || set -- "$@" --absent "PyTorch=$reason"
+peer paddlepaddle paddle paddlepaddle ''; [ -z "$reason" ] || set -- "$@" --absent "PaddlePaddle=$reason"
+peer tensorflow tensorflow tensorflow-cpu ''; [ -z "$reason" ] || set -- "$@" --absent "TensorFlow=$reason"
+IFS=$newline
+for own in $peers; do set -- "$@" --peer "$own"; done
+unset IFS
 
 work=$(pwd)/build/bench
 XDG_CACHE_HOME=$work/cache TORCHINDUCTOR_CACHE_DIR=$work/inductor
