@@ -11,9 +11,9 @@
 
 /*
  * An engine that interprets g (any stage; a schedule is ignored). Variables are found in `store` by name and read at once.
- * FL_UNSUPPORTED names what has no kernel.
+ * FL_UNSUPPORTED names what has no kernel. Its values may take max_bytes (0: fl_interp_limit's default).
  */
-FL_MUST_USE fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
+FL_MUST_USE fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, uint64_t max_bytes, fl_engine **out, fl_diag *dg);
 
 /*
  * Compile g (scheduled) for `cpu`, "x86-64-v2", "x86-64-v3" or "x86-64-v4" (runtime/code_cache.h knows the machine's), into a

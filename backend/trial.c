@@ -1,6 +1,7 @@
 #include "backend/trial.h"
 
 #include "backend/interp/interp.h"
+#include "ir/base/bytes.h"
 #include "ir/base/rng.h"
 #include "ir/shape.h"
 
@@ -129,6 +130,11 @@ static fl_status draw_leaf(fl_trial *t, fl_id v, fl_diag *dg)
     size_t size = fl_dtype_size(type.dtype);
     if (type.rank < 0 || n < 0 || size == 0 || type.dtype == FL_FLOAT16 || type.dtype == FL_BFLOAT16)
         return fl_error(dg, FL_E_TRIAL, value->origin.loc, "\"%s\" has a type for which no values can be drawn", value->name);
+    if (t->o.max_bytes > 0 && ((uint64_t)n > UINT64_MAX / 32 || (uint64_t)n * size + t->arena.used_bytes > t->o.max_bytes)) {
+        char one[24], limit[24];
+        return fl_error(dg, FL_E_MEMORY_LIMIT, value->origin.loc, "\"%s\" has %lld elements, which take %s, and all values together may take %s", value->name,
+                        (long long)n, fl_print_bytes((uint64_t)n * size, one), fl_print_bytes(t->o.max_bytes, limit));
+    }
     void *bytes = fl_arena_calloc(&t->arena, (size_t)n + 1, size);
     if (!bytes)
         return fl_out_of_memory(dg);
@@ -157,6 +163,8 @@ static fl_status prepare(fl_trial *t, fl_diag *dg)
     for (uint32_t s = 0; s < g->n_symbols; s++)
         t->dims[s] = -1;
     FL_TRY(fl_interp_new(g, &t->interp, dg));
+    if (t->o.max_bytes > 0)
+        fl_interp_limit(t->interp, t->o.max_bytes);
     for (fl_id v = 0; v < g->n_values; v++) {
         fl_value_kind kind = g->values[v].kind;
         if (!g->values[v].name || (kind != FL_VALUE_INPUT && kind != FL_VALUE_VARIABLE))

@@ -26,6 +26,7 @@ typedef struct fl_trial_options {
     int64_t batch;               /* rows; as many as given inputs have */
     const fl_trial_given *given; /* borrowed; inputs that a graph does not have are passed over */
     uint32_t n_given;
+    uint64_t max_bytes;          /* that values may take; 0: fl_interp_limit's default */
     int64_t table_rows;          /* extent of symbols that no input binds; 0: as above */
 } fl_trial_options;
 

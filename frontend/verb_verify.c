@@ -13,7 +13,9 @@
 #include "frontend/verb_graph.h"
 #include "frontend/verb_rows.h"
 #include "frontend/verb_slopes.h"
+#include "ir/base/bytes.h"
 #include "passes/pass.h"
+#include "runtime/memory.h"
 #include "runtime/native.h"
 
 #include <stdlib.h>
@@ -21,7 +23,7 @@
 
 typedef struct arguments {
     fl_graph_request request;
-    const char *batch, *seed, *tolerance, *save, *against, *cpu, *data;
+    const char *batch, *seed, *tolerance, *save, *against, *cpu, *data, *memory;
     bool each_pass, quiet;
     fl_trial_options trial;
     fl_rows rows; /* of --data */
@@ -30,7 +32,7 @@ typedef struct arguments {
 } arguments;
 
 static const char usage[] =
-    "usage: flenc verify X [--data=PATH] [--each-pass] [--batch=N] [--seed=N] [--tolerance=T] [--cpu=LEVEL] [--save=FILE] [--quiet]\n"
+    "usage: flenc verify X [--data=PATH] [--each-pass] [--batch=N] [--seed=N] [--tolerance=T] [--cpu=LEVEL] [--save=FILE] [--max-memory=SIZE] [--quiet]\n"
     "       flenc verify X --against=Y [--batch=N] [--seed=N] [--tolerance=T]\n"
     "Compiles X (a configuration, an ONNX file, a graph text, or a model.bin's source) and compares: values after each pass with those before\n"
     "it, on the interpreter, and native code with the interpreter, for N rows (5) drawn from a seed (1). Large tables that\n"
@@ -40,6 +42,7 @@ static const char usage[] =
     "  --each-pass   native code once more with each pass switched off in turn\n"
     "  --against=Y   compares the graphs X and Y as they are, by the names of their values\n"
     "  --cpu=LEVEL   x86-64-v2, v3 or v4, at most this machine's (v3)\n"
+    "  --max-memory=SIZE   that a run's values may take (K, M, G); default: what is free\n"
     "  --save=FILE   what differs, as a graph that shows it: with the passes before it, or the node alone and its inputs\n";
 
 static const char *place_of(const fl_graph *g, fl_id v, char text[64])
@@ -181,16 +184,21 @@ static fl_status verify_passes(arguments *a, const fl_graph *forward, const char
 
 /* ------------------------------------------------------------------------------------------------------- native code */
 
+typedef struct native_options {
+    const char *cpu;
+    uint64_t max_bytes;
+} native_options;
+
 static fl_status native_engine(void *arg, const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg)
 {
-    const char *cpu = arg;
+    const native_options *o = arg;
     void *bytes = NULL;
     size_t n = 0;
     fl_image *image = NULL;
-    FL_TRY(fl_compile(g, cpu, &bytes, &n, dg));
+    FL_TRY(fl_compile(g, o->cpu, &bytes, &n, dg));
     fl_status s = fl_image_load_bytes(bytes, n, g->name, &image, dg);
     free(bytes);
-    return s == FL_OK ? fl_native_engine_new(g, store, image, &(fl_native_options){0}, out, dg) : s;
+    return s == FL_OK ? fl_native_engine_new(g, store, image, &(fl_native_options){.max_bytes = o->max_bytes}, out, dg) : s;
 }
 
 /* The scheduled form of `g`, all of whose values are outputs if `open`; NULL (reported) on failure. */
@@ -224,7 +232,7 @@ static fl_status run_native(arguments *a, const fl_graph *g, bool open, fl_id *w
     snprintf(cpu, sizeof cpu, level[0] == 'v' ? "x86-64-%s" : "%s", level);
     fl_status s = copy ? fl_trial_new(copy, &a->trial, &t, dg) : dg->n_errors ? FL_UNSUPPORTED : FL_FAILED;
     if (s == FL_OK)
-        s = fl_trial_run(t, native_engine, cpu, a->n_tolerance, wrong, d, dg);
+        s = fl_trial_run(t, native_engine, &(native_options){cpu, a->trial.max_bytes}, a->n_tolerance, wrong, d, dg);
     if (s == FL_OK && *wrong != FL_NONE && open) {
         s = differs(where, copy, *wrong, d, dg);
         fl_graph *alone = fl_value_node(copy, *wrong) == FL_NONE ? NULL : fl_trial_isolate(t, fl_value_node(copy, *wrong));
@@ -355,7 +363,8 @@ static int run(void *arg, int argc, char **argv)
     arguments *a = arg;
     const fl_verb_option options[] = {
         {"--batch", &a->batch, NULL}, {"--seed", &a->seed, NULL},       {"--tolerance", &a->tolerance, NULL},  {"--save", &a->save, NULL},
-        {"--cpu", &a->cpu, NULL},     {"--against", &a->against, NULL}, {"--data", &a->data, NULL}, {"--each-pass", NULL, &a->each_pass}, {"--quiet", NULL, &a->quiet}};
+        {"--cpu", &a->cpu, NULL},     {"--against", &a->against, NULL}, {"--data", &a->data, NULL},            {"--max-memory", &a->memory, NULL},
+        {"--each-pass", NULL, &a->each_pass}, {"--quiet", NULL, &a->quiet}};
     int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
     char *ends[3] = {"", "", ""};
     if (status)
@@ -363,6 +372,13 @@ static int run(void *arg, int argc, char **argv)
     a->trial.batch = a->batch ? strtoll(a->batch, &ends[0], 10) : a->data ? 64 : 5;
     a->trial.seed = a->seed ? strtoull(a->seed, &ends[1], 10) : 1;
     a->n_tolerance = a->tolerance ? strtod(a->tolerance, &ends[2]) : 5e-5;
+    int64_t memory = 0;
+    bool sized = !a->memory || fl_parse_size(a->memory, 1, &memory);
+    a->trial.max_bytes = a->memory ? (uint64_t)memory : fl_memory_available();
+    if (!sized) {
+        fprintf(stderr, "flenc: error: --max-memory takes a size with K, M or G, not \"%s\" [E0002]\n", a->memory);
+        return 2;
+    }
     if (!a->request.input || *ends[0] || *ends[1] || *ends[2] || a->trial.batch < 1 || a->trial.batch > 1 << 20 || !(a->n_tolerance >= 0)) {
         fputs("flenc: error: verify needs an input, and numbers for --batch, --seed and --tolerance [E0002]\n", stderr);
         return 2;

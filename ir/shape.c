@@ -539,9 +539,9 @@ static fl_status check_counts(const fl_shape_ctx *c)
     if (c->n->n_out < op->min_out || c->n->n_out > op->max_out)
         return fl_shape_error(c, "has %u outputs, but gives %s%u", c->n->n_out, c->n->n_out < op->min_out ? "at least " : "at most ",
                               c->n->n_out < op->min_out ? op->min_out : op->max_out);
-    /* These two leave out leading operands by design (ir/README.md); others need all up to their minimum. */
+    /* These two leave out leading operands by design (ir/README.md); others need all up to their minimum, and lists whole. */
     bool sparse = c->n->op == FL_OP_FIELD_INTERACTION || c->n->op == FL_OP_FIELD_POOL_GRAD;
-    for (uint32_t i = 0; i < op->min_in && !sparse; i++)
+    for (uint32_t i = 0; i < (op->max_in == FL_MANY ? c->n->n_in : op->min_in) && !sparse; i++)
         if (!c->in[i])
             return fl_shape_error(c, "operand %u is left out, but it is not optional", i);
     return FL_OK;

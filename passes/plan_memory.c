@@ -29,6 +29,10 @@ typedef struct plan {
     bool *shared;          /* [n_values] read outside of the segment that makes it, or a result */
 } plan;
 
+/* Of a row, and of a tile's scratch: far beyond what is of use, and within what sums and the schedule's reader hold. */
+#define MAX_ROW_ELEMENTS  (INT64_C(1) << 32)
+#define MAX_SCRATCH_BYTES (INT64_C(1) << 39)
+
 static int64_t row_elements(const fl_type *t)
 {
     int64_t n = 1;
@@ -339,7 +343,13 @@ static fl_status place_value(plan *p, fl_id v, fl_id node)
         settle(p, v, st);
         return FL_OK;
     }
-    scratch_or_arena(p, v, node);
+    int64_t elements = is_one_row(t) && t->rank > 0 ? t->dims[0] : row_elements(t);
+    if (elements <= MAX_ROW_ELEMENTS)
+        scratch_or_arena(p, v, node);
+    const fl_segment *seg = p->segment_of[node] == UINT32_MAX ? NULL : &p->s->segments[p->segment_of[node]];
+    if (elements > MAX_ROW_ELEMENTS || (seg && seg->scratch_bytes > MAX_SCRATCH_BYTES))
+        return fl_error(p->cx->diag, FL_E_ROW_SIZE, g->nodes[node].origin.loc, "node \"%s\" (%s): a row of its result has %lld elements, which is too many for native code",
+                        g->values[v].name, fl_op_get(g->nodes[node].op)->name, (long long)elements);
     return FL_OK;
 }
 

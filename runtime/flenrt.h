@@ -71,6 +71,7 @@ typedef struct flenrt_options {
     uint32_t flags;      /* FLENRT_INTERPRET */
     const char *cpu;     /* native code for "x86-64-v2", "x86-64-v3" or "x86-64-v4"; NULL: the best that this machine has */
     uint64_t fold_bytes; /* predict from tables folded to one number a row, where the model has such a program and they take at most so many bytes; 0: never */
+    uint64_t max_memory; /* bytes that variables and values may take together, else FLENRT_BAD_INPUT before they are taken; 0: what is free at opening */
 } flenrt_options;
 
 typedef struct flenrt_model flenrt_model;

@@ -8,6 +8,7 @@
  */
 #include "runtime/native.h"
 
+#include "ir/base/bytes.h"
 #include "runtime/memory.h"
 #include "runtime/ticks.h"
 
@@ -68,6 +69,7 @@ typedef struct native_engine {
     size_t *offset;         /* [n_buffers] of arena buffers */
     fl_pages pages;         /* arena, then scratch of each worker */
     size_t arena_bytes, scratch_bytes;
+    size_t max_bytes; /* that pages may take */
 } native_engine;
 
 static native_engine *native_of(fl_engine *e)
@@ -142,6 +144,20 @@ static size_t buffer_bytes(const native_engine *n, const fl_buffer *b)
     return round_up((size_t)bytes, 64);
 }
 
+/* "node "y" (Expand): WHAT takes N": before anything is taken. */
+static fl_status beyond_limit(const native_engine *n, fl_id node, const char *what, size_t bytes, fl_diag *dg)
+{
+    const fl_node *of = node == FL_NONE ? NULL : &n->g->nodes[node];
+    char one[24], limit[24];
+    const char *name = of && of->n_out > 0 && of->out[0] != FL_NONE ? n->g->values[of->out[0]].name : "";
+
+    (void)fl_error(dg, FL_E_MEMORY_LIMIT, of ? of->origin.loc : FL_NOWHERE, "node \"%s\" (%s): %s takes %s, and all values together may take %s",
+                   of && of->name ? of->name : name, of ? fl_op_get(of->op)->name : "none", what,
+                   bytes == SIZE_MAX ? "more than any memory" : fl_print_bytes(bytes, one), fl_print_bytes(n->max_bytes, limit));
+    fl_hint(dg, "--max-memory=SIZE sets the limit");
+    return FL_BAD_INPUT;
+}
+
 typedef struct placed {
     size_t begin, bytes;
     uint32_t buffer;
@@ -179,8 +195,7 @@ static fl_status place_buffers(native_engine *n, size_t *total, fl_diag *dg)
             continue;
         list[n_list] = (placed){0, buffer_bytes(n, &s->buffers[i]), i};
         if (list[n_list++].bytes == SIZE_MAX)
-            status = fl_error(dg, FL_E_NO_MEMORY, FL_NOWHERE, "value \"%s\" is larger than any memory",
-                              n->g->values[s->buffers[i].value].name);
+            status = beyond_limit(n, fl_value_node(n->g, s->buffers[i].value), "its result", SIZE_MAX, dg);
     }
     if (status == FL_OK)
         qsort(list, n_list, sizeof *list, larger_first);
@@ -199,6 +214,8 @@ static fl_status place_buffers(native_engine *n, size_t *total, fl_diag *dg)
                 at = near[k].begin + near[k].bytes;
         list[i].begin = at;
         n->offset[list[i].buffer] = at;
+        if (at + list[i].bytes > n->max_bytes) /* so that no sum wraps, either */
+            status = beyond_limit(n, fl_value_node(n->g, b->value), "its result", list[i].bytes, dg);
         if (at + list[i].bytes > *total)
             *total = at + list[i].bytes;
     }
@@ -224,12 +241,17 @@ static fl_status take_memory(native_engine *n, fl_diag *dg)
         int64_t bytes;
         if (__builtin_mul_overflow(seg->scratch_row_bytes, rows > 0 ? rows : 0, &bytes) ||
             bytes > INT64_MAX / 4 - seg->scratch_bytes)
-            return fl_out_of_memory(dg);
+            bytes = INT64_MAX / 4 - seg->scratch_bytes;
+        if ((uint64_t)(bytes + seg->scratch_bytes) > n->max_bytes / n->n_workers)
+            return beyond_limit(n, seg->n_nodes ? seg->nodes[0] : FL_NONE, "the scratch of its segment", (size_t)(bytes + seg->scratch_bytes), dg);
         if ((size_t)(bytes + seg->scratch_bytes) > scratch)
             scratch = (size_t)(bytes + seg->scratch_bytes);
     }
     scratch = round_up(scratch, 4096);
     arena = round_up(arena, 4096);
+    if (arena + scratch * n->n_workers > n->max_bytes + 4096 * (n->n_workers + 1u))
+        return beyond_limit(n, s->n_segments && s->segments[0].n_nodes ? s->segments[0].nodes[0] : FL_NONE, "the program from here on",
+                            arena + scratch * n->n_workers, dg);
     if (!fl_pages_alloc(&pages, arena + scratch * n->n_workers))
         return fl_out_of_memory(dg);
     fl_pages_free(&n->pages);
@@ -675,6 +697,7 @@ static fl_status setup(native_engine *n, const fl_store *store, const fl_native_
     }
     n->pool = options ? options->pool : NULL;
     n->n_workers = n->pool ? fl_pool_size(n->pool) : 1;
+    n->max_bytes = options && options->max_bytes && options->max_bytes < SIZE_MAX / 8 ? options->max_bytes : SIZE_MAX / 8;
     n->ctx = (fl_ctx){n->buffer, n->stride, n->dim, NULL};
     if (options && options->timed && !setup_stamps(n))
         return fl_out_of_memory(dg);

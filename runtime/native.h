@@ -28,6 +28,7 @@ typedef struct fl_native_options {
     fl_pool *pool;           /* borrowed; NULL: the caller's thread alone */
     const int64_t *max_dims; /* one per symbol of the graph: largest extents expected; NULL: none announced */
     bool timed;              /* the code leaves stamps */
+    uint64_t max_bytes;      /* that the engine's memory may take; 0: any. Beyond it FL_E_MEMORY_LIMIT, before anything is taken */
 } fl_native_options;
 
 /* A call of a segment that is over. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/data_path.h"
+#include "runtime/native.h"
 
 enum { MAX_ENTRIES = 32 };
 
@@ -16,6 +17,16 @@ static uint32_t threads_of(const fl_session *s)
 uint32_t fl_session_threads(const fl_session *s)
 {
     return s->pool ? fl_pool_size(s->pool) : 1;
+}
+
+uint64_t fl_session_memory_left(const fl_session *s)
+{
+    uint64_t taken = s->variables.pages.size;
+
+    for (int p = 0; p < FL_N_PROGRAMS; p++)
+        if (s->engines[p] && !s->options.interpret)
+            taken += fl_native_engine_bytes(s->engines[p]);
+    return taken < s->options.max_memory ? s->options.max_memory - taken : 1; /* 0 would be no limit */
 }
 
 static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
@@ -135,7 +146,7 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     const fl_graph *programs[] = {s->programs[FL_PROGRAM_TRAIN], s->programs[FL_PROGRAM_PREDICT], s->programs[FL_PROGRAM_PROLOGUE]};
     if (!train)
         programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
-    FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->pool, dg));
+    FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->options.max_memory, s->pool, dg));
     bind_first_rows(s);
     if (s->manifest->parameters == 0)
         s->manifest->parameters = count_parameters(s);
@@ -148,6 +159,10 @@ fl_status fl_session_open(fl_session *s, const char *path, const fl_session_opti
 {
     memset(s, 0, sizeof *s);
     s->options = *options;
+    if (s->options.max_memory == 0)
+        s->options.max_memory = fl_memory_available();
+    if (s->options.max_memory == 0) /* the system does not say */
+        s->options.max_memory = INT64_MAX;
     fl_status status = open_parts(s, path, dg);
     if (status != FL_OK)
         fl_session_close(s);
@@ -212,7 +227,8 @@ static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, bool 
         free(program);
     }
     if (status == FL_OK)
-        status = fl_native_engine_new(g, &s->variables.store, image, &(fl_native_options){.pool = s->pool, .max_dims = dims, .timed = timed}, out, dg);
+        status = fl_native_engine_new(g, &s->variables.store, image,
+                                      &(fl_native_options){.pool = s->pool, .max_dims = dims, .timed = timed, .max_bytes = fl_session_memory_left(s)}, out, dg);
     free(dims);
     return status;
 }
@@ -224,7 +240,7 @@ static fl_status make_engine(fl_session *s, fl_program p, int64_t batch, fl_diag
     if (s->engines[p])
         return FL_OK;
     if (s->options.interpret)
-        return s->options.interpret(s->programs[p], &s->variables.store, &s->engines[p], dg);
+        return s->options.interpret(s->programs[p], &s->variables.store, fl_session_memory_left(s), &s->engines[p], dg);
     return native_engine(s, p, batch, false, &s->engines[p], dg);
 }
 

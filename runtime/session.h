@@ -10,7 +10,7 @@
 #include "runtime/vocabulary.h"
 
 /* backend.h's fl_interp_engine_new, handed in by the command line: this room does not see the backend. */
-typedef fl_status fl_interpret_fn(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg);
+typedef fl_status fl_interpret_fn(const fl_graph *g, const fl_store *store, uint64_t max_bytes, fl_engine **out, fl_diag *dg);
 
 typedef struct fl_session_options {
     bool train;                 /* variables in records that may change; else they stay where the file is mapped */
@@ -23,6 +23,7 @@ typedef struct fl_session_options {
     void (*note)(const char *text); /* NULL, or told what takes long */
     const char *cpu;            /* NULL: the best */
     uint64_t fold_bytes;        /* predict from folded tables, if the model has such a program and they take at most so many bytes; 0: never */
+    uint64_t max_memory;        /* bytes that variables (those not used where the file is mapped) and values may take; 0: what is free at opening */
     fl_compile_fn *compile;     /* for native code; NULL: interpret */
     fl_interpret_fn *interpret; /* NULL: native code */
 } fl_session_options;
@@ -45,6 +46,8 @@ typedef struct fl_session {
  */
 FL_MUST_USE fl_status fl_session_open(fl_session *s, const char *path, const fl_session_options *options, fl_diag *dg);
 void fl_session_close(fl_session *s); /* a zeroed one is fine */
+/* Bytes that a further engine's values may take. */
+uint64_t fl_session_memory_left(const fl_session *s);
 /* Threads that compute, the caller's included. */
 uint32_t fl_session_threads(const fl_session *s);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/base/bytes.h"
 #include "ir/shape.h"
 
 enum { TYPE_BYTES = 200 };
@@ -64,16 +65,37 @@ static bool bind_type(const fl_graph *g, const int64_t *dims, const fl_type *t, 
     return true;
 }
 
-static fl_status make_outputs(const fl_graph *g, const int64_t *dims, fl_array *outputs, fl_diag *dg)
+/* `what` takes more than the session may have; v is what it is of. */
+static fl_status beyond_limit(const fl_graph *g, fl_id v, const char *what, int64_t bytes, uint64_t left, fl_diag *dg)
+{
+    char one[24], limit[24];
+    fl_id node = fl_value_node(g, v);
+
+    (void)fl_error(dg, FL_E_MEMORY_LIMIT, g->values[v].origin.loc, "node \"%s\" (%s): %s takes %s, and %s are left of what all values together may take",
+                   g->values[v].name, node == FL_NONE ? "none" : fl_op_get(g->nodes[node].op)->name, what,
+                   bytes < 0 ? "more than any memory" : fl_print_bytes((uint64_t)bytes, one), fl_print_bytes(left, limit));
+    fl_hint(dg, "--max-memory=SIZE sets the limit");
+    return FL_BAD_INPUT;
+}
+
+/* -1 beyond any number. */
+static int64_t bytes_of(const fl_type *t)
+{
+    int64_t bytes, elements = fl_type_elements(t);
+
+    return elements < 0 || __builtin_mul_overflow(elements, (int64_t)fl_dtype_size(t->dtype), &bytes) ? -1 : bytes;
+}
+
+static fl_status make_outputs(const fl_graph *g, const int64_t *dims, uint64_t left, fl_array *outputs, fl_diag *dg)
 {
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const fl_value *v = &g->values[g->outputs[i]];
-        int64_t bytes;
         if (!bind_type(g, dims, &v->type, &outputs[i].type))
             return fl_error(dg, FL_E_EVAL_INPUT, FL_NOWHERE, "the shape of output \"%s\" does not follow from the inputs' shapes", v->name);
-        int64_t elements = fl_type_elements(&outputs[i].type);
-        if (elements < 0 || __builtin_mul_overflow(elements, (int64_t)fl_dtype_size(v->type.dtype), &bytes))
-            return fl_out_of_memory(dg);
+        int64_t bytes = bytes_of(&outputs[i].type);
+        if (bytes < 0 || (uint64_t)bytes > left)
+            return beyond_limit(g, g->outputs[i], "the output", bytes, left, dg);
+        left -= (uint64_t)bytes;
         outputs[i].n_bytes = (size_t)bytes;
         outputs[i].bytes = calloc(1, outputs[i].n_bytes + 1);
         if (!outputs[i].bytes)
@@ -150,7 +172,7 @@ static checked *find_checked(check_list *l, fl_id value)
     return NULL;
 }
 
-static fl_status add_checked(check_list *l, const fl_graph *g, fl_id value, const fl_array *inputs, const int64_t *dims, fl_diag *dg)
+static fl_status add_checked(check_list *l, const fl_graph *g, fl_id value, const fl_array *inputs, const int64_t *dims, uint64_t left, fl_diag *dg)
 {
     if (find_checked(l, value))
         return FL_OK;
@@ -166,7 +188,10 @@ static fl_status add_checked(check_list *l, const fl_graph *g, fl_id value, cons
     l->n_computed++;
     if (!bind_type(g, dims, fl_value_type(g, value), &c->array.type))
         return fl_error(dg, FL_E_EVAL_INPUT, FL_NOWHERE, "the shape of index \"%s\" does not follow from the inputs' shapes", g->values[value].name);
-    c->array.bytes = calloc((size_t)fl_type_elements(&c->array.type) + 1, fl_dtype_size(c->array.type.dtype));
+    int64_t bytes = bytes_of(&c->array.type);
+    if (bytes < 0 || (uint64_t)bytes > left)
+        return beyond_limit(g, value, "the index", bytes, left, dg);
+    c->array.bytes = calloc(1, (size_t)bytes + 1);
     return c->array.bytes ? FL_OK : fl_out_of_memory(dg);
 }
 
@@ -187,7 +212,7 @@ static fl_status compute(const fl_session *s, const fl_graph *g, fl_interpret_fn
     if (status == FL_OK)
         status = fl_graph_ok(with, dg);
     if (status == FL_OK)
-        status = interpret(with, &s->variables.store, &e, dg);
+        status = interpret(with, &s->variables.store, fl_session_memory_left(s), &e, dg);
     if (status == FL_OK) {
         status = e->run(e, &(fl_run){call->dims, call->inputs, outputs}, dg);
         e->free(e);
@@ -232,15 +257,16 @@ static fl_status check_indices(const fl_session *s, const fl_graph *g, fl_interp
 {
     check_list l = {.items = calloc((size_t)g->n_values + 1, sizeof *l.items)};
     fl_status status = l.items ? FL_OK : fl_out_of_memory(dg);
+    uint64_t left = fl_session_memory_left(s);
 
     for (uint32_t i = 0; i < g->n_nodes && status == FL_OK; i++) {
         const fl_node *n = &g->nodes[i];
         if (!fl_op_has(n->op, FL_GATHERING))
             continue;
         for (uint32_t k = 0; k < fl_look_ups(n) && status == FL_OK; k++)
-            status = add_checked(&l, g, n->in[2 * k + 1], inputs, call->dims, dg);
+            status = add_checked(&l, g, n->in[2 * k + 1], inputs, call->dims, left, dg);
         if (status == FL_OK && n->op == FL_OP_EMBEDDING_BAG)
-            status = add_checked(&l, g, n->in[2], inputs, call->dims, dg);
+            status = add_checked(&l, g, n->in[2], inputs, call->dims, left, dg);
     }
     if (status == FL_OK && l.n_computed > 0)
         status = compute(s, g, interpret, &l, call, dg);
@@ -269,7 +295,7 @@ static fl_status run(fl_session *s, fl_program p, fl_interpret_fn *interpret, co
     int64_t batch = 0;
 
     FL_TRY(bind_symbols(g, inputs, r->dims, dg));
-    FL_TRY(make_outputs(g, r->dims, outputs, dg));
+    FL_TRY(make_outputs(g, r->dims, fl_session_memory_left(s), outputs, dg));
     for (uint32_t i = 0; i < g->n_inputs; i++)
         r->inputs[i] = inputs[i].bytes;
     for (uint32_t i = 0; i < g->n_outputs; i++)

@@ -1,5 +1,6 @@
 #include "runtime/variables.h"
 
+#include "ir/base/bytes.h"
 #include "ir/base/rng.h"
 
 #include <stdlib.h>
@@ -218,8 +219,30 @@ static size_t lay_out(fl_variables *v, place *places, const fl_graph *train, boo
     return at;
 }
 
+/* Also against sums that wrap: what is left adds up to less than the limit, and records at most double it. */
+static fl_status check_memory(const fl_variables *v, const place *places, bool copies, uint64_t max_bytes, fl_diag *dg)
+{
+    uint64_t total = 0, most = max_bytes && max_bytes < SIZE_MAX / 4 ? max_bytes : SIZE_MAX / 4;
+    uint32_t largest = 0;
+
+    for (uint32_t i = 0; i < v->store.n_vars; i++) {
+        uint64_t bytes = (uint64_t)(places[i].row_bytes * places[i].rows);
+        if (!copies && places[i].data)
+            continue;
+        total = bytes > UINT64_MAX - total ? UINT64_MAX : total + bytes;
+        largest = bytes > (uint64_t)(places[largest].row_bytes * places[largest].rows) ? i : largest;
+    }
+    if (total <= most)
+        return FL_OK;
+    char one[24], all[24], limit[24];
+    (void)fl_error(dg, FL_E_MEMORY_LIMIT, FL_NOWHERE, "variable \"%s\" takes %s, all variables %s, and they may take %s", v->store.vars[largest].name,
+                   fl_print_bytes((uint64_t)(places[largest].row_bytes * places[largest].rows), one), fl_print_bytes(total, all), fl_print_bytes(most, limit));
+    fl_hint(dg, "--max-memory=SIZE sets the limit");
+    return FL_BAD_INPUT;
+}
+
 fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, uint32_t n_programs, const fl_graph *train,
-                            int64_t table_rows, fl_pool *pool, fl_diag *dg)
+                            int64_t table_rows, uint64_t max_bytes, fl_pool *pool, fl_diag *dg)
 {
     uint32_t most = 0;
     fl_status status = FL_OK;
@@ -240,6 +263,8 @@ fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, ui
             if (value->kind == FL_VALUE_VARIABLE && value->name)
                 status = add_variable(v, places, programs[p], value, train, table_rows, dg);
         }
+    if (status == FL_OK)
+        status = check_memory(v, places, train != NULL, max_bytes, dg);
     if (status == FL_OK && !fl_pages_alloc(&v->pages, lay_out(v, places, train, done)))
         status = fl_out_of_memory(dg);
     if (status != FL_OK) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ir/base/bytes.h"
 #include "runtime/generate.h"
 #include "runtime/verb_options.h"
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "ir/base/bytes.h"
+#include "runtime/memory.h"
 
 enum { MAX_OPTIONS = 64, MAX_THREADS = 256, OWN = 1000 };
 
@@ -65,18 +67,6 @@ void fl_verb_note(const char *text)
 
 /* -------------------------------------------------------------------------------------------------- numbers */
 
-bool fl_parse_size(const char *text, int64_t least, int64_t *out)
-{
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    int64_t unit = *end == 'K' ? 1000 : *end == 'M' ? 1000000 : *end == 'G' ? 1000000000 : 1;
-    if (end == text || errno || v < least || end[unit > 1] || v > INT64_MAX / unit)
-        return false;
-    *out = v * unit;
-    return true;
-}
-
 bool fl_parse_sizes(const char *text, int64_t least, int64_t *out, uint32_t max, uint32_t *n)
 {
     char word[32];
@@ -109,6 +99,7 @@ typedef struct common_option {
 static const common_option common[] = {
     {"data", 'd', FL_TAKES_DATA, true},       {"batch", 'b', FL_TAKES_BATCH, true},      {"threads", 't', FL_TAKES_THREADS, true},
     {"seed", 'e', FL_TAKES_SEED, true},       {"backend", 'k', FL_TAKES_ENGINE, true},   {"cpu", 'c', FL_TAKES_ENGINE, true},
+    {"max-memory", 'm', FL_TAKES_ENGINE, true},
     {"log", 'l', FL_TAKES_LOG, true},         {"strict", 's', FL_TAKES_STRICT, false},   {"verify", 'v', FL_TAKES_VERIFY, false},
     {"fold-tables", 'f', FL_TAKES_FOLD, true},
     {"output", 'o', FL_TAKES_OUTPUT, true},   {"json", 'j', 0, false},                   {"quiet", 'q', 0, false},
@@ -138,26 +129,12 @@ static bool take_cpu(const char *value, const char **out)
     return false;
 }
 
-/* Half of the memory that the system could give now. */
-static uint64_t half_of_free_memory(void)
-{
-    unsigned long long kilobytes = 0;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "r");
-
-    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %llu", &kilobytes) != 1)
-        continue;
-    if (f)
-        fclose(f);
-    return kilobytes * 512;
-}
-
 static bool take_fold(const char *value, uint64_t *bytes)
 {
     int64_t size = 0;
 
     if (strcmp(value, "auto") == 0)
-        size = (int64_t)half_of_free_memory();
+        size = (int64_t)(fl_memory_available() / 2);
     else if (strcmp(value, "off") != 0 && !fl_parse_size(value, 1, &size))
         return false;
     *bytes = (uint64_t)size;
@@ -195,6 +172,11 @@ static bool take_common(fl_verb_options *o, int letter, char *value)
         return true;
     case 'c':
         return take_cpu(value, &o->cpu);
+    case 'm':
+        if (!fl_parse_size(value, 1, &n))
+            return false;
+        o->max_memory = (uint64_t)n;
+        return true;
     case 'l':
         return is_one_of(value, logs, &o->log);
     case 's':
@@ -329,7 +311,7 @@ fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
 {
     fl_session_options so = {.train = train, .threads = o->threads, .has_seed = o->has_seed, .seed = o->seed, .cpu = o->cpu,
                              .data = o->data, .note = fl_verb_note,
-                             .fold_bytes = train ? 0 : o->fold_bytes};
+                             .fold_bytes = train ? 0 : o->fold_bytes, .max_memory = o->max_memory};
     if (o->interpret)
         so.interpret = fl_interp_engine_new;
     else

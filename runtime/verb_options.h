@@ -37,6 +37,7 @@ typedef struct fl_verb_options {
     bool has_seed;
     uint64_t seed;
     bool interpret;
+    uint64_t max_memory;        /* 0: not given */
     const char *cpu;            /* NULL: the best */
     const char *log;            /* "plain", "paddlerec"; NULL: as the model says */
     uint64_t fold_bytes;        /* most that folded tables may take; 0: off */
@@ -63,7 +64,9 @@ typedef struct fl_verb {
 /* What stands in every help text of a verb that runs code. */
 #define FL_HELP_ENGINE                                                                                                      \
     "  --backend=native|interp   generated code (default), or the interpreter in double precision: slow, the definition\n" \
-    "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n"
+    "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n"                                     \
+    "  --max-memory=SIZE         that variables and values may take together (K, M, G); default: what is free now. A graph\n" \
+    "                            that asks for more is refused before it gets it\n"
 #define FL_HELP_FOLD                                                                                                         \
     "  --fold-tables=auto|off|SIZE  multiply the first layer into the tables when the model is opened, so that predicting only\n" \
     "                            adds rows up: faster, after a start that costs time and memory. auto: within half of the free\n" \
@@ -78,8 +81,6 @@ int fl_verb_parse(const fl_verb *verb, int argc, char **argv, fl_verb_options *o
 /* "flenrt: error: VERB: WHAT [E0002]" with a hint; returns exit status 2. */
 int fl_verb_wrong(const char *verb, const char *format, ...) FL_PRINTF(2, 3);
 
-/* Whole numbers from `least`; sizes take K, M, G. False: no such number. */
-bool fl_parse_size(const char *text, int64_t least, int64_t *out);
 /* "1,8,64": up to `max` sizes; *n of them. */
 bool fl_parse_sizes(const char *text, int64_t least, int64_t *out, uint32_t max, uint32_t *n);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/base/bytes.h"
 #include "runtime/prepare.h"
 #include "runtime/verb_options.h"
 

@@ -9,6 +9,7 @@
 
 #include "runtime/aside_file.h"
 #include "runtime/measured_rows.h"
+#include "ir/base/bytes.h"
 #include "runtime/profile.h"
 #include "runtime/verb_options.h"
 

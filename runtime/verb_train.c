@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/base/bytes.h"
 #include "runtime/data_path.h"
 #include "runtime/runners.h"
 #include "runtime/verb_options.h"

@@ -1,6 +1,7 @@
 #include "backend/interp/interp.h"
 
 #include "backend/interp/kernels.h"
+#include "ir/base/bytes.h"
 #include "ir/shape.h"
 
 #include <stdlib.h>
@@ -21,7 +22,8 @@ struct fl_interp {
     fl_arena run;     /* intermediates of the newest run */
     bool *kept;       /* per value: its elements are ours (malloc), not the arena's */
     uint32_t n_values;
-    uint64_t limit; /* of bytes in `run` */
+    uint64_t limit;      /* of bytes in `run` and of what is kept */
+    uint64_t kept_bytes;
 };
 
 bool fl_dtype_is_real(fl_dtype t)
@@ -39,6 +41,7 @@ static bool has_value(const fl_array *a)
 static void drop_kept(fl_interp *in, fl_id v)
 {
     if (in->kept[v]) {
+        in->kept_bytes -= 8 * (uint64_t)in->value[v].n;
         free(in->value[v].f);
         free(in->value[v].i);
     }
@@ -70,6 +73,13 @@ static fl_status keep(fl_interp *in, fl_id v, bool real, int rank, const int64_t
         if (__builtin_mul_overflow(a.n, dims[d], &a.n))
             return fl_error(dg, FL_E_INTERP_INPUT, value->origin.loc, "\"%s\": too many elements", value->name);
     }
+    if (a.n > INT64_MAX / 16 || 8 * (uint64_t)a.n + in->kept_bytes + in->run.used_bytes > in->limit) {
+        char bytes[24], most[24];
+        (void)fl_error(dg, FL_E_MEMORY_LIMIT, value->origin.loc, "\"%s\" has %lld elements, which take %s, and all values together may take %s", value->name,
+                       (long long)a.n, fl_print_bytes(8 * (uint64_t)a.n, bytes), fl_print_bytes(in->limit, most));
+        fl_hint(dg, "--max-memory=SIZE sets the limit");
+        return FL_BAD_INPUT;
+    }
     void *memory = calloc((size_t)a.n + 1, 8);
     if (!memory)
         return fl_out_of_memory(dg);
@@ -86,6 +96,7 @@ static void install(fl_interp *in, fl_id v, const fl_array *a)
     drop_kept(in, v);
     in->value[v] = *a;
     in->kept[v] = true;
+    in->kept_bytes += 8 * (uint64_t)a->n;
 }
 
 fl_status fl_interp_set(fl_interp *in, fl_id v, const fl_tensor *t, fl_diag *dg)
@@ -241,14 +252,15 @@ static fl_status run_node(fl_interp *in, fl_id id, fl_diag *dg)
     if (!operands || !out || !wanted)
         return fl_out_of_memory(dg);
     fl_call c = {.g = in->g, .node = id, .n_in = n->n_in, .n_out = n->n_out, .in = operands, .out = out, .wanted = wanted,
-                 .dim = in->dim, .given = in->given, .arena = &in->run, .limit = in->limit, .diag = dg};
+                 .dim = in->dim, .given = in->given, .arena = &in->run,
+                 .limit = in->limit > in->kept_bytes ? in->limit - in->kept_bytes : 0, .diag = dg};
     const fl_op_info *info = fl_op_get(n->op);
     if (n->n_in < info->min_in || n->n_in > info->max_in || n->n_out < info->min_out || n->n_out > info->max_out)
         return fl_call_error(&c, FL_E_INTERP_OPERAND, "it has %u operands and %u outputs", n->n_in, n->n_out);
-    /* Operands that may be left out come last, but for these two. */
+    /* Operands that may be left out come last, but for these two; of a list none may. */
     bool any_may_lack = n->op == FL_OP_FIELD_INTERACTION || n->op == FL_OP_FIELD_POOL_GRAD;
     for (uint32_t k = 0; k < n->n_in; k++) {
-        if (n->in[k] == FL_NONE && k < info->min_in && !any_may_lack)
+        if (n->in[k] == FL_NONE && (k < info->min_in || info->max_in == FL_MANY) && !any_may_lack)
             return fl_call_error(&c, FL_E_INTERP_OPERAND, "operand %u is missing", k);
         operands[k] = n->in[k] == FL_NONE ? NULL : &in->value[n->in[k]];
         if (operands[k] && !has_value(operands[k]))
@@ -299,6 +311,7 @@ static fl_status apply_updates(fl_interp *in, fl_diag *dg)
             void *old = in->value[v].f ? (void *)in->value[v].f : (void *)in->value[v].i;
             status = fl_arena_on_free(&in->run, free, old) == FL_OK ? FL_OK : fl_out_of_memory(dg);
             in->kept[v] = status != FL_OK;
+            in->kept_bytes -= in->kept[v] ? 0 : 8 * (uint64_t)in->value[v].n;
         }
         if (status == FL_OK)
             install(in, v, &next[k]);

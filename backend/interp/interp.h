@@ -40,7 +40,8 @@ FL_MUST_USE fl_status fl_interp_set_ints(fl_interp *in, fl_id value, int rank, c
                                          fl_diag *dg);
 /* Extent of a symbol that neither inputs nor variables have (rows of first weights); -1 takes it back. */
 void fl_interp_bind(fl_interp *in, uint32_t symbol, int64_t extent);
-/* Bytes that the values of one run may take; at first three quarters of the machine's memory. A graph that asks for more is refused when it does. */
+/* Bytes that inputs, variables and the values of one run may take together; at first three quarters of the machine's memory. A graph that asks for more
+ * is refused (FL_E_MEMORY_LIMIT) before it gets it. */
 void fl_interp_limit(fl_interp *in, uint64_t bytes);
 /*
  * Bind symbols from inputs and variables, execute all nodes in order, then give updated variables their next values. All-or-nothing:

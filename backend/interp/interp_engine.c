@@ -114,7 +114,7 @@ static void engine_free(fl_engine *engine)
     free(e);
 }
 
-fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg)
+fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, uint64_t max_bytes, fl_engine **out, fl_diag *dg)
 {
     for (uint32_t k = 0; k < g->n_outputs; k++) {
         const fl_value *v = &g->values[g->outputs[k]];
@@ -129,6 +129,8 @@ fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, fl_engi
     e->g = g;
     e->store = store;
     fl_status status = fl_interp_new(g, &e->in, dg);
+    if (status == FL_OK && max_bytes > 0)
+        fl_interp_limit(e->in, max_bytes);
     if (status == FL_OK)
         status = engine_refresh(&e->engine, dg);
     if (status != FL_OK) {

@@ -3,6 +3,8 @@
  */
 #include "backend/interp/kernels.h"
 
+#include "ir/base/bytes.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,9 +44,14 @@ fl_status fl_call_new(const fl_call *c, fl_array *out, fl_dtype t, int rank, con
         if (dims[d] < 0 || __builtin_mul_overflow(a.n, dims[d], &a.n) || a.n > INT64_MAX / 16)
             return fl_call_error(c, FL_E_INTERP_SHAPE, "extent %lld in dimension %d of a result", (long long)dims[d], d);
     }
-    if (c->limit && (uint64_t)a.n * 8 + c->arena->used_bytes > c->limit)
-        return fl_call_error(c, FL_E_INTERP_MEMORY, "a result of %lld elements is beyond the limit of %llu MB", (long long)a.n,
-                             (unsigned long long)(c->limit >> 20));
+    char wanted[24], most[24];
+    uint64_t bytes = (uint64_t)a.n * 8;
+    if (bytes + c->arena->used_bytes > c->limit) {
+        (void)fl_call_error(c, FL_E_MEMORY_LIMIT, "a result of %lld elements takes %s, and all values together may take %s", (long long)a.n,
+                            fl_print_bytes(bytes, wanted), fl_print_bytes(c->limit, most));
+        fl_hint(c->diag, "--max-memory=SIZE sets the limit");
+        return FL_BAD_INPUT;
+    }
     void *memory = fl_arena_calloc(c->arena, (size_t)a.n, 8);
     if (!memory)
         return fl_out_of_memory(c->diag);

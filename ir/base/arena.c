@@ -96,7 +96,8 @@ char *fl_arena_strndup(fl_arena *a, const char *text, size_t n)
 {
     char *copy = fl_arena_alloc(a, n + 1);
     if (copy) {
-        memcpy(copy, text, n);
+        if (n) /* no text may be NULL */
+            memcpy(copy, text, n);
         copy[n] = '\0';
     }
     return copy;

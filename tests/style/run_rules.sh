@@ -11,6 +11,7 @@
 #   lengths    files up to 800 lines, functions up to 80; a file whose opening comment says "longer than" and why may be longer
 #   printing   library code never prints, exits or aborts (the assertion in ir/base/status.c does; a forked child ends by _exit)
 #   layout     no tab, no space at the end of a line, a newline at the end of a file
+#   codes      a number of a diagnostic stands once
 #   places     no absolute path of one machine, no host of a package registry
 tree=${2:-$(cd "$(dirname "$0")/../.." && pwd)}
 cd "$tree" || exit 2
@@ -104,6 +105,7 @@ code | sed 's|.*/||' | sort | uniq -d | while read -r name; do
     code | grep "/$name\$" | sed "s|\$|: a second file of this name|"
 done >>"$out"
 code | lengths >>"$out"
+cat ir/base/*.def | sed -n 's/^FL_CODE(\([0-9]*\), \([A-Z_]*\),.*/\1/p' | sort | uniq -d | sed 's|$|: two diagnostics have this number|' >>"$out"
 ours | printing >>"$out"
 layout <"$list" >>"$out"
 places <"$list" >>"$out"

@@ -126,7 +126,7 @@ static void test_flen_of_all_widths(void **state)
             fl_graph *g = small_flen(ks[k], hs[h]);
             fl_store store = make_store(g, vars);
             fl_engine *engines[3] = {NULL, native(g, &store, "x86-64-v3"), v4 ? native(g, &store, "x86-64-v4") : NULL};
-            assert_int_equal(fl_interp_engine_new(g, &store, &engines[0], NULL), FL_OK);
+            assert_int_equal(fl_interp_engine_new(g, &store, 0, &engines[0], NULL), FL_OK);
             float logit[3][MAX_BATCH], p[3][MAX_BATCH], whole[MAX_BATCH] = {0};
             for (size_t b = FL_COUNT(batches); b-- > 0;) {
                 for (int e = 0; e < 3; e++)

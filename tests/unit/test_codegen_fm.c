@@ -105,7 +105,7 @@ static void interpreted(void **state)
         skip();
     fl_engine *e = NULL;
     fl_store store = {NULL, 0};
-    assert_int_equal(fl_interp_engine_new(model, &store, &e, NULL), FL_OK);
+    assert_int_equal(fl_interp_engine_new(model, &store, 0, &e, NULL), FL_OK);
     double error = largest_error(e);
     print_message("largest error %.3g\n", error);
     assert_true(error <= 1e-7); /* the output is a float */
@@ -130,7 +130,7 @@ static void native(void **state)
     if (s == FL_OK)
         s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .log = stderr}, &dg);
     if (s == FL_OK)
-        s = fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, NULL, &dg);
+        s = fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, 0, NULL, &dg);
     if (s == FL_OK)
         s = fl_compile(g, "x86-64-v3", &image, &size, &dg);
     if (s == FL_OK)

@@ -127,7 +127,7 @@ static void bench_init(bench *b, const char *text)
     for (int e = 0; e < N_ENGINES; e++)
         fill_store(b, e);
     fl_diag_init(&dg);
-    check(fl_interp_engine_new(b->g, &b->stores[0], &b->engines[0], &dg), &dg, text);
+    check(fl_interp_engine_new(b->g, &b->stores[0], 0, &b->engines[0], &dg), &dg, text);
     bool v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
     for (int level = 0; level < (v4 ? 2 : 1); level++) {
         void *image;

@@ -119,9 +119,9 @@ static void run_time_sizes_are_limited(void **state)
         bool alone; /* the list is the first operand */
         const char *words;
     } bombs[] = {
-        {"Expand", {1 << 20, 4}, 2, false, "beyond the limit of 16 MB"},
-        {"ConstantOfShape", {1 << 20, 1 << 20}, 2, true, "beyond the limit of 16 MB"},
-        {"Tile", {1 << 24}, 1, false, "beyond the limit of 16 MB"},
+        {"Expand", {1 << 20, 4}, 2, false, "and all values together may take 16.78 MB"},
+        {"ConstantOfShape", {1 << 20, 1 << 20}, 2, true, "and all values together may take 16.78 MB"},
+        {"Tile", {1 << 24}, 1, false, "and all values together may take 16.78 MB"},
         {"Tile", {INT64_MAX}, 1, false, "repeat 9223372036854775807"},
         {"Expand", {INT64_MAX, 4}, 2, false, "extent 9223372036854775807 in dimension 0"},
     };
