@@ -198,6 +198,11 @@ static fl_status direct(fl_import *m, fl_op op)
         m->n_in >= UINT16_MAX || m->n_out >= UINT16_MAX || m->n_attr >= UINT16_MAX)
         return fl_error(m->dg, FL_E_ONNX_FORMAT, m->loc, "node \"%.100s\" (%s) has %u inputs and %u outputs", m->label, info->name,
                         m->n_in, m->n_out);
+    /* These two leave out leading operands by design; of others those up to the minimum, and lists, are whole (ir/shape.c asks again). */
+    bool sparse = op == FL_OP_FIELD_INTERACTION || op == FL_OP_FIELD_POOL_GRAD;
+    for (uint32_t k = 0; k < m->n_in && !sparse; k++)
+        if (m->in[k] == FL_NONE && (k < info->min_in || info->max_in == FL_MANY))
+            return fl_import_error(m, FL_E_ONNX_FORMAT, "operand %u is left out, but it is not optional", k);
     fl_id id = fl_node_new(m->g, op, *m->stem ? m->stem : "ai.flen.unnamed", m->in, m->n_in, m->n_out);
     if (id == FL_NONE)
         return fl_out_of_memory(m->dg);

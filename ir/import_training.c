@@ -1,5 +1,5 @@
 /*
- * import_training.c -- losses, and the optimisers of ai.onnx.preview.training, by the formulas of the standard.
+ * import_training.c -- losses, and the optimisers and the gradient of ai.onnx.preview.training, by the formulas of the standard.
  */
 #include "ir/import_parts.h"
 
@@ -178,5 +178,47 @@ fl_status fl_expand_momentum(fl_import *m)
         m->out[i] = fl_make_2(m, FL_OP_SUB, x, fl_make_2(m, FL_OP_MUL, r, way));
         m->out[n + i] = v;
     }
+    return FL_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------- gradient */
+
+static fl_status find_named(fl_import *m, const char *attribute, const char *name, fl_id *out)
+{
+    *out = fl_graph_find(m->g, name);
+    if (*out == FL_NONE)
+        return fl_import_error(m, FL_E_ONNX_NAME, "attribute \"%s\" names \"%.100s\", which is no value before it", attribute, name);
+    return FL_OK;
+}
+
+/*
+ * Values that the standard's operator has by name become operands, so that names may change: y, then for each of xs and zs the value itself and what
+ * it is replaced by.
+ */
+fl_status fl_expand_gradient(fl_import *m)
+{
+    const fl_attr *lists[2] = {fl_import_attr(m, "xs"), fl_import_attr(m, "zs")};
+    const char *y = fl_import_string(m, "y", NULL);
+    uint32_t n_x = lists[0] && lists[0]->kind == FL_ATTR_STRINGS ? lists[0]->n : 0, n = n_x + (lists[1] && lists[1]->kind == FL_ATTR_STRINGS ? lists[1]->n : 0);
+    if (n_x == 0 || !y)
+        return fl_import_error(m, FL_E_ONNX_ATTRIBUTE, "attribute \"%s\" is missing", y ? "xs" : "y");
+    if (m->n_in != n || m->n_out > n_x || n > UINT16_MAX / 2 - 1)
+        return fl_import_error(m, FL_E_ONNX_FORMAT, "%u inputs and %u outputs, but xs and zs name %u values, xs %u of them", m->n_in, m->n_out, n, n_x);
+    fl_id *in = fl_arena_new(&m->g->arena, fl_id, 2 * n + 1);
+    if (!in)
+        return fl_out_of_memory(m->dg);
+    FL_TRY(find_named(m, "y", y, &in[0]));
+    for (uint32_t k = 0; k < n; k++) {
+        const fl_attr *list = lists[k >= n_x];
+        FL_TRY(find_named(m, k < n_x ? "xs" : "zs", list->as.strings[k < n_x ? k : k - n_x], &in[1 + 2 * k]));
+        in[2 + 2 * k] = m->in[k];
+        if (m->in[k] == FL_NONE)
+            return fl_import_error(m, FL_E_ONNX_FORMAT, "input %u is left out", k);
+    }
+    fl_id node = fl_node_new(m->g, FL_OP_GRADIENT, fl_make_base(m), in, 2 * n + 1, n_x);
+    fl_node_set_int(m->g, node, "xs", n_x);
+    fl_build_infer(m->g, node);
+    for (uint32_t k = 0; k < m->n_out; k++)
+        m->out[k] = fl_node_out(m->g, node, k);
     return FL_OK;
 }

@@ -5,6 +5,7 @@
 #include "ir/print.h"
 
 #include "ir/graph_meta.h"
+#include "ir/parse_expansion.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
 
@@ -30,6 +31,8 @@ typedef struct parser {
     const char **late_names;
     fl_loc *late_locs;
     uint32_t n_late, types_capacity, names_capacity, locs_capacity, n_outputs;
+    int64_t opset;
+    uint32_t inferred; /* nodes that have types, as far as there was need */
 } parser;
 
 /* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
@@ -48,11 +51,16 @@ static fl_loc place(parser *p, const char *at)
     return (fl_loc){p->file, p->line, (uint32_t)(at - p->line_start) + 1};
 }
 
-static bool fail(parser *p, const char *at, const char *what)
+/* The first mistake's status stays. */
+static bool wrong(parser *p, fl_status s)
 {
-    fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, at), "%s", what);
     p->status = p->status == FL_OK ? s : p->status;
     return false;
+}
+
+static bool fail(parser *p, const char *at, const char *what)
+{
+    return wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, at), "%s", what));
 }
 
 static bool no_memory(parser *p)
@@ -349,6 +357,8 @@ static bool entries(parser *p, bool keep)
             return false;
         if (!keep && *e.key == '\0' && (version < 13 || version > 22)) /* as in binary files, ir/onnx_parts.h */
             return fail(p, start, "the standard operators are read at opsets 13 to 22");
+        if (!keep && *e.key == '\0')
+            p->opset = version;
         if (keep && !FL_PUSH(&p->scratch, p->meta, p->n_meta, p->meta_capacity, e))
             return no_memory(p);
     } while (accept(p, ','));
@@ -402,11 +412,7 @@ static bool is_variable(const parser *p, const char *word)
 
 static bool is_free(parser *p, const char *word, const char *at)
 {
-    if (fl_graph_find(p->g, word) == FL_NONE)
-        return true;
-    fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, at), "\"%s\" is defined twice", word);
-    p->status = p->status == FL_OK ? s : p->status;
-    return false;
+    return fl_graph_find(p->g, word) == FL_NONE || wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, at), "\"%s\" is defined twice", word));
 }
 
 static bool remember_type(parser *p, fl_type t, const char *word, const char *at)
@@ -588,32 +594,21 @@ static bool name_list(parser *p, names *out, char close)
     return true;
 }
 
-static bool operator_name(parser *p, fl_op *op)
+static bool operator_name(parser *p, fl_parse_operator *o)
 {
-    char domain[64] = "";
-    const char *word;
     (void)peek(p);
     const char *start = p->at;
-    if (!name(p, &word, "an operator"))
+    o->domain[0] = '\0';
+    if (!name(p, &o->word, "an operator"))
         return false;
     while (accept(p, '.')) {
-        size_t n = strlen(domain);
-        snprintf(domain + n, sizeof domain - n, "%s%s", n ? "." : "", word);
-        if (!name(p, &word, "an operator"))
+        fl_parse_domain(o);
+        if (!name(p, &o->word, "an operator"))
             return false;
     }
-    *op = fl_op_find(domain, word);
-    if (*op != FL_N_OPS && *op != FL_OP_NOP)
-        return true;
-    fl_status s = fl_error(p->dg, FL_E_UNKNOWN_OP, place(p, start), "unknown operator \"%s%s%s\"", domain, *domain ? "." : "", word);
-    p->status = p->status == FL_OK ? s : p->status;
-    const char *candidates[FL_N_OPS];
-    for (int i = 0; i < FL_N_OPS; i++)
-        candidates[i] = fl_op_get((fl_op)i)->name;
-    const char *near = fl_nearest(word, candidates, FL_N_OPS);
-    if (near)
-        fl_hint(p->dg, "did you mean \"%s\"?", near);
-    return false;
+    o->op = fl_op_find(o->domain, o->word);
+    bool known = (o->op != FL_N_OPS && o->op != FL_OP_NOP) || fl_import_expands(o->domain, o->word);
+    return known || wrong(p, fl_parse_unknown_op(o->domain, o->word, place(p, start), p->dg));
 }
 
 static bool attributes(parser *p, fl_attr **list, uint32_t *n, uint32_t *capacity)
@@ -632,7 +627,7 @@ static bool attributes(parser *p, fl_attr **list, uint32_t *n, uint32_t *capacit
     return need(p, '>');
 }
 
-static bool define(parser *p, fl_op op, const char *label, const names *outs, const names *ins, fl_attr *attr, uint32_t n_attr)
+static bool define(parser *p, const fl_parse_operator *o, const char *label, const names *outs, const names *ins, fl_attr *attr, uint32_t n_attr)
 {
     fl_id *in = fl_arena_new(&p->scratch, fl_id, ins->n);
     bool ok = true;
@@ -640,18 +635,26 @@ static bool define(parser *p, fl_op op, const char *label, const names *outs, co
         return no_memory(p);
     for (uint32_t i = 0; i < ins->n; i++) {
         in[i] = *ins->word[i] ? fl_graph_find(p->g, ins->word[i]) : FL_NONE;
-        if (*ins->word[i] && in[i] == FL_NONE) {
-            fl_status s = fl_error(p->dg, FL_E_SYNTAX, place(p, ins->at[i]), "\"%s\" is read, but not defined before", ins->word[i]);
-            p->status = p->status == FL_OK ? s : p->status;
-            ok = false;
-        }
+        if (*ins->word[i] && in[i] == FL_NONE)
+            ok = wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, ins->at[i]), "\"%s\" is read, but not defined before", ins->word[i]));
     }
     for (uint32_t i = 0; i < outs->n; i++) {
+        fl_parse_give_way(p->g, outs->word[i]);
         ok = (!*outs->word[i] || is_free(p, outs->word[i], outs->at[i])) && ok;
         for (uint32_t k = 0; k < i; k++)
             if (*outs->word[i] && outs->word[i] == outs->word[k])
                 ok = fail(p, outs->at[i], "a node defines a name twice");
     }
+    if (o->op == FL_N_OPS && ok) {
+        const char *first = outs->n ? outs->word[0] : "";
+        fl_import m = {.g = p->g, .domain = o->domain, .op = o->word, .opset = p->opset, .label = label ? label : first, .stem = first, .infer = true,
+                       .in = in, .attr = attr, .n_in = ins->n, .n_attr = n_attr, .n_out = outs->n, .loc = place(p, outs->at[0]), .dg = p->dg};
+        fl_status s = fl_parse_expand(&m, outs->word, &p->inferred, &p->scratch);
+        if (s == FL_OK)
+            return true;
+        ok = wrong(p, s);
+    }
+    fl_op op = o->op == FL_N_OPS ? FL_OP_IDENTITY : o->op; /* of something broken */
     /*
      * A broken node still defines its outputs, so that the nodes after it are judged for themselves. Several get names that no one has, to be
      * renamed: of each node its own, because the table of names would search long among many that were the same.
@@ -684,7 +687,7 @@ static bool node(parser *p)
     names outs = {0}, ins = {0};
     fl_attr *attr = NULL;
     uint32_t n_attr = 0, attr_capacity = 0;
-    fl_op op;
+    fl_parse_operator op;
     if (accept(p, '[') && (!name(p, &label, "a node's name") || !need(p, ']')))
         return false;
     if (!name_list(p, &outs, '=') || !need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
@@ -693,7 +696,7 @@ static bool node(parser *p)
     if (n_attr == 0 && !attributes(p, &attr, &n_attr, &attr_capacity))
         return false;
     /* The text was whole: a mistake in what it says does not cost the next line. */
-    return define(p, op, label, &outs, &ins, attr, n_attr) || p->status != FL_NO_MEMORY;
+    return define(p, &op, label, &outs, &ins, attr, n_attr) || p->status != FL_NO_MEMORY;
 }
 
 static bool nodes(parser *p)
@@ -723,9 +726,8 @@ static void finish(parser *p)
     for (uint32_t i = 0; i < p->n_late; i++) {
         fl_id v = fl_graph_find(p->g, p->late_names[i]);
         if (v == FL_NONE) {
-            fl_status s = fl_error(p->dg, FL_E_SYNTAX, p->late_locs[i], "\"%s\" is %s, but not defined", p->late_names[i],
-                                   i < p->n_outputs ? "an output" : "declared");
-            p->status = p->status == FL_OK ? s : p->status;
+            (void)wrong(p, fl_error(p->dg, FL_E_SYNTAX, p->late_locs[i], "\"%s\" is %s, but not defined", p->late_names[i],
+                                    i < p->n_outputs ? "an output" : "declared"));
             continue;
         }
         if (p->g->values[v].kind == FL_VALUE_NODE && p->late_types[i].dtype != FL_DTYPE_NONE)
@@ -775,7 +777,7 @@ static bool model(parser *p)
 
 fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg)
 {
-    parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .g = fl_graph_new("graph")};
+    parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .opset = 20, .g = fl_graph_new("graph")};
     fl_status status = fl_graph_ok(p.g, dg);
     if (status != FL_OK) {
         fl_graph_free(p.g);

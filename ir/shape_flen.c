@@ -551,6 +551,16 @@ fl_status fl_shape_init_constant(fl_shape_ctx *c)
     return first_weights(c);
 }
 
+fl_status fl_shape_gradient(fl_shape_ctx *c)
+{
+    int64_t n_x = fl_node_int(c->g, c->node, "xs", 0);
+    if (c->n->n_in % 2 != 1 || n_x < 1 || n_x > c->n->n_in / 2 || n_x != c->n->n_out)
+        return fl_shape_error(c, "its operands are y, then a value and its replacement for each of %lld and more; it has as many outputs", (long long)n_x);
+    for (uint32_t k = 0; k < c->n->n_out; k++)
+        c->out[k] = *c->in[2 + 2 * k];
+    return FL_OK;
+}
+
 fl_status fl_shape_nop(fl_shape_ctx *c)
 {
     (void)c;

@@ -86,8 +86,7 @@ static fl_id dense_rows(fl_flow *f, fl_id value, const fl_row_gradient *parts)
     return dense;
 }
 
-/* The gradient of a value, of its full shape; FL_NONE if nothing flows to it. */
-static fl_id gradient_of(fl_flow *f, fl_id value)
+fl_id fl_flow_gradient(fl_flow *f, fl_id value)
 {
     fl_graph *g = f->g;
     fl_id grad = f->sum[value];
@@ -104,7 +103,7 @@ static fl_id gradient_of(fl_flow *f, fl_id value)
     return f->sum[value] = grad;
 }
 
-static fl_status sweep(fl_flow *f)
+fl_status fl_flow_sweep(fl_flow *f)
 {
     fl_graph *g = f->g;
     for (fl_id i = g->n_nodes; i-- > 0;) {
@@ -116,7 +115,7 @@ static fl_status sweep(fl_flow *f)
             return fl_out_of_memory(f->cx->diag);
         for (uint32_t k = 0; k < n.n_out; k++) {
             fl_id v = n.out[k];
-            grad[k] = fl_flow_wants(f, v) ? gradient_of(f, v) : FL_NONE;
+            grad[k] = fl_flow_wants(f, v) && !(f->leaf && f->leaf[v]) ? fl_flow_gradient(f, v) : FL_NONE;
             flows = flows || grad[k] != FL_NONE;
             from = v != FL_NONE && from == FL_NONE ? v : from;
         }
@@ -292,7 +291,7 @@ static fl_status train(optimiser *o, const fl_param *p)
     FL_TRY(fl_graph_ok(g, f->cx->diag));
     memcpy(next, st, sizeof next);
     for (uint32_t i = 0; i < n; i++) {
-        fl_id grad = by_rows ? list[i].grad : gradient_of(f, w);
+        fl_id grad = by_rows ? list[i].grad : fl_flow_gradient(f, w);
         if (grad == FL_NONE)
             grad = fl_flow_zeros(f, w); /* L2 alone */
         FL_TRY(step(o, p, op, &next_w, next, n_states, grad, by_rows ? list[i].rows : FL_NONE));
@@ -307,7 +306,7 @@ static fl_status train(optimiser *o, const fl_param *p)
 static void give_gradient(fl_flow *f, const fl_param *p)
 {
     fl_graph *g = f->g;
-    fl_id grad = gradient_of(f, p->variable);
+    fl_id grad = fl_flow_gradient(f, p->variable);
     const char *name = fl_arena_printf(&f->cx->scratch, "grad.%s", g->values[p->variable].name);
     if (grad == FL_NONE)
         grad = fl_flow_zeros(f, p->variable);
@@ -355,7 +354,7 @@ fl_status fl_pass_differentiate(fl_graph *g, fl_pass_ctx *cx)
         f.sum[v] = FL_NONE;
     const char *copies = fl_graph_get_meta(g, "ai.flen.gradient_copies");
     fl_flow_to(&f, loss, fl_build_scalar(g, "d.loss", copies ? strtod(copies, NULL) : 1));
-    FL_TRY(sweep(&f));
+    FL_TRY(fl_flow_sweep(&f));
     optimiser o = {.f = &f, .factor = FL_NONE};
     uint32_t n_params = g->n_params; /* state is appended */
     if (!gradients) {

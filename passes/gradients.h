@@ -20,6 +20,7 @@ typedef struct fl_flow {
     fl_graph *g;
     fl_pass_ctx *cx;
     bool *wanted;           /* [n_values] depends on what is trained: values of the forward graph */
+    const bool *leaf;       /* [n_values] what flows to it goes no further; NULL: values that no node makes */
     fl_id *sum;             /* [n_values] gradient so far; FL_NONE: none */
     fl_row_gradient **rows; /* [n_values] parts by row, in order */
     uint32_t n_values;
@@ -34,6 +35,11 @@ typedef fl_status fl_grad_fn(fl_flow *f, fl_id node, const fl_id *grad);
 
 /* [n_values]: depends on a parameter with a rule; NULL if out of memory. */
 bool *fl_find_trained(const fl_graph *g, fl_arena *scratch);
+
+/* From the last node to the first: each node whose outputs have a gradient hands it on by its rule. */
+FL_MUST_USE fl_status fl_flow_sweep(fl_flow *f);
+/* The gradient of a value, of its full shape; FL_NONE if nothing flowed to it. */
+fl_id fl_flow_gradient(fl_flow *f, fl_id value);
 
 /* Does this operand want a gradient? False for FL_NONE. */
 bool fl_flow_wants(const fl_flow *f, fl_id value);

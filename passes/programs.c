@@ -81,10 +81,22 @@ void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS])
     }
 }
 
+static bool has_gradients(const fl_graph *g)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op == FL_OP_GRADIENT)
+            return true;
+    return false;
+}
+
 fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
 {
+    fl_graph *lowered = NULL;
     memset(programs, 0, FL_N_PROGRAMS * sizeof *programs);
-    fl_status status = build(forward, stage, programs, dg);
+    if (has_gradients(forward))
+        FL_TRY(derive(forward, forward->name, "infer-types,lower-gradients,infer-types", NULL, &lowered, dg));
+    fl_status status = build(lowered ? lowered : forward, stage, programs, dg);
+    fl_graph_free(lowered);
     if (status != FL_OK)
         fl_programs_free(programs);
     return status;

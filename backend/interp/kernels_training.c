@@ -191,3 +191,8 @@ fl_status fl_kernel_init_constant(fl_call *c)
         c->out[0].f[k] = value;
     return FL_OK;
 }
+
+fl_status fl_kernel_gradient(fl_call *c)
+{
+    return fl_call_error(c, FL_E_INTERP_OPERAND, "`lower-gradients` has not written it as other nodes");
+}

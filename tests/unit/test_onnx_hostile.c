@@ -98,6 +98,23 @@ static void cycles_are_refused(void **state)
     expect(model(g), "node \"a\" (Relu) reads \"y\", which is no input, initialiser or output of an earlier node");
 }
 
+/* Of what is read without types, too. */
+static void operands_left_out_are_refused(void **state)
+{
+    (void)state;
+    static const char *const ops[] = {"Relu", "Add", "ReduceMax", "Concat", "Sum", "Einsum", "Softmax", "Gather"};
+    for (size_t i = 0; i < FL_COUNT(ops); i++) {
+        wire g = {0}, n = {0};
+        put_text(&n, 1, "");
+        if (i == 1 || i == 7)
+            put_text(&n, 1, "x");
+        put_text(&n, 2, "y");
+        put_text(&n, 4, ops[i]);
+        put_message(&g, 1, n);
+        expect(model(g), "operand 0 is left out, but it is not optional");
+    }
+}
+
 static wire ints(const char *name, const int64_t *values, size_t n)
 {
     wire w = {0};
@@ -160,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_names_take_linear_time), cmocka_unit_test(expansions_stay_within_the_budget),
         cmocka_unit_test(made_up_names_give_way),      cmocka_unit_test(cycles_are_refused),
+        cmocka_unit_test(operands_left_out_are_refused),
         cmocka_unit_test(run_time_sizes_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,28 @@
+/*
+ * parse_expansion.h -- operators of a text that the graph does not have: what they stand for, as import.h has it, or that nobody knows them.
+ */
+#ifndef FL_IR_PARSE_EXPANSION_H
+#define FL_IR_PARSE_EXPANSION_H
+
+#include "ir/import.h"
+
+/* An operator as a text has it. */
+typedef struct fl_parse_operator {
+    fl_op op; /* FL_N_OPS: it stands for others */
+    char domain[64];
+    const char *word;
+} fl_parse_operator;
+
+/* The word was a part of the domain: it is put there, cut where there is no room. */
+void fl_parse_domain(fl_parse_operator *o);
+/*
+ * Append the nodes that m's operator stands for; its outputs get these names ("": none), which must be free. Types of the nodes before it are
+ * inferred from node *inferred on, for an expansion asks for them; *inferred is then the number of nodes. m->out and m->wanted need not be set.
+ */
+FL_MUST_USE fl_status fl_parse_expand(fl_import *m, const char *const *names, uint32_t *inferred, fl_arena *scratch);
+/* If the value of this name is one that an expansion made up, it gets another: names of the text come first. */
+void fl_parse_give_way(fl_graph *g, const char *name);
+/* Reports an operator that neither ops.def nor expansions.def has, with the nearest name. */
+fl_status fl_parse_unknown_op(const char *domain, const char *op, fl_loc loc, fl_diag *dg);
+
+#endif
