@@ -21,8 +21,8 @@ const char *fl_draw_kind(fl_op op)
 
 const char *fl_draw_group_kind(fl_group_kind kind)
 {
-    static const char *const words[] = {"segment", "field", "layer", "pass"};
-    _Static_assert(FL_GROUP_PASS == 3, "words stand in the order of fl_group_kind");
+    static const char *const words[] = {"segment", "field", "interaction", "layer", "pass"};
+    _Static_assert(FL_GROUP_PASS == 4, "words stand in the order of fl_group_kind");
     return words[kind];
 }
 
@@ -86,9 +86,21 @@ static bool splits_fields(const fl_graph *g, const fl_node *n, fl_id node)
 }
 
 /*
- * A value belongs to a field if all that it is computed from, weights and constants aside, does. field[v]: 0 weights alone, 1 several, m + 2
- * field m. Leaves: variables and constants are 0, inputs 1.
+ * A value belongs to a field if all that it is computed from, weights and constants aside, does; to the fields' interaction if it is
+ * made from values of several fields, or of the interaction, element by element. field[v]: 0 weights alone, 1 anything, m + 2 field m, BETWEEN the
+ * interaction. Leaves: variables and constants are 0, inputs 1.
  */
+#define BETWEEN UINT32_MAX
+
+static uint32_t join_fields(uint32_t a, uint32_t b, bool elementwise)
+{
+    if (a == 0 || a == b)
+        return b;
+    if (b == 0)
+        return a;
+    return a > 1 && b > 1 && elementwise ? BETWEEN : 1;
+}
+
 static void group_fields(const fl_graph *g, fl_arena *arena, fl_draw_groups *to)
 {
     uint32_t *field = fl_arena_new(arena, uint32_t, g->n_values), *groups = NULL, n_groups = 0;
@@ -112,11 +124,15 @@ static void group_fields(const fl_graph *g, fl_arena *arena, fl_draw_groups *to)
         uint32_t f = 0;
         for (uint32_t k = 0; k < n->n_in; k++)
             if (n->in[k] != FL_NONE && field[n->in[k]])
-                f = f == 0 || f == field[n->in[k]] ? field[n->in[k]] : 1;
+                f = join_fields(f, field[n->in[k]], fl_op_has(n->op, FL_ELEMENTWISE));
+        if (f == BETWEEN && !fl_op_has(n->op, FL_ELEMENTWISE))
+            f = 1;
         for (uint32_t k = 0; k < n->n_out; k++)
             if (n->out[k] != FL_NONE)
                 field[n->out[k]] = f;
-        if (f > 1 && f - 2 < n_groups)
+        if (f == BETWEEN)
+            to->of_node[i] = named_group(arena, to, FL_GROUP_INTERACTION, "interaction of fields");
+        else if (f > 1 && f - 2 < n_groups)
             to->of_node[i] = groups[f - 2];
     }
 }

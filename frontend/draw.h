@@ -21,10 +21,10 @@ FL_MUST_USE fl_status fl_draw_html(const fl_graph *g, const fl_draw_options *opt
 /* ------------------------------------------------------------------------------------ shared by the three drawers */
 
 /*
- * What is drawn together. Of a scheduled program: its segments. Of others: fields (what is computed from one field's slots alone), layers (by
+ * What is drawn together. Of a scheduled program: its segments. Of others: fields (what is computed from one field's slots alone), their interaction (element by element from several fields), layers (by
  * the names of the frontend, "mlp.0"), and what a pass made as a whole (gradients, optimisers).
  */
-typedef enum fl_group_kind { FL_GROUP_SEGMENT, FL_GROUP_FIELD, FL_GROUP_LAYER, FL_GROUP_PASS } fl_group_kind;
+typedef enum fl_group_kind { FL_GROUP_SEGMENT, FL_GROUP_FIELD, FL_GROUP_INTERACTION, FL_GROUP_LAYER, FL_GROUP_PASS } fl_group_kind;
 
 typedef struct fl_draw_group {
     fl_group_kind kind;

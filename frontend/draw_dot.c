@@ -113,6 +113,11 @@ static void put_members(const drawer *d, uint32_t group, const char *indent)
     }
 }
 
+static const char *cluster_colour(fl_group_kind kind)
+{
+    return kind == FL_GROUP_FIELD ? "#f3faf5" : kind == FL_GROUP_INTERACTION ? "#fdf6ec" : "#fafafa";
+}
+
 static void put_clusters(const drawer *d)
 {
     for (uint32_t k = 0; k < d->groups.n; k++) {
@@ -120,12 +125,23 @@ static void put_clusters(const drawer *d)
             continue;
         fprintf(d->out, "  subgraph cluster_%u {\n    label=\"", k);
         put(d->out, d->groups.groups[k].label);
-        fprintf(d->out, "\"; style=\"rounded,filled\"; color=\"#999999\"; fillcolor=\"%s\"\n",
-                d->groups.groups[k].kind == FL_GROUP_FIELD ? "#f3faf5" : "#fafafa");
+        fprintf(d->out, "\"; labeljust=l; style=\"rounded,filled\"; color=\"#999999\"; fillcolor=\"%s\"\n", cluster_colour(d->groups.groups[k].kind));
         put_members(d, k, "    ");
         fputs("  }\n", d->out);
     }
     put_members(d, d->groups.n, "  ");
+}
+
+/* Fields stand side by side, as people draw them, and what follows below. */
+static void align_fields(const drawer *d)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < d->groups.n; k++) {
+        if (d->groups.groups[k].kind != FL_GROUP_FIELD || d->groups.start[k] == d->groups.start[k + 1])
+            continue;
+        fprintf(d->out, n++ ? " n%u;" : "  newrank=true\n  { rank=same; n%u;", d->groups.members[d->groups.start[k]]);
+    }
+    fputs(n ? " }\n" : "", d->out);
 }
 
 static void put_leaf(const drawer *d, fl_id v)
@@ -190,6 +206,7 @@ fl_status fl_draw_dot(const fl_graph *g, const fl_draw_options *options, FILE *o
               "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#555555\"]\n  graph [fontname=\"Helvetica\", fontsize=11]\n",
               out);
         put_clusters(&d);
+        align_fields(&d);
         for (uint32_t i = 0; i < g->n_inputs; i++)
             put_leaf(&d, g->inputs[i]);
         for (uint32_t i = 0; i < g->n_variables; i++)

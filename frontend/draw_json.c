@@ -1,6 +1,7 @@
 /* draw_json.c -- a graph as one JSON object: what `flenc dump --format=text` says, for scripts; and what the page of draw_html.c draws. */
 #include "frontend/draw.h"
 
+#include "ir/bodies.h"
 #include "ir/cost.h"
 #include "ir/shape.h"
 
@@ -10,8 +11,9 @@
 /* All helpers pass a NULL on (out of memory): jansson's setters refuse it and free what they were given. */
 typedef struct writer {
     const fl_graph *g;
-    fl_draw_groups groups;
+    fl_draw_groups groups; /* of_node NULL: none, inside of a body */
     int64_t *extents;
+    int64_t batch;
     bool failed;
 } writer;
 
@@ -107,6 +109,41 @@ static json_t *origin(writer *w, const fl_origin *o)
     return out;
 }
 
+static json_t *node_list(writer *w);
+
+/* What the operator means in standard ones, with this node's types; sets "function" and "body" of o. */
+static void set_body(writer *w, json_t *o, fl_id i)
+{
+    fl_graph *g;
+    fl_arena arena;
+    fl_diag none; /* a node with attributes that no body knows is drawn as it is */
+
+    fl_diag_init(&none);
+    fl_status status = fl_body_build(w->g, i, &g, &none);
+    fl_diag_deinit(&none);
+    if (status != FL_OK) {
+        w->failed |= status == FL_NO_MEMORY;
+        return;
+    }
+    fl_arena_init(&arena);
+    writer in = {.g = g, .batch = w->batch, .extents = fl_arena_new(&arena, int64_t, g->n_symbols + 1)};
+    const char *name = fl_body_name(w->g, i, &arena);
+    if (in.extents && name) {
+        json_t *body = json_object();
+        fl_cost_bind(g, w->batch, in.extents);
+        set(&in, body, "inputs", typed(&in, g->inputs, g->n_inputs));
+        set(&in, body, "outputs", typed(&in, g->outputs, g->n_outputs));
+        set(&in, body, "nodes", node_list(&in));
+        set(w, o, "function", text(name));
+        set(w, o, "body", body);
+        w->failed |= in.failed;
+    } else {
+        w->failed = true;
+    }
+    fl_arena_deinit(&arena);
+    fl_graph_free(g);
+}
+
 static json_t *node(writer *w, fl_id i)
 {
     const fl_node *n = &w->g->nodes[i];
@@ -126,19 +163,30 @@ static json_t *node(writer *w, fl_id i)
     for (uint32_t k = 0; k < n->n_attr; k++)
         set(w, attributes, n->attr[k].name, attribute(w, &n->attr[k]));
     set(w, out, "attributes", attributes);
-    if (w->groups.of_node[i] != UINT32_MAX)
+    if (w->groups.of_node && w->groups.of_node[i] != UINT32_MAX)
         set(w, out, "group", json_integer(w->groups.of_node[i]));
     if (n->origin.loc.file || n->origin.pass)
         set(w, out, "origin", origin(w, &n->origin));
     set(w, out, "flops", real(c.flops));
     set(w, out, "bytes", real(c.bytes));
+    if (fl_body_exists(n->op))
+        set_body(w, out, i);
+    return out;
+}
+
+static json_t *node_list(writer *w)
+{
+    json_t *out = json_array();
+    for (fl_id i = 0; i < w->g->n_nodes; i++)
+        if (w->g->nodes[i].op != FL_OP_NOP)
+            add(w, out, node(w, i));
     return out;
 }
 
 static json_t *whole(writer *w)
 {
     const fl_graph *g = w->g;
-    json_t *out = json_object(), *updates = json_array(), *groups = json_array(), *nodes = json_array(), *metadata = json_object();
+    json_t *out = json_object(), *updates = json_array(), *groups = json_array(), *metadata = json_object();
 
     set(w, out, "graph", text(g->name));
     set(w, out, "inputs", typed(w, g->inputs, g->n_inputs));
@@ -161,10 +209,7 @@ static json_t *whole(writer *w)
         add(w, groups, o);
     }
     set(w, out, "groups", groups);
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i].op != FL_OP_NOP)
-            add(w, nodes, node(w, i));
-    set(w, out, "nodes", nodes);
+    set(w, out, "nodes", node_list(w));
     return out;
 }
 
@@ -176,7 +221,8 @@ fl_status fl_draw_json(const fl_graph *g, const fl_draw_options *options, FILE *
     w.extents = fl_arena_new(&arena, int64_t, g->n_symbols);
     fl_status status = w.extents && fl_draw_find_groups(g, &arena, &w.groups) ? FL_OK : fl_out_of_memory(dg);
     if (status == FL_OK) {
-        fl_cost_bind(g, options->batch ? options->batch : 1, w.extents);
+        w.batch = options->batch ? options->batch : 1;
+        fl_cost_bind(g, w.batch, w.extents);
         json_t *j = whole(&w);
         if (w.failed || !j)
             status = fl_out_of_memory(dg);

@@ -88,6 +88,76 @@ static void json_says_all(void **state)
     fl_graph_free(g);
 }
 
+/* What is made of several fields element by element is their interaction; a product is not. */
+static void fields_interact(void **state)
+{
+    static const char fields[] =
+        "<ir_version: 8, opset_import: [\"\": 20, \"ai.flen\": 1],\n"
+        " metadata_props: [\"ai.flen.variables\": \"t,w\"]>\n"
+        "g (int64[batch,5] ids, float[100,4] t, float[8,3] w) => (float[batch,3] y) {\n"
+        "   e = Gather (t, ids)\n"
+        "   sizes = Constant <value_ints = [2, 3]> ()\n"
+        "   e_0, e_1 = Split <axis = 1> (e, sizes)\n"
+        "   axes = Constant <value_ints = [1]> ()\n"
+        "   f = ReduceSum <keepdims = 0> (e_0, axes)\n"
+        "   q = ReduceSum <keepdims = 0> (e_1, axes)\n"
+        "   pair = Mul (f, q)\n"
+        "   own = Mul (f, f)\n"
+        "   both = Add (pair, own)\n"
+        "   joined = Concat <axis = 1> (both, q)\n"
+        "   y = ai.flen.Linear <activation = \"none\"> (joined, w)\n"
+        "}\n";
+    static const struct {
+        const char *value, *label;
+    } want[] = {{"f", "field 0"}, {"q", "field 1"}, {"own", "field 0"}, {"pair", "interaction of fields"}, {"both", "interaction of fields"}, {"joined", NULL}, {"y", NULL}};
+    fl_graph *g = read_graph(fields);
+    fl_draw_groups groups;
+    fl_arena arena;
+    (void)state;
+    fl_arena_init(&arena);
+    assert_true(fl_draw_find_groups(g, &arena, &groups));
+    for (size_t i = 0; i < FL_COUNT(want); i++) {
+        uint32_t k = groups.of_node[fl_value_node(g, fl_graph_find(g, want[i].value))];
+        assert_true((k == UINT32_MAX) == (want[i].label == NULL));
+        if (want[i].label)
+            assert_string_equal(groups.groups[k].label, want[i].label);
+    }
+    char *dot = draw(fl_draw_dot, g, &(fl_draw_options){.batch = 10});
+    assert_has(dot, "{ rank=same; n4; n5; }");
+    free(dot);
+    fl_arena_deinit(&arena);
+    fl_graph_free(g);
+}
+
+/* An operator of ours carries its function's name and body, with the types and costs that it has here; standard ones carry none. */
+static void json_has_bodies(void **state)
+{
+    static const char fused[] = "g (float[batch,4] x, float[4,3] w, float[3] b) => (float[batch,3] z) {\n"
+                                "   y = ai.flen.Linear <activation = \"relu\"> (x, w, b)\n"
+                                "   z = Neg (y)\n"
+                                "}\n";
+    static const char *const operators[] = {"MatMul", "Add", "Relu"};
+    fl_graph *g = read_graph(fused);
+    char *out = draw(fl_draw_json, g, &(fl_draw_options){.batch = 10});
+    json_t *j = json_loads(out, 0, NULL), *linear = json_array_get(json_object_get(j, "nodes"), 0), *body = json_object_get(linear, "body");
+    (void)state;
+    assert_has(json_string_value(json_object_get(linear, "function")), "Linear");
+    json_t *nodes = json_object_get(body, "nodes");
+    assert_int_equal(json_array_size(nodes), FL_COUNT(operators));
+    double flops = 0;
+    for (size_t i = 0; i < FL_COUNT(operators); i++) {
+        assert_string_equal(json_string_value(json_object_get(json_array_get(nodes, i), "op")), operators[i]);
+        flops += json_real_value(json_object_get(json_array_get(nodes, i), "flops"));
+    }
+    assert_true(flops == 10 * 3 * (2 * 4 + 1 + 1) && flops == json_real_value(json_object_get(linear, "flops")));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(body, "inputs"), 0), "type")), "float[batch,4]");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(body, "outputs"), 0), "type")), "float[batch,3]");
+    assert_null(json_object_get(json_array_get(json_object_get(j, "nodes"), 1), "body"));
+    json_decref(j);
+    free(out);
+    fl_graph_free(g);
+}
+
 /* No name can end the script that it stands in. */
 static void html_holds_the_json(void **state)
 {
@@ -143,7 +213,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dot_shows_fields_layers_and_shapes),
+        cmocka_unit_test(fields_interact),
         cmocka_unit_test(json_says_all),
+        cmocka_unit_test(json_has_bodies),
         cmocka_unit_test(html_holds_the_json),
         cmocka_unit_test(costs_are_counted),
     };
