@@ -50,6 +50,7 @@ static volatile float sink;
     __attribute__((target(features), noinline)) static void look_up_##level(const fl_limit_rows *r, const int64_t *id, int64_t n)     \
     {                                                                                                                                 \
         vec sum = set1(0);                                                                                                            \
+        __m128 few = _mm_setzero_ps();                                                                                                \
         float rest = 0;                                                                                                               \
         for (int64_t i = 0; i < n; i++) {                                                                                             \
             uint8_t *row = r->base + (size_t)id[i] * r->stride;                                                                       \
@@ -65,6 +66,14 @@ static volatile float sink;
                     store((float *)(void *)(row + at), v);                                                                            \
                 }                                                                                                                     \
             }                                                                                                                         \
+            for (; at + 16 <= r->row_bytes; at += 16) {                                                                               \
+                __m128 v = _mm_loadu_ps((const float *)(const void *)(row + at));                                                     \
+                few += v;                                                                                                             \
+                if (r->writes) {                                                                                                      \
+                    HIDE(v);                                                                                                          \
+                    _mm_storeu_ps((float *)(void *)(row + at), v);                                                                    \
+                }                                                                                                                     \
+            }                                                                                                                         \
             for (; at + 4 <= r->row_bytes; at += 4) {                                                                                 \
                 volatile float *f = (volatile float *)(void *)(row + at);                                                             \
                 rest += *f;                                                                                                           \
@@ -72,7 +81,7 @@ static volatile float sink;
                     *f = *f;                                                                                                          \
             }                                                                                                                         \
         }                                                                                                                             \
-        sink = sum[0] + rest;                                                                                                         \
+        sink = sum[0] + few[0] + rest;                                                                                                \
     }
 
 #define MULTIPLY_ADD_128(i) x##i = _mm_add_ps(_mm_mul_ps(x##i, a), b);

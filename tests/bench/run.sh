@@ -1,14 +1,16 @@
 #!/bin/sh
 # sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
+# sh tests/bench/run.sh --sweep [--quick] -- the cost of a sample against the shape of model and data; no peers.
 #
 # Builds, installs PyTorch, ONNX Runtime, PaddlePaddle and TensorFlow into build/bench-venv if they can be had, checks that all compute the same, measures them
 # in alternation. Prints a table; build/bench/ gets results.json, results.md, results.html. --quick: at most 3 rounds, within 3 minutes once all is
 # installed and built, without PaddlePaddle and TensorFlow; otherwise 7 rounds and torch.compile too. --json: results.json goes to FILE as well.
 # --without: pytorch, onnxruntime, paddlepaddle or tensorflow is left out. --peer: a program of your own that answers bench_peer.py's requests; COMMAND
 # gets the model to start from, the folder of rows and the number of threads as further arguments. README.md says what is measured.
+# --sweep: tables of 1,000 to 50 million rows (13 GB), batches, slots, K, hidden layers, threads, skew; build/bench/ gets sweep.json, sweep.md, sweep.svg.
 # Status 1: a check failed, or nothing could be measured.
 set -u
-quick= json= without= peers=
+quick= json= without= peers= sweep=
 newline='
 '
 while [ $# -gt 0 ]; do
@@ -16,14 +18,15 @@ while [ $# -gt 0 ]; do
     --quick) quick=--quick ;;
     --json) [ $# -gt 1 ] || { echo "bench: --json needs a file" >&2; exit 2; }; json=$2; shift ;;
     --json=*) json=${1#--json=} ;;
+    --sweep) sweep=yes ;;
     --without) [ $# -gt 1 ] || { echo "bench: --without needs a peer" >&2; exit 2; }
         case $2 in
         pytorch|onnxruntime|paddlepaddle|tensorflow) without="$without $2 "; shift ;;
         *) echo "bench: --without cannot be \"$2\": pytorch, onnxruntime, paddlepaddle, tensorflow" >&2; exit 2 ;;
         esac ;;
     --peer) case ${2:-} in ?*=?*) peers="$peers$2$newline"; shift ;; *) echo "bench: --peer needs NAME=COMMAND" >&2; exit 2 ;; esac ;;
-    --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]..." >&2; exit 2 ;;
+    --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --sweep [--quick]" >&2; exit 2 ;;
     esac
     shift
 done
@@ -41,6 +44,16 @@ flen_setup $packages || exit 1
 mkdir -p build/bench
 { cmake --preset release && cmake --build --preset release; } >build/bench/build.log 2>&1 || { tail -20 build/bench/build.log >&2; stop "the release preset did not build"; }
 bin=$(pwd)/build/release/bin
+
+# Ahead of other work where that is allowed (nice warns where it is not): all programs alike.
+ahead=
+[ -n "$(nice -n -9 true 2>&1)" ] || ahead="nice -n -9"
+if [ -n "$sweep" ]; then
+    XDG_CACHE_HOME=$(pwd)/build/bench/cache $ahead "$base" tests/bench/sweep.py "$bin" build/bench build/bench/sweep $quick || exit 1
+    cat build/bench/sweep.md
+    say "also written: build/bench/sweep.json, sweep.md, sweep.svg"
+    exit 0
+fi
 
 # Packages of the system's python count too, where it has them.
 python=build/bench-venv/bin/python
@@ -86,9 +99,6 @@ for stage in forward optimised; do
     "$bin/flenc" export "$work/start.bin" --stage=$stage --quiet -o "$work/$stage.onnx" || exit 1
 done
 
-# Ahead of other work where that is allowed (nice warns where it is not): all programs alike.
-ahead=
-[ -n "$(nice -n -9 true 2>&1)" ] || ahead="nice -n -9"
 $ahead $python tests/bench/rounds.py "$bin" "$work" "$work/results.json" $quick "$@" >&2
 status=$?
 [ $status = 0 ] || say "a check failed or the measuring ended early"
