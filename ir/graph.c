@@ -340,6 +340,14 @@ fl_id fl_build_reshape(fl_graph *g, const char *base, fl_id x, const int64_t *sh
     return fl_build_2(g, FL_OP_RESHAPE, base, x, fl_build_ints(g, "shape", shape, n));
 }
 
+fl_id fl_build_transpose(fl_graph *g, const char *base, fl_id x)
+{
+    fl_id node = fl_node_new(g, FL_OP_TRANSPOSE, base, &x, 1, 1);
+    fl_node_set_ints(g, node, "perm", (int64_t[]){1, 0}, 2);
+    fl_build_infer(g, node);
+    return fl_node_out(g, node, 0);
+}
+
 fl_id fl_build_concat(fl_graph *g, const char *base, const fl_id *in, uint32_t n, int64_t axis)
 {
     fl_id node = fl_node_new(g, FL_OP_CONCAT, base, in, n, 1);

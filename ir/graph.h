@@ -230,6 +230,7 @@ fl_id fl_build_scalar(fl_graph *g, const char *base, double f); /* Constant<valu
 fl_id fl_build_ints(fl_graph *g, const char *base, const int64_t *ints, uint32_t n); /* Constant<value_ints> */
 fl_id fl_build_reduce_sum(fl_graph *g, const char *base, fl_id x, const int64_t *axes, uint32_t n, bool keep_dims);
 fl_id fl_build_reshape(fl_graph *g, const char *base, fl_id x, const int64_t *shape, uint32_t n);
+fl_id fl_build_transpose(fl_graph *g, const char *base, fl_id x); /* of a matrix */
 fl_id fl_build_concat(fl_graph *g, const char *base, const fl_id *in, uint32_t n, int64_t axis);
 /* Outputs into out[n]; sizes are along the axis. */
 void fl_build_split(fl_graph *g, const char *base, fl_id x, int64_t axis, const int64_t *sizes, uint32_t n, fl_id *out);

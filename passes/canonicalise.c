@@ -6,6 +6,7 @@
  *   Add(x, 0), Sub(x, 0), Mul(x, 1), Div(x, 1)                  ->  x, if the result has x's type
  *   Mul(x, 2) and the like are left alone: no arithmetic is moved, so that values keep their bits
  *   Reshape(Reshape(x), s), Reshape(Flatten(x), s), ...         ->  Reshape(x, s) if s has no 0
+ *   Reshape(x, s) to a known type whose s is computed, or copies extents  ->  Reshape(x, [.., -1, ..])
  *   Gather(x, i) along an axis other than the first, by constants that rise by one  ->  Slice(x), which is a view; Squeeze after it for a scalar
  *   Concat(a, Concat(b, c)) along one axis                      ->  Concat(a, b, c) if nobody else reads the inner one
  *   Neg(Neg(x))                                                 ->  x
@@ -82,6 +83,30 @@ static bool skip_reshape(fl_graph *g, fl_node *n)
         return false;
     n->in[0] = g->nodes[inner].in[0];
     return true;
+}
+
+/*
+ * The shape of a Reshape as a constant, where the result's type is known but for one extent: exporters compute shapes from others, and what they are
+ * computed from stands in the way of patterns.
+ */
+static fl_id fix_shape(fl_graph *g, fl_id node)
+{
+    const fl_node n = g->nodes[node];
+    if (n.op != FL_OP_RESHAPE || absolute_shape(g, n.in[1]))
+        return FL_NONE;
+    const fl_type *t = fl_value_type(g, n.out[0]);
+    int64_t dims[FL_MAX_RANK];
+    int open = 0;
+    for (int d = 0; d < t->rank; d++) {
+        dims[d] = FL_DIM_IS_SYM(t->dims[d]) ? -1 : t->dims[d];
+        open += dims[d] < 0;
+        if (dims[d] == 0)
+            return FL_NONE;
+    }
+    if (open > 1 || t->rank < 1)
+        return FL_NONE;
+    fl_id y = fl_build_reshape(g, "shaped", n.in[0], dims, (uint32_t)t->rank);
+    return y != FL_NONE && same_type(g, y, n.out[0]) ? y : FL_NONE;
 }
 
 /* Columns that are picked by constants side by side are a slice: the new value, or FL_NONE. Rows (axis 0) stay look-ups. */
@@ -178,6 +203,7 @@ fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
         cx->n_changed += drop_squares(g, i);
         cx->n_changed += flatten_concat(g, i, uses, n_values);
         fl_id x = n->n_out == 1 && !r.output[n->out[0]] ? pick_columns(g, i) : FL_NONE;
+        x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? fix_shape(g, i) : x;
         n = &g->nodes[i]; /* nodes may have moved */
         x = x == FL_NONE ? unchanged(g, n) : x;
         if (x == FL_NONE) {

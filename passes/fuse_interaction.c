@@ -4,7 +4,8 @@
  * The sum is read as a polynomial: Add, Sum, Sub, Neg and products with one-element factors are multiplied out into terms
  * factor * a * b and factor * a, whatever their order and association. Values that others read too are not entered. Of the products of two
  * different vectors, those among a set of vectors that all meet each other are the pairs; a square is a group's term if -factor * q is
- * there as well. What else stands in the sum is added behind. Two vectors alone are fused only if they are pooled fields.
+ * there as well. Terms that are each other's opposites go. What else stands in the sum is added behind. Two vectors alone are fused only if they are pooled fields. Vectors are [B,K], or
+ * [B,1,K] as sums that keep their axis give them.
  *
  * Factors that are the elements of one variable, in order, give the variable itself as operand; else they are joined.
  * Needs ORDER and SHAPES, keeps SHAPES. O(terms^2).
@@ -86,6 +87,23 @@ static bool strip(const sum *s, term *t, fl_id *v)
 static void push(sum *s, term t)
 {
     (void)FL_PUSH(&s->cx->scratch, s->terms, s->n, s->capacity, t);
+}
+
+/* a - a is left out, such as the square of a field of one slot less the sum of its squares. */
+static void cancel(sum *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        for (uint32_t j = i + 1; j < s->n && !s->terms[i].used; j++) {
+            term *t = &s->terms[i], *u = &s->terms[j];
+            if (u->used || t->c != -u->c || t->r != u->r || !((t->a == u->a && t->b == u->b) || (t->a == u->b && t->b == u->a)))
+                continue;
+            t->used = u->used = true;
+        }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n; i++)
+        if (!s->terms[i].used)
+            s->terms[n++] = s->terms[i];
+    s->n = n;
 }
 
 static void expand(sum *s, fl_id v, double c, fl_id r, bool root, int depth)
@@ -188,10 +206,9 @@ static uint32_t find_minus(const sum *s, const term *square)
 
 static bool is_pooled(const fl_graph *g, fl_id v)
 {
-    fl_id add = fl_value_is(g, v, FL_OP_ADD);
-    if (add != FL_NONE)
-        return is_pooled(g, g->nodes[add].in[0]);
     fl_id node = fl_value_node(g, v);
+    if (node != FL_NONE && (g->nodes[node].op == FL_OP_ADD || g->nodes[node].op == FL_OP_RESHAPE))
+        return is_pooled(g, g->nodes[node].in[0]);
     return node != FL_NONE && fl_op_has(g->nodes[node].op, FL_GATHERING) && g->nodes[node].op != FL_OP_GATHER;
 }
 
@@ -292,6 +309,13 @@ static fl_id build_factors(sum *s, const uint32_t *which, uint32_t n)
     return n == 1 ? piece[0] : fl_build_concat(g, "r", piece, n, 0);
 }
 
+/* v as [B,K]. */
+static fl_id flat(sum *s, fl_id v)
+{
+    const fl_type *t = fl_value_type(s->g, v);
+    return t->rank == 2 ? v : fl_build_reshape(s->g, "flat", v, (int64_t[]){-1, t->dims[2]}, 2);
+}
+
 static fl_id build(sum *s, const match *x)
 {
     fl_graph *g = s->g;
@@ -304,8 +328,8 @@ static fl_id build(sum *s, const match *x)
     for (uint32_t i = 0; i < m; i++) {
         for (uint32_t j = i + 1; j < m; j++)
             which[n_pairs++] = x->pair[i * m + j];
-        in[2 + i] = x->field[i];
-        in[2 + m + i] = x->minus[i] ? s->terms[x->minus[i] - 1].a : FL_NONE;
+        in[2 + i] = flat(s, x->field[i]);
+        in[2 + m + i] = x->minus[i] ? flat(s, s->terms[x->minus[i] - 1].a) : FL_NONE;
         squares = squares || x->minus[i];
     }
     in[0] = x->pairs ? build_factors(s, which, n_pairs) : FL_NONE;
@@ -314,6 +338,8 @@ static fl_id build(sum *s, const match *x)
     fl_node_set_int(g, node, "fields", m);
     fl_build_infer(g, node);
     fl_id h = fl_node_out(g, node, 0);
+    if (s->type.rank == 3)
+        h = fl_build_reshape(g, "h", h, (int64_t[]){-1, 1, s->type.dims[2]}, 3);
     for (uint32_t k = 0; k < s->n; k++) {
         const term *t = &s->terms[k];
         if (t->used)
@@ -346,11 +372,13 @@ fl_status fl_pass_fuse_interaction(fl_graph *g, fl_pass_ctx *cx)
         for (uint32_t k = 0; enters && k < g->nodes[i].n_in; k++)
             inside[g->nodes[i].in[k]] = inside[g->nodes[i].in[k]] || is_vector(&s, g->nodes[i].in[k]);
         match x = {.m = 0};
-        if (tried || s.type.dtype != FL_FLOAT || s.type.rank != 2 || FL_DIM_IS_SYM(s.type.dims[1]) || s.type.dims[1] < 1)
+        int64_t width = s.type.rank == 2 ? s.type.dims[1] : s.type.rank == 3 && s.type.dims[1] == 1 ? s.type.dims[2] : 0;
+        if (tried || s.type.dtype != FL_FLOAT || FL_DIM_IS_SYM(width) || width < 1)
             continue;
         expand(&s, v, 1, FL_NONE, true, 0);
         if (cx->scratch.failed)
             return fl_out_of_memory(cx->diag);
+        cancel(&s);
         if (find_match(&s, &x))
             cx->n_changed += fl_rewriter_put(&r, v, build(&s, &x));
     }

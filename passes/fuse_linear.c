@@ -2,7 +2,8 @@
  * fuse_linear.c -- a product, its bias and its activation become one Linear.
  *
  *   Relu(Add(MatMul(x, w), b))  ->  Linear<relu>(x, w, b)        Add(MatMul(x, w), b)  ->  Linear(x, w, b)
- *   Relu(MatMul(x, w))          ->  Linear<relu>(x, w)
+ *   Relu(MatMul(x, w))          ->  Linear<relu>(x, w)           Gemm(x, w, b)          ->  Linear(x, w, b), and with Relu
+ *   Gemm<transB>(x, w, b)       ->  Linear(x, Transpose(w), b)   PyTorch keeps w so; where no step changes w: the prologue transposes it once
  *
  * x and w are matrices, b is a vector as wide as the result, and nobody else reads what is fused. After `differentiate`: the rules of
  * products and of Relu read results only, so that training graphs fuse as well. A lone MatMul stays what it is.
@@ -15,7 +16,7 @@
 
 typedef struct linear {
     fl_id x, w, bias;
-    bool relu;
+    bool relu, transposed;
 } linear;
 
 /* v, read once, as the result of an `op`. */
@@ -52,23 +53,41 @@ static bool match_biased(const fl_graph *g, const uint32_t *uses, fl_id node, li
     return false;
 }
 
+/* A Gemm without factors, whose addend is a vector as wide as the result. */
+static bool match_gemm(const fl_graph *g, fl_id node, linear *l)
+{
+    if (node == FL_NONE || !match_product(g, node, l))
+        return false;
+    const fl_node *n = &g->nodes[node];
+    l->bias = n->n_in > 2 ? n->in[2] : FL_NONE;
+    l->transposed = fl_node_int(g, node, "transB", 0) != 0;
+    const fl_type *w = fl_value_type(g, l->w), *b = l->bias == FL_NONE ? NULL : fl_value_type(g, l->bias);
+    bool plain = fl_node_int(g, node, "transA", 0) == 0 && fl_node_float(g, node, "alpha", 1) == 1 && fl_node_float(g, node, "beta", 1) == 1;
+    bool fits = !b || (b->rank == 1 && b->dims[0] == w->dims[l->transposed ? 0 : 1] && b->dtype == FL_FLOAT);
+    bool leaf = fl_value_node(g, l->w) == FL_NONE && g->n_updates == 0;
+    return plain && fits && (!l->transposed || leaf);
+}
+
 static bool match(const fl_graph *g, const uint32_t *uses, fl_id node, linear *l)
 {
-    *l = (linear){FL_NONE, FL_NONE, FL_NONE, false};
+    *l = (linear){FL_NONE, FL_NONE, FL_NONE, false, false};
     if (g->nodes[node].op == FL_OP_ADD)
         return match_biased(g, uses, node, l);
+    if (g->nodes[node].op == FL_OP_GEMM)
+        return match_gemm(g, node, l);
     if (g->nodes[node].op != FL_OP_RELU)
         return false;
     fl_id x = g->nodes[node].in[0];
     l->relu = true;
-    return match_biased(g, uses, only(g, uses, x, FL_OP_ADD), l) || match_product(g, only(g, uses, x, FL_OP_MATMUL), l);
+    return match_biased(g, uses, only(g, uses, x, FL_OP_ADD), l) || match_product(g, only(g, uses, x, FL_OP_MATMUL), l) ||
+           match_gemm(g, only(g, uses, x, FL_OP_GEMM), l);
 }
 
-/* A sum that only a Relu reads is left to the Relu. */
+/* A sum or Gemm that only a Relu reads is left to the Relu. */
 static bool is_inner(const fl_graph *g, const bool *feeds_relu, const uint32_t *uses, fl_id node)
 {
     fl_id y = g->nodes[node].out[0];
-    return g->nodes[node].op == FL_OP_ADD && uses[y] == 1 && feeds_relu[y];
+    return g->nodes[node].op != FL_OP_RELU && uses[y] == 1 && feeds_relu[y];
 }
 
 fl_status fl_pass_fuse_linear(fl_graph *g, fl_pass_ctx *cx)
@@ -83,8 +102,11 @@ fl_status fl_pass_fuse_linear(fl_graph *g, fl_pass_ctx *cx)
             feeds_relu[g->nodes[i].in[0]] = true;
     for (fl_id i = 0; i < n_nodes; i++) {
         linear l;
-        if ((g->nodes[i].op != FL_OP_ADD && g->nodes[i].op != FL_OP_RELU) || is_inner(g, feeds_relu, uses, i) || !match(g, uses, i, &l))
+        fl_op op = g->nodes[i].op;
+        if ((op != FL_OP_ADD && op != FL_OP_RELU && op != FL_OP_GEMM) || is_inner(g, feeds_relu, uses, i) || !match(g, uses, i, &l))
             continue;
+        if (l.transposed)
+            l.w = fl_build_transpose(g, g->values[l.w].name, l.w);
         fl_id in[3] = {l.x, l.w, l.bias};
         fl_id node = fl_node_new(g, FL_OP_LINEAR, "linear", in, l.bias == FL_NONE ? 2 : 3, 1);
         fl_node_set_string(g, node, "activation", l.relu && !FL_PLANTED("fuse-linear") ? "relu" : "none");

@@ -2,7 +2,7 @@
  * prologue.c -- what prediction computes from weights alone is computed once, when a session opens or training ends.
  *
  * A node moves into the prologue if all its operands are variables, constants or moved values. Views
- * of variables stay (they cost nothing), and so do constants. A moved value that prediction still reads becomes a variable "derived.NAME",
+ * of variables and constants stay (they cost nothing), and so do constants. A moved value that prediction still reads becomes a variable "derived.NAME",
  * which the prologue updates and no file stores.
  */
 #include "passes/pass.h"
@@ -25,7 +25,7 @@ static bool may_move(const hoist *h, const fl_node *n)
     for (uint32_t k = 0; k < n->n_in; k++) {
         if (n->in[k] != FL_NONE && !h->free[n->in[k]])
             return false;
-        any = any || (n->in[k] != FL_NONE && h->from->values[n->in[k]].kind != FL_VALUE_CONSTANT);
+        any = any || n->in[k] != FL_NONE;
     }
     for (uint32_t k = 0; k < n->n_out; k++)
         if (n->out[k] == FL_NONE || fl_value_is_output(h->from, n->out[k]))
@@ -57,13 +57,13 @@ static void find_moved(hoist *h)
     }
 }
 
-/* Does the value show a variable's own elements, through views alone? */
-static bool shows_variable(const fl_graph *g, fl_id v)
+/* Does the value show a variable's or constant's own elements, through views alone? */
+static bool shows_leaf(const fl_graph *g, fl_id v)
 {
     for (;;) {
         fl_id node = fl_value_node(g, v);
         if (node == FL_NONE)
-            return g->values[v].kind == FL_VALUE_VARIABLE;
+            return g->values[v].kind == FL_VALUE_VARIABLE || g->values[v].kind == FL_VALUE_CONSTANT;
         if (!fl_op_has(g->nodes[node].op, FL_VIEW) || g->nodes[node].op == FL_OP_CONCAT)
             return false;
         v = g->nodes[node].in[0];
@@ -138,7 +138,7 @@ fl_status fl_build_prologue(fl_graph *predict, fl_graph **prologue, fl_diag *dg)
     } else {
         find_moved(&h);
         for (fl_id v = 0; v < predict->n_values; v++) {
-            h.wanted[v] = h.wanted[v] && !shows_variable(predict, v);
+            h.wanted[v] = h.wanted[v] && !shows_leaf(predict, v);
             n += h.wanted[v];
         }
     }
