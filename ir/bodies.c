@@ -152,6 +152,24 @@ static bool body_field_interaction(const body *x)
  * Row b of the matrix `member` has 1 where a value stands in bag b, so that member * rows sums them; a standard operator that sums
  * segments does not exist.
  */
+static bool body_dot_interaction(const body *x)
+{
+    const fl_attr *first = fl_node_attr(x->g, x->node, "first"), *second = fl_node_attr(x->g, x->node, "second");
+    if (!first || !second || first->kind != FL_ATTR_INTS || second->kind != FL_ATTR_INTS)
+        return false;
+    fl_id side[2];
+    for (int k = 0; k < 2; k++) {
+        const fl_attr *a = k ? second : first;
+        fl_id in[2] = {x->in[0], fl_build_ints(x->b, k ? "second" : "first", a->as.ints, a->n)};
+        fl_id node = fl_node_new(x->b, FL_OP_GATHER, k ? "right" : "left", in, 2, 1);
+        fl_node_set_int(x->b, node, "axis", 1);
+        fl_build_infer(x->b, node);
+        side[k] = fl_node_out(x->b, node, 0);
+    }
+    fl_graph_output(x->b, fl_build_reduce_sum(x->b, "y", op2(x, FL_OP_MUL, "product", side[0], side[1]), (int64_t[]){2}, 1, false));
+    return true;
+}
+
 static bool body_embedding_bag(const body *x)
 {
     bool mean = says(x, "mode", "sum", "mean");
@@ -319,6 +337,17 @@ static const char *name_table_pool(const fl_graph *g, fl_id node, fl_arena *aren
     return name ? name_field_pool(g, node, arena, name) : NULL;
 }
 
+/* The lists are long: a hash of them, and how many they are. */
+static const char *name_dot_interaction(const fl_graph *g, fl_id node, fl_arena *arena, const char *name)
+{
+    const fl_attr *first = fl_node_attr(g, node, "first"), *second = fl_node_attr(g, node, "second");
+    if (!first || !second || first->kind != FL_ATTR_INTS || second->kind != FL_ATTR_INTS)
+        return NULL;
+    uint64_t hash = fl_hash_bytes(first->as.ints, first->n * sizeof *first->as.ints, 0);
+    hash = fl_hash_bytes(second->as.ints, second->n * sizeof *second->as.ints, hash);
+    return fl_arena_printf(arena, "%s_%u_%016llx", name, first->n, (unsigned long long)hash);
+}
+
 static const char *name_field_interaction(const fl_graph *g, fl_id node, fl_arena *arena, const char *name)
 {
     const fl_node *n = &g->nodes[node];
@@ -381,6 +410,7 @@ static const entry entries[] = {
     {FL_OP_FIELD_POOL, body_field_pool, name_field_pool, {"fields", "squares"}, {"data", "index"}},
     {FL_OP_TABLE_POOL, body_table_pool, name_table_pool, {"fields", "squares"}, {"data", "index"}},
     {FL_OP_FIELD_INTERACTION, body_field_interaction, name_field_interaction, {"fields"}, {"r_mf", "r_fm", "vector"}},
+    {FL_OP_DOT_INTERACTION, body_dot_interaction, name_dot_interaction, {"first", "second"}, {"x"}},
     {FL_OP_EMBEDDING_BAG, body_embedding_bag, name_bag, {"mode"}, {"data", "values", "offsets"}},
     {FL_OP_LINEAR, body_linear, name_linear, {"activation"}, {"x", "w", "bias"}},
     {FL_OP_LOG_LOSS, body_log_loss, name_loss, {"kind", "epsilon"}, {"logit", "label"}},

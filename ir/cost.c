@@ -92,6 +92,8 @@ static double own_flops(const fl_graph *g, fl_id node, const int64_t *extents)
         for (uint32_t k = 1; k < n->n_in; k += 2)
             m += elements(g, n->in[k], 0, extents) * elements(g, n->in[0], 1, extents) * (fl_node_int(g, node, "squares", 0) ? 3 : 1);
         return m;
+    case FL_OP_DOT_INTERACTION:
+        return 2 * out * elements(g, n->in[0], 2, extents);
     case FL_OP_FIELD_INTERACTION: /* a pair: two products, one sum; a field's own term: the same and a difference */
         return out * ((n->in[0] != FL_NONE ? 3 * m * (m - 1) / 2 : 0) + (n->in[1] != FL_NONE ? 4 * m : 0));
     case FL_OP_EMBEDDING_BAG:

@@ -127,6 +127,22 @@ fl_status fl_shape_table_pool(fl_shape_ctx *c)
     return FL_OK;
 }
 
+fl_status fl_shape_dot_interaction(fl_shape_ctx *c)
+{
+    uint32_t n[2];
+    FL_TRY(fl_shape_need_real(c, 0));
+    FL_TRY(fl_shape_need_rank(c, 0, 3, "the vectors"));
+    const int64_t *ends[2] = {fl_shape_ints(c, "first", &n[0]), fl_shape_ints(c, "second", &n[1])};
+    if (!ends[0] || !ends[1] || n[0] != n[1] || n[0] == 0)
+        return fl_shape_error(c, "attributes \"first\" and \"second\" must be lists of one length");
+    for (uint32_t k = 0; k < n[0]; k++)
+        for (int e = 0; e < 2; e++)
+            if (ends[e][k] < 0 || (!FL_DIM_IS_SYM(c->in[0]->dims[1]) && ends[e][k] >= c->in[0]->dims[1]))
+                return fl_shape_error(c, "pair %u names vector %lld, but there are %lld", k, (long long)ends[e][k], (long long)c->in[0]->dims[1]);
+    c->out[0] = fl_type_make(c->in[0]->dtype, 2, (fl_dim[]){c->in[0]->dims[0], n[0]});
+    return FL_OK;
+}
+
 fl_status fl_shape_field_interaction(fl_shape_ctx *c)
 {
     int64_t m = fl_node_int(c->g, c->node, "fields", 0);

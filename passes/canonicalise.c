@@ -9,6 +9,7 @@
  *   Reshape(x, s) to a known type whose s is computed, or copies extents  ->  Reshape(x, [.., -1, ..])
  *   Gather(x, i) along an axis other than the first, by constants that rise by one  ->  Slice(x), which is a view; Squeeze after it for a scalar
  *   Concat(a, Concat(b, c)) along one axis                      ->  Concat(a, b, c) if nobody else reads the inner one
+ *   Concat of matrices [B,n_i K] under the shapes [B,n_i,K]     ->  Reshape(Concat(matrices)), in which its operands can be made
  *   Neg(Neg(x))                                                 ->  x
  *
  * Needs and keeps ORDER and SHAPES. One forward sweep; replacements are followed as they are made. Nodes that are made are sorted in.
@@ -169,6 +170,55 @@ static bool flatten_concat(fl_graph *g, fl_id node, const uint32_t *uses, uint32
     return true;
 }
 
+/* The matrix [B,m] that v shows under another shape with the same first extent; FL_NONE if it shows none. */
+static fl_id matrix_behind(const fl_graph *g, fl_id v)
+{
+    fl_id node = fl_value_node(g, v);
+    if (node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_VIEW) || g->nodes[node].op == FL_OP_CONCAT || g->nodes[node].op == FL_OP_SPLIT ||
+        g->nodes[node].op == FL_OP_SLICE)
+        return FL_NONE;
+    fl_id x = g->nodes[node].in[0];
+    const fl_type *t = fl_value_type(g, x), *shown = fl_value_type(g, v);
+    return t->rank == 2 && shown->rank > 2 && t->dims[0] == shown->dims[0] && !FL_DIM_IS_SYM(t->dims[1]) ? x : FL_NONE;
+}
+
+/* A Concat of shapes of matrices as the shape of a Concat of matrices: the new value, or FL_NONE. Concats that only their shape reads are opened. */
+static fl_id concat_matrices(fl_graph *g, fl_id node, const uint32_t *uses, uint32_t n_uses, fl_arena *scratch)
+{
+    const fl_node n = g->nodes[node];
+    const fl_type *t = n.op == FL_OP_CONCAT ? fl_value_type(g, n.out[0]) : NULL;
+    uint32_t total = 0;
+    int64_t dims[FL_MAX_RANK];
+    if (!t || t->rank < 3 || n.n_in < 2)
+        return FL_NONE;
+    for (int d = 1; d < axis_of(g, node); d++)
+        if (t->dims[d] != 1)
+            return FL_NONE; /* rows of operands would be taken apart */
+    for (int d = 0; d < t->rank; d++) {
+        dims[d] = d == 0 ? 0 : t->dims[d];
+        if (axis_of(g, node) == 0 || (d > 0 && FL_DIM_IS_SYM(t->dims[d])))
+            return FL_NONE;
+    }
+    dims[0] = FL_DIM_IS_SYM(t->dims[0]) ? -1 : t->dims[0];
+    for (uint32_t k = 0; k < n.n_in; k++) {
+        fl_id x = matrix_behind(g, n.in[k]), inner = x == FL_NONE ? FL_NONE : fl_value_is(g, x, FL_OP_CONCAT);
+        if (x == FL_NONE)
+            return FL_NONE;
+        total += inner == FL_NONE ? 1 : g->nodes[inner].n_in;
+    }
+    fl_id *in = total <= UINT16_MAX ? fl_arena_new(scratch, fl_id, total) : NULL;
+    uint32_t at = 0;
+    if (!in)
+        return FL_NONE;
+    for (uint32_t k = 0; k < n.n_in; k++) {
+        fl_id x = matrix_behind(g, n.in[k]), inner = fl_value_is(g, x, FL_OP_CONCAT);
+        bool opens = inner != FL_NONE && x < n_uses && uses[x] == 1 && n.in[k] < n_uses && uses[n.in[k]] == 1 && axis_of(g, inner) == 1;
+        for (uint32_t j = 0; j < (opens ? g->nodes[inner].n_in : 1u); j++)
+            in[at++] = opens ? g->nodes[inner].in[j] : x;
+    }
+    return fl_build_reshape(g, "shaped", fl_build_concat(g, "joined", in, at, 1), dims, (uint32_t)t->rank);
+}
+
 /* FieldPool or TablePool whose sums of squares nobody wants does not compute them. */
 static bool drop_squares(fl_graph *g, fl_id node)
 {
@@ -204,6 +254,7 @@ fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
         cx->n_changed += flatten_concat(g, i, uses, n_values);
         fl_id x = n->n_out == 1 && !r.output[n->out[0]] ? pick_columns(g, i) : FL_NONE;
         x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? fix_shape(g, i) : x;
+        x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? concat_matrices(g, i, uses, n_values, &cx->scratch) : x;
         n = &g->nodes[i]; /* nodes may have moved */
         x = x == FL_NONE ? unchanged(g, n) : x;
         if (x == FL_NONE) {

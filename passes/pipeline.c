@@ -30,7 +30,7 @@ const char *const fl_pipeline_train =
     "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,"
     "differentiate,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce";
 #define PREDICT(MODE)                                                                                                                \
-    "infer-types,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-table-pool,fuse-interaction,fold-batch-norm,"                 \
+    "infer-types,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-table-pool,fuse-interaction,fuse-dot-interaction,fold-batch-norm,"                 \
     "fuse-linear,canonicalise,fold-constants,cse,dce"
 const char *const fl_pipeline_predict = PREDICT("predict");
 const char *const fl_pipeline_predict_masked = PREDICT("predict-masked");

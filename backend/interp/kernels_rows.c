@@ -141,6 +141,28 @@ fl_status fl_kernel_table_pool(fl_call *c)
     return FL_OK;
 }
 
+fl_status fl_kernel_dot_interaction(fl_call *c)
+{
+    const int64_t *first, *second;
+    uint32_t n, m;
+    FL_TRY(fl_call_real(c, 0, 3, "x"));
+    FL_TRY(fl_call_attr_ints(c, "first", &first, &n));
+    FL_TRY(fl_call_attr_ints(c, "second", &second, &m));
+    FL_TRY(fl_call_same(c, m, n, "second vectors"));
+    const fl_array *x = c->in[0];
+    int64_t vectors = x->dims[1], width = x->dims[2];
+    FL_TRY(fl_call_new(c, &c->out[0], x->dtype, 2, (int64_t[]){x->dims[0], n}));
+    for (int64_t b = 0; b < x->dims[0]; b++)
+        for (uint32_t p = 0; p < n; p++) {
+            int64_t i, j;
+            FL_TRY(fl_call_row(c, first[p], vectors, p, b, &i));
+            FL_TRY(fl_call_row(c, second[p], vectors, p, b, &j));
+            for (int64_t k = 0; k < width; k++)
+                c->out[0].f[b * n + p] += x->f[(b * vectors + i) * width + k] * x->f[(b * vectors + j) * width + k];
+        }
+    return FL_OK;
+}
+
 fl_status fl_kernel_field_interaction(fl_call *c)
 {
     int64_t m = fl_node_int(c->g, c->node, "fields", 0);

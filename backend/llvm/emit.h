@@ -65,6 +65,9 @@ bool l_is_far(const fl_gen *gen, fl_id data);
 /* emit_distinct.c: fetches ahead what the segment gathers from far tables at a place of the distinct rows `rows`. */
 void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place);
 
+/* Vectors of a row whose dot products DotInteraction keeps on the stack. */
+enum { FL_DOT_VECTORS = 128 };
+
 /* emit_mask.c */
 LLVMValueRef l_mask_key(fl_gen *gen, fl_id node);
 LLVMValueRef l_mask_row_key(fl_gen *gen, LLVMValueRef v_key, LLVMValueRef v_row);

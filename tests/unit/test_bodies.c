@@ -114,6 +114,7 @@ static void pools(void **state)
 static void interactions(void **state)
 {
     (void)state;
+    holds("g (float[batch,3,4] x) => (y) { y = ai.flen.DotInteraction <first = [1, 2, 0, 2], second = [0, 1, 0, 1]> (x) }", "DotInteraction_4_34fd6259ad9db0ef");
     holds("g (float[3] r_mf, float[3] r_fm, float[batch,2] vector, float[batch,2] vector_1, float[batch,2] vector_2, float[batch,2] vector_3,"
           " float[batch,2] vector_4, float[batch,2] vector_5) => (h)"
           " { h = ai.flen.FieldInteraction <fields = 3> (r_mf, r_fm, vector, vector_1, vector_2, vector_3, vector_4, vector_5) }",

@@ -527,6 +527,33 @@ static void test_pools_of_tables(void **state)
         }
 }
 
+/* Pairs of all kinds: both ways round, of a vector with itself, twice, in runs and alone; vectors in one block of rows and in three. */
+static void test_dot_products(void **state)
+{
+    static const int vectors[] = {2, 7, 17, 40}, widths[] = {1, 5, 16, 33};
+    (void)state;
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(vectors) * FL_COUNT(widths); i++) {
+        int n = vectors[i % FL_COUNT(vectors)], k = widths[i / FL_COUNT(vectors)];
+        char text[16384], first[6000] = "", second[6000] = "";
+        for (int a = 0, at = 0, bt = 0; a < n; a++)
+            for (int b = 0; b <= a; b++) {
+                bool turned = (a + b) % 5 == 0;
+                if (a > 4 && b % 7 == 6)
+                    continue;
+                at += snprintf(first + at, sizeof first - (size_t)at, "%s%d", at ? "," : "", turned ? b : a);
+                bt += snprintf(second + bt, sizeof second - (size_t)bt, "%s%d", bt ? "," : "", turned ? a : b);
+            }
+        snprintf(text, sizeof text,
+                 "<ir_version: 8, opset_import: [\"\": 20, \"ai.flen\": 1]>"
+                 "g (float[batch,%d,%d] x) => (y, z) { y = ai.flen.DotInteraction <first = [%s], second = [%s]> (x)"
+                 " z = ai.flen.DotInteraction <first = [0, %d, 0], second = [%d, 1, %d]> (x) }",
+                 n, k, first, second, n - 1, n - 1, n - 1);
+        run_batches(text, 1, false);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -537,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_absent_gradients),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_pools_of_tables),
+        cmocka_unit_test(test_dot_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
