@@ -89,7 +89,10 @@ static void push(sum *s, term t)
     (void)FL_PUSH(&s->cx->scratch, s->terms, s->n, s->capacity, t);
 }
 
-/* a - a is left out, such as the square of a field of one slot less the sum of its squares. */
+/*
+ * a - a is left out, such as the square of a field of one slot less the sum of its squares. Not where parameters are trained: one that is in
+ * these terms alone would lose its update, which is more than the gradient.
+ */
 static void cancel(sum *s)
 {
     for (uint32_t i = 0; i < s->n; i++)
@@ -378,7 +381,8 @@ fl_status fl_pass_fuse_interaction(fl_graph *g, fl_pass_ctx *cx)
         expand(&s, v, 1, FL_NONE, true, 0);
         if (cx->scratch.failed)
             return fl_out_of_memory(cx->diag);
-        cancel(&s);
+        if (g->n_params == 0)
+            cancel(&s);
         if (find_match(&s, &x))
             cx->n_changed += fl_rewriter_put(&r, v, build(&s, &x));
     }

@@ -84,7 +84,7 @@ printing() {
 
 layout() {
     tab=$(printf '\t')
-    grep -vE '^tests/fuzz/corpus/|^tests/conformance/models/|^tests/cli/config/(yaml_tab|empty)\.yaml' | xargs grep -Il . >"$text"
+    grep -vE '^tests/fuzz/corpus/|^tests/conformance/([a-z]*_)?models/|^tests/cli/config/(yaml_tab|empty)\.yaml' | xargs grep -Il . >"$text"
     xargs grep -n "$tab" <"$text" | sed -E 's/^([^:]*:[0-9]+):.*/\1: a tab/'
     xargs grep -n ' $' <"$text" | sed -E 's/^([^:]*:[0-9]+):.*/\1: spaces at the end of the line/'
     while read -r file; do
