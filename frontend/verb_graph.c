@@ -184,6 +184,8 @@ fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg)
             s = FL_OK;
         if (s == FL_OK && judged)
             s = fl_graph_verify(in->graph, dg);
+        if (s == FL_OK && judged && r->stage)
+            s = fl_lower_gradients(in->graph, dg);
     }
     if (s == FL_OK && is_built(r->stage))
         s = build_stage(r, &in->graph, dg);

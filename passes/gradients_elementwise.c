@@ -101,6 +101,84 @@ fl_status fl_grad_sign(fl_flow *f, fl_id node, const fl_id *grad)
     return FL_OK;
 }
 
+/* Steps have slope 0 as well. */
+fl_status fl_grad_ceil(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return fl_grad_sign(f, node, grad);
+}
+
+fl_status fl_grad_floor(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return fl_grad_sign(f, node, grad);
+}
+
+fl_status fl_grad_round(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return fl_grad_sign(f, node, grad);
+}
+
+/* 2 / sqrt(pi) e^(-x x) */
+fl_status fl_grad_erf(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_id x = f->g->nodes[node].in[0], bell = fl_build_1(f->g, FL_OP_EXP, "d", negative(f, make(f, FL_OP_MUL, x, x)));
+    return slope_of(f, node, grad[0], make(f, FL_OP_MUL, bell, number(f, 1.12837916709551257390)));
+}
+
+fl_status fl_grad_sin(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_COS, "d", f->g->nodes[node].in[0]));
+}
+
+fl_status fl_grad_cos(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], negative(f, fl_build_1(f->g, FL_OP_SIN, "d", f->g->nodes[node].in[0])));
+}
+
+/* y = a^b: da = g b a^(b-1), db = g y ln a, and 0 where a is not positive: there a^b is defined for single b alone. */
+fl_status fl_grad_pow(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    const fl_node n = f->g->nodes[node];
+    fl_id a = n.in[0], b = n.in[1];
+    if (fl_value_type(f->g, b)->dtype != FL_FLOAT)
+        b = fl_build_cast(f->g, "d", b, FL_FLOAT);
+    if (fl_flow_wants(f, a)) {
+        fl_id slope = make(f, FL_OP_MUL, make(f, FL_OP_POW, a, make(f, FL_OP_SUB, b, number(f, 1))), b);
+        fl_flow_to(f, a, fl_flow_times(f, grad[0], slope));
+    }
+    if (fl_flow_wants(f, n.in[1])) {
+        fl_id positive = make(f, FL_OP_GREATER, a, number(f, 0));
+        fl_id safe = fl_build_n(f->g, FL_OP_WHERE, "d", (fl_id[]){positive, a, number(f, 1)}, 3); /* of which the logarithm is 0 */
+        fl_flow_to(f, n.in[1], fl_flow_times(f, grad[0], make(f, FL_OP_MUL, n.out[0], fl_build_1(f->g, FL_OP_LOG, "d", safe))));
+    }
+    return FL_OK;
+}
+
+/* g goes to the first operand that is the result. */
+static fl_status to_the_chosen(fl_flow *f, fl_id node, fl_id grad)
+{
+    const fl_node n = f->g->nodes[node];
+    fl_id before = FL_NONE; /* an operand before this one is the result */
+    for (uint32_t k = 0; k < n.n_in; k++) {
+        fl_id is = make(f, FL_OP_EQUAL, n.in[k], n.out[0]), chosen = is;
+        if (before != FL_NONE)
+            chosen = make(f, FL_OP_AND, is, fl_build_1(f->g, FL_OP_NOT, "d", before));
+        before = before == FL_NONE ? is : make(f, FL_OP_OR, before, is);
+        if (fl_flow_wants(f, n.in[k]))
+            fl_flow_to(f, n.in[k], fl_build_n(f->g, FL_OP_WHERE, "d", (fl_id[]){chosen, fl_flow_bare(f, grad, n.out[0]), number(f, 0)}, 3));
+    }
+    return FL_OK;
+}
+
+fl_status fl_grad_max(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return to_the_chosen(f, node, grad[0]);
+}
+
+fl_status fl_grad_min(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return to_the_chosen(f, node, grad[0]);
+}
+
 /* 1 / (2 y) */
 fl_status fl_grad_sqrt(fl_flow *f, fl_id node, const fl_id *grad)
 {

@@ -212,6 +212,68 @@ fl_status fl_grad_reduce_mean(fl_flow *f, fl_id node, const fl_id *grad)
     return reduction(f, node, grad[0], true);
 }
 
+/* Those that are the largest (or least) share g. */
+static fl_status to_the_extremes(fl_flow *f, fl_id node, fl_id grad)
+{
+    fl_graph *g = f->g;
+    const fl_node n = g->nodes[node];
+    int rank = fl_value_type(g, n.in[0])->rank;
+    uint32_t bits, n_axes = 0;
+    int64_t axes[FL_MAX_RANK];
+    if (!reduced_axes(g, node, &bits))
+        return fl_flow_refuse(f, node, "its axes are not constant");
+    for (int d = 0; d < rank; d++)
+        if (bits >> d & 1)
+            axes[n_axes++] = d;
+    fl_id y = n.out[0], list = fl_build_ints(g, "axes", axes, n_axes);
+    if (fl_node_int(g, node, "keepdims", 1) == 0 && n_axes > 0) {
+        y = fl_build_2(g, FL_OP_UNSQUEEZE, "d", y, list);
+        grad = fl_build_2(g, FL_OP_UNSQUEEZE, "d", grad, list);
+    }
+    fl_id chosen = fl_build_cast(g, "chosen", fl_build_2(g, FL_OP_EQUAL, "d", n.in[0], y), FL_FLOAT);
+    fl_id count = n_axes > 0 ? fl_build_reduce_sum(g, "count", chosen, axes, n_axes, true) : chosen;
+    fl_flow_to(f, n.in[0], fl_build_2(g, FL_OP_MUL, "d", chosen, fl_build_2(g, FL_OP_DIV, "d", grad, count)));
+    return FL_OK;
+}
+
+fl_status fl_grad_reduce_max(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return to_the_extremes(f, node, grad[0]);
+}
+
+fl_status fl_grad_reduce_min(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return to_the_extremes(f, node, grad[0]);
+}
+
+/* The sums of g from the other end. */
+fl_status fl_grad_cum_sum(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_graph *g = f->g;
+    const fl_node n = g->nodes[node];
+    int64_t exclusive = fl_node_int(g, node, "exclusive", 0), reverse = fl_node_int(g, node, "reverse", 0);
+    fl_id back = fl_node_new(g, FL_OP_CUM_SUM, fl_flow_name(f, n.in[0]), (fl_id[]){grad[0], n.in[1]}, 2, 1);
+    fl_node_set_int(g, back, "exclusive", exclusive);
+    fl_node_set_int(g, back, "reverse", !reverse);
+    fl_build_infer(g, back);
+    fl_flow_to(f, n.in[0], fl_node_out(g, back, 0));
+    return FL_OK;
+}
+
+/* The same triangle of g. */
+fl_status fl_grad_trilu(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_graph *g = f->g;
+    const fl_node n = g->nodes[node];
+    int64_t upper = fl_node_int(g, node, "upper", 1);
+    fl_id in[2] = {grad[0], n.n_in > 1 ? n.in[1] : FL_NONE};
+    fl_id back = fl_node_new(g, FL_OP_TRILU, fl_flow_name(f, n.in[0]), in, in[1] == FL_NONE ? 1 : 2, 1);
+    fl_node_set_int(g, back, "upper", upper);
+    fl_build_infer(g, back);
+    fl_flow_to(f, n.in[0], fl_node_out(g, back, 0));
+    return FL_OK;
+}
+
 /* ---------------------------------------------------------------------------------------------------- products */
 
 /* alpha op(a) op(b), where op transposes if the flag is set. */
@@ -240,12 +302,36 @@ static void product_gradients(fl_flow *f, const fl_id *in, fl_id grad, bool ta, 
                                 : product(f, fl_flow_name(f, in[1]), in[0], !ta, grad, false, alpha));
 }
 
+/* Each matrix of a stack transposed. */
+static fl_id transposed(fl_flow *f, fl_id x)
+{
+    fl_graph *g = f->g;
+    int rank = fl_value_type(g, x)->rank;
+    int64_t perm[FL_MAX_RANK];
+    for (int d = 0; d < rank; d++)
+        perm[d] = d < rank - 2 ? d : 2 * rank - 3 - d;
+    fl_id t = fl_node_new(g, FL_OP_TRANSPOSE, "transposed", &x, 1, 1);
+    fl_node_set_ints(g, t, "perm", perm, (uint32_t)rank);
+    fl_build_infer(g, t);
+    return fl_node_out(g, t, 0);
+}
+
+/* Of stacks: the same with each pair, summed over what one of the two was broadcast along. */
 fl_status fl_grad_matmul(fl_flow *f, fl_id node, const fl_id *grad)
 {
-    const fl_node n = f->g->nodes[node];
-    if (fl_value_type(f->g, n.in[0])->rank != 2 || fl_value_type(f->g, n.in[1])->rank != 2)
-        return fl_flow_refuse(f, node, "only products of two matrices have one");
-    product_gradients(f, n.in, grad[0], false, false, 1);
+    fl_graph *g = f->g;
+    const fl_node n = g->nodes[node];
+    int a = fl_value_type(g, n.in[0])->rank, b = fl_value_type(g, n.in[1])->rank;
+    if (a < 2 || b < 2)
+        return fl_flow_refuse(f, node, "only products of matrices have one");
+    if (a == 2 && b == 2) {
+        product_gradients(f, n.in, grad[0], false, false, 1);
+        return FL_OK;
+    }
+    if (fl_flow_wants(f, n.in[0]))
+        fl_flow_to(f, n.in[0], fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[0]), grad[0], transposed(f, n.in[1])));
+    if (fl_flow_wants(f, n.in[1]))
+        fl_flow_to(f, n.in[1], fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[1]), transposed(f, n.in[0]), grad[0]));
     return FL_OK;
 }
 

@@ -71,6 +71,8 @@ typedef enum fl_stage { FL_STAGE_FORWARD, FL_STAGE_TRAIN, FL_STAGE_OPTIMISED, FL
 FL_MUST_USE fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
 void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS]);
 
+/* `lower-gradients` on g as it was read, if it has the standard's operator Gradient; fl_build_programs does the same to a copy. */
+FL_MUST_USE fl_status fl_lower_gradients(fl_graph *g, fl_diag *dg);
 /* The init program: first weights of all parameters of `train`, optimiser state included (passes/init_program.c). */
 FL_MUST_USE fl_status fl_build_init_program(const fl_graph *train, fl_graph **out, fl_diag *dg);
 /*

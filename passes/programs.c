@@ -89,13 +89,22 @@ static bool has_gradients(const fl_graph *g)
     return false;
 }
 
+fl_status fl_lower_gradients(fl_graph *g, fl_diag *dg)
+{
+    return has_gradients(g) ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = "infer-types,lower-gradients,infer-types"}, dg) : FL_OK;
+}
+
 fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
 {
     fl_graph *lowered = NULL;
     memset(programs, 0, FL_N_PROGRAMS * sizeof *programs);
     if (has_gradients(forward))
-        FL_TRY(derive(forward, forward->name, "infer-types,lower-gradients,infer-types", NULL, &lowered, dg));
-    fl_status status = build(lowered ? lowered : forward, stage, programs, dg);
+        lowered = fl_graph_clone(forward);
+    fl_status status = lowered ? fl_graph_ok(lowered, dg) : has_gradients(forward) ? fl_out_of_memory(dg) : FL_OK;
+    if (status == FL_OK && lowered)
+        status = fl_lower_gradients(lowered, dg);
+    if (status == FL_OK)
+        status = build(lowered ? lowered : forward, stage, programs, dg);
     fl_graph_free(lowered);
     if (status != FL_OK)
         fl_programs_free(programs);

@@ -167,15 +167,6 @@ static outcome by_status(test *t, fl_status status)
     return status == FL_UNSUPPORTED ? UNSUPPORTED : FAIL;
 }
 
-/* Which the interpreter does not have. */
-static bool has_gradients(const fl_graph *g)
-{
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if (g->nodes[i].op == FL_OP_GRADIENT)
-            return true;
-    return false;
-}
-
 static bool draws(const fl_graph *g)
 {
     for (fl_id i = 0; i < g->n_nodes; i++)
@@ -351,8 +342,8 @@ static outcome run_test(test *t)
     fl_status status = bytes ? fl_onnx_decode(bytes, n, path, t->folder, &t->g, &t->diag) : FL_IO;
     if (status == FL_OK)
         status = fl_graph_verify(t->g, &t->diag);
-    if (status == FL_OK && has_gradients(t->g))
-        status = fl_pipeline_run(t->g, &(fl_pipeline_options){.passes = "infer-types,lower-gradients", .log = stderr}, &t->diag);
+    if (status == FL_OK)
+        status = fl_lower_gradients(t->g, &t->diag);
     if (status != FL_OK)
         return by_status(t, status);
     if (draws(t->g)) {
