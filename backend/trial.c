@@ -27,19 +27,40 @@ static bool ends_with(const char *name, const char *end)
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* The column, among all columns that never share a row (`ai.flen.disjoint`), that input v starts with; -1: it may share rows. */
+static const char first_rows_begin[] = "bound.", first_rows_end[] = ".first_row";
+
+static bool is_first_rows(const char *name)
+{
+    return strncmp(name, first_rows_begin, sizeof first_rows_begin - 1) == 0 && ends_with(name, first_rows_end);
+}
+
+/* Columns that never share a row have equal parts of the rows, one behind the other; "bound.INPUT.first_row" says where they begin. */
+static int64_t own_row(const char *name, int64_t column, int64_t part, int64_t row)
+{
+    return column * part + (is_first_rows(name) ? 0 : row % part);
+}
+
+/*
+ * The column, among all columns that never share a row (`ai.flen.disjoint`), that `input` (or the input that "bound.INPUT.first_row" speaks of) starts with; -1: it may
+ * share rows.
+ */
 static int64_t first_column(const fl_graph *g, const char *input, int64_t *columns)
 {
     const char *list = fl_graph_get_meta(g, "ai.flen.disjoint");
     int64_t found = -1;
+    size_t length = input ? strlen(input) : 0;
     *columns = 0;
+    if (input && is_first_rows(input)) {
+        length -= sizeof first_rows_begin - 1 + sizeof first_rows_end - 1;
+        input += sizeof first_rows_begin - 1;
+    }
     for (const char *p = list; p && *p;) {
         size_t n = strcspn(p, ",");
         for (uint32_t i = 0; i < g->n_inputs; i++) {
             const fl_value *v = &g->values[g->inputs[i]];
             if (strlen(v->name) != n || memcmp(v->name, p, n) != 0)
                 continue;
-            if (input && strcmp(v->name, input) == 0)
+            if (input && n == length && memcmp(p, input, n) == 0)
                 found = *columns;
             *columns += v->type.rank == 2 && v->type.dims[1] > 0 ? v->type.dims[1] : 1;
         }
@@ -125,7 +146,7 @@ static fl_status draw_leaf(fl_trial *t, fl_id v, fl_diag *dg)
         t->leaf[v] = *given;
         return FL_OK;
     }
-    int64_t columns, column = first_column(t->g, value->name, &columns), width = type.rank == 2 ? type.dims[1] : 1;
+    int64_t columns, column = first_column(t->g, value->name, &columns), width = type.rank == 2 ? type.dims[1] : is_first_rows(value->name) ? INT64_MAX : 1;
     int64_t n = fl_type_elements(&type);
     size_t size = fl_dtype_size(type.dtype);
     if (type.rank < 0 || n < 0 || size == 0 || type.dtype == FL_FLOAT16 || type.dtype == FL_BFLOAT16)
@@ -146,8 +167,10 @@ static fl_status draw_leaf(fl_trial *t, fl_id v, fl_diag *dg)
     for (int64_t k = 0; k < n; k++) {
         double f = draw(value->name, t->o.seed, k);
         int64_t row = (int64_t)((f + 1) / 2 * (double)t->rows);
-        if (column >= 0 && columns <= t->rows) /* columns take turns */
-            row = row / columns * columns + column + k % width < t->rows ? row / columns * columns + column + k % width : column + k % width;
+        if (column >= 0 && columns <= t->rows)
+            row = own_row(value->name, column + k % width, t->rows / columns, row);
+        else if (is_first_rows(value->name)) /* of a prologue, which has no inputs: any that ascend */
+            row = k;
         put_element(bytes, type.dtype, k, f, offsets ? k * t->unknown / (n > 1 ? n - 1 : 1) : row);
     }
     return FL_OK;

@@ -30,19 +30,15 @@ static const char *predict_passes(const fl_graph *forward)
     return fl_graph_get_meta(forward, "ai.flen.masks_in_predict") ? fl_pipeline_predict_masked : fl_pipeline_predict;
 }
 
-/* Prediction with folded tables, and its prologue; neither if there is nothing to fold. */
+/* Prediction with folded tables, and its prologue; neither if there is nothing to fold: no derived table that is looked up. */
 static fl_status build_folded(const fl_graph *predict, fl_graph **p, fl_diag *dg)
 {
     fl_graph *g = NULL, *prologue = NULL;
-    bool folds = false;
-    fl_status status = FL_OK;
     FL_TRY(derive(predict, "folded", "fold-tables,cse,dce", NULL, &g, dg));
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        folds = folds || g->nodes[i].op == FL_OP_TABLE_LINEAR;
-    if (folds)
-        status = fl_build_prologue(g, &prologue, dg);
-    if (status != FL_OK || !prologue) {
+    fl_status status = fl_build_prologue(g, &prologue, dg);
+    if (status != FL_OK || !prologue || !fl_graph_get_meta(g, "ai.flen.records")) {
         fl_graph_free(g);
+        fl_graph_free(prologue);
         return status;
     }
     prologue->name = "folding";

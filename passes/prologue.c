@@ -87,22 +87,53 @@ static void derive(fl_graph *predict, fl_graph *prologue, fl_id value)
     fl_graph_replace(predict, value, here);
 }
 
-/* Tables that prediction looks up by row: the session keeps those of one row side by side (metadata `ai.flen.records`). */
-static void note_records(fl_graph *predict, fl_graph *prologue)
+/* Derived tables that node i looks up by row: operand 0; FL_NONE if it does not. */
+static fl_id looked_up(const fl_graph *g, fl_id i)
 {
+    const fl_node *n = &g->nodes[i];
+    bool looks_up = n->op == FL_OP_GATHER || n->op == FL_OP_FIELD_POOL || n->op == FL_OP_EMBEDDING_BAG;
+    if (!looks_up || g->values[n->in[0]].kind != FL_VALUE_VARIABLE || strncmp(g->values[n->in[0]].name, "derived.", 8) != 0)
+        return FL_NONE;
+    return n->in[0];
+}
+
+/*
+ * Tables that prediction looks up by one index: the session keeps those of one row side by side (metadata `ai.flen.records`: names, and an empty name
+ * between two records). group[v] of a table or an index is the node that stands for its record.
+ */
+static bool note_records(fl_graph *predict, fl_graph *prologue, fl_arena *scratch)
+{
+    uint32_t n_nodes = predict->n_nodes, n_values = predict->n_values;
+    fl_id *group = fl_arena_new(scratch, fl_id, n_values + 1);
+    bool *listed = fl_arena_new(scratch, bool, n_values + 1);
     const char *list = "";
-    for (fl_id i = 0; list && i < predict->n_nodes; i++) {
-        const fl_node *n = &predict->nodes[i];
-        if ((n->op != FL_OP_GATHER && n->op != FL_OP_FIELD_POOL) || predict->values[n->in[0]].kind != FL_VALUE_VARIABLE)
+    for (fl_id v = 0; group && v < n_values; v++)
+        group[v] = FL_NONE;
+    for (fl_id i = 0; group && i < n_nodes; i++) {
+        fl_id table = looked_up(predict, i), index = table == FL_NONE ? FL_NONE : predict->nodes[i].in[1];
+        if (table == FL_NONE)
             continue;
-        const char *name = predict->values[n->in[0]].name;
-        if (strncmp(name, "derived.", 8) == 0 && !strstr(list, name))
-            list = fl_arena_printf(&predict->arena, "%s%s%s", list, *list ? "," : "", name);
+        fl_id to = group[table] != FL_NONE ? group[table] : group[index] != FL_NONE ? group[index] : i, from = group[index];
+        for (fl_id v = 0; from != FL_NONE && from != to && v < n_values; v++)
+            group[v] = group[v] == from ? to : group[v];
+        group[table] = group[index] = to;
+    }
+    for (fl_id i = 0; group && listed && list && i < n_nodes; i++) {
+        const char *between = *list ? ",," : "";
+        for (fl_id k = i; list && k < n_nodes; k++) {
+            fl_id table = looked_up(predict, k);
+            if (table == FL_NONE || group[table] != i || listed[table])
+                continue;
+            listed[table] = true;
+            list = fl_arena_printf(&predict->arena, "%s%s%s", list, between, predict->values[table].name);
+            between = ",";
+        }
     }
     if (list && *list) {
         fl_graph_set_meta(predict, "ai.flen.records", list);
         fl_graph_set_meta(prologue, "ai.flen.records", list);
     }
+    return group && listed && list;
 }
 
 static fl_status split(fl_graph *predict, fl_graph *prologue, const bool *wanted, uint32_t n_values, fl_arena *scratch, fl_diag *dg)
@@ -115,7 +146,8 @@ static fl_status split(fl_graph *predict, fl_graph *prologue, const bool *wanted
     if (predict->arena.failed || prologue->arena.failed || !fl_erase_dead(predict, scratch, &erased) ||
         !fl_erase_dead(prologue, scratch, &erased) || !fl_drop_unused(predict, scratch, true) || !fl_drop_unused(prologue, scratch, true))
         return fl_out_of_memory(dg);
-    note_records(predict, prologue);
+    if (!note_records(predict, prologue, scratch))
+        return fl_out_of_memory(dg);
     for (uint32_t i = 0; i < prologue->n_inputs; i++)
         prologue->values[prologue->inputs[i]].name = NULL;
     prologue->n_inputs = 0;

@@ -58,22 +58,57 @@ static uint64_t number_in_file(const char *path, const char *key)
     return found;
 }
 
+/* *available becomes what the limit of one cgroup folder leaves, if that is less; 0 means unknown. */
+static void take_limit(uint64_t *available, const char *folder, bool unified)
+{
+    char path[4096];
+    uint64_t limit, used, cached;
+
+    snprintf(path, sizeof path, "%s/%s", folder, unified ? "memory.max" : "memory.limit_in_bytes");
+    limit = number_in_file(path, NULL);
+    if (limit == 0 || limit >= UINT64_MAX / 4) /* none, "max", or version 1's way of saying so */
+        return;
+    snprintf(path, sizeof path, "%s/%s", folder, unified ? "memory.current" : "memory.usage_in_bytes");
+    used = number_in_file(path, NULL);
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    cached = number_in_file(path, unified ? "inactive_file " : "total_inactive_file "); /* given back when memory is wanted */
+    used = used > cached ? used - cached : 0;
+    uint64_t left = limit > used ? limit - used : 1;
+    if (*available == 0 || left < *available)
+        *available = left;
+}
+
+/* The folders on the way from this process's cgroup to the root, in versions 2 ("0::PATH") and 1 ("N:...memory...:PATH"). */
+static void take_cgroups(uint64_t *available)
+{
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    char line[2048], folder[2560];
+
+    take_limit(available, "/sys/fs/cgroup", true);
+    take_limit(available, "/sys/fs/cgroup/memory", false);
+    while (f && fgets(line, sizeof line, f)) {
+        char *name = strchr(line, ':'), *path = name ? strchr(name + 1, ':') : NULL;
+        if (!path)
+            continue;
+        bool unified = path == name + 1;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        if (!unified && !strstr(name, "memory"))
+            continue;
+        for (char *slash; (slash = strrchr(path, '/')) != NULL && path[1]; *slash = '\0') {
+            snprintf(folder, sizeof folder, "/sys/fs/cgroup%s%s", unified ? "" : "/memory", path);
+            take_limit(available, folder, unified);
+        }
+    }
+    if (f)
+        fclose(f);
+}
+
 size_t fl_memory_available(void)
 {
     uint64_t available = number_in_file("/proc/meminfo", "MemAvailable:") * 1024;
-    static const char *const limits[][2] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
-    };
 
-    for (size_t i = 0; i < FL_COUNT(limits); i++) {
-        uint64_t limit = number_in_file(limits[i][0], NULL), used = number_in_file(limits[i][1], NULL);
-        if (limit == 0 || limit >= UINT64_MAX / 4) /* "max", or version 1's way of saying so */
-            continue;
-        uint64_t left = limit > used ? limit - used : 0;
-        if (available == 0 || left < available)
-            available = left;
-    }
+    take_cgroups(&available);
     return (size_t)available;
 }
 

@@ -111,18 +111,33 @@ static fl_status choose_folded(fl_session *s, fl_diag *dg)
     return FL_OK;
 }
 
-/* "bound.ids.first_row": the first row of each single-valued slot. */
+/* Does the input `name`[0, n) read slot s: "ids" all that have one value, "SLOT.values" its own? */
+static bool reads_slot(const char *name, size_t n, const fl_slot *s)
+{
+    size_t slot = strlen(s->name);
+
+    if (s->pooling == FL_POOL_NONE)
+        return n == 3 && memcmp(name, "ids", 3) == 0;
+    return n == slot + 7 && memcmp(name, s->name, slot) == 0 && memcmp(name + slot, ".values", 7) == 0;
+}
+
+/* Variables "bound.INPUT.first_row": the first row of each column of an input. */
 static void bind_first_rows(fl_session *s)
 {
-    fl_var *v = fl_store_find(&s->variables.store, "bound.ids.first_row");
+    static const char begin[] = "bound.", end[] = ".first_row";
     const fl_schema *schema = &s->manifest->schema;
-    int64_t *to = v ? v->data : NULL;
 
-    for (uint32_t i = 0, n = 0; to && i < schema->n_slots; i++)
-        if (schema->slots[i].pooling == FL_POOL_NONE && (int64_t)n < v->type.dims[0])
-            to[n++ * v->stride] = schema->slots[i].first_row;
-    if (v)
-        s->variables.has_values[v - s->variables.store.vars] = true;
+    for (uint32_t i = 0; i < s->variables.store.n_vars; i++) {
+        fl_var *v = &s->variables.store.vars[i];
+        size_t n = strlen(v->name), most = sizeof begin + sizeof end - 2;
+        if (n <= most || strncmp(v->name, begin, sizeof begin - 1) != 0 || strcmp(v->name + n - (sizeof end - 1), end) != 0)
+            continue;
+        int64_t *to = v->data, column = 0;
+        for (uint32_t k = 0; to && k < schema->n_slots && column < v->type.dims[0]; k++)
+            if (reads_slot(v->name + sizeof begin - 1, n - most, &schema->slots[k]))
+                to[column++ * v->stride] = schema->slots[k].first_row;
+        s->variables.has_values[i] = true;
+    }
 }
 
 static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)

@@ -101,7 +101,7 @@ static void fill(fill_job *j, fl_pool *pool)
 
 typedef struct place {
     const fl_tensor *data; /* NULL: none stored */
-    bool in_record;
+    uint32_t record; /* tables of one number and as many rows share records; 0: none */
     int64_t row_bytes, rows;
     size_t offset; /* in the pages */
 } place;
@@ -128,16 +128,23 @@ static bool is_touched_by_rows(const fl_graph *train, const char *name)
     return false;
 }
 
-/* Derived tables that prediction looks up by row (metadata `ai.flen.records`). */
-static bool is_in_records(const fl_graph *g, const char *name)
+enum { RECORD_OF_TRAIN = 1 };
+
+/* The record of a derived table that prediction looks up by row (metadata `ai.flen.records`: passes/prologue.c); 0: it is in none. */
+static uint32_t record_of(const fl_graph *g, const char *name)
 {
     const char *list = fl_graph_get_meta(g, "ai.flen.records");
+    uint32_t record = RECORD_OF_TRAIN + 1;
     size_t n = strlen(name);
 
-    for (const char *at = list ? strstr(list, name) : NULL; at; at = strstr(at + 1, name))
-        if ((at == list || at[-1] == ',') && (at[n] == ',' || at[n] == '\0'))
-            return true;
-    return false;
+    while (list && *list) {
+        size_t length = strcspn(list, ",");
+        if (length == n && memcmp(list, name, n) == 0)
+            return record;
+        record += length == 0; /* an empty name ends a record */
+        list += length + (list[length] == ',');
+    }
+    return 0;
 }
 
 static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g, const fl_value *value, const fl_graph *train,
@@ -169,20 +176,21 @@ static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g,
         return fl_error(dg, FL_E_STORE, FL_NOWHERE, "variable \"%s\" is larger than any memory, or no number", value->name);
     uint32_t i = v->store.n_vars++;
     v->store.vars[i] = (fl_var){value->name, t, NULL, t.rank >= 2 ? row_elements_of(&t) : 1};
-    places[i] = (place){value->data, t.rank >= 1 && fl_dtype_size(t.dtype) == 4 && (is_touched_by_rows(train, value->name) || is_in_records(g, value->name)),
+    bool has_rows = t.rank >= 1 && fl_dtype_size(t.dtype) == 4;
+    places[i] = (place){value->data, !has_rows ? 0 : is_touched_by_rows(train, value->name) ? RECORD_OF_TRAIN : record_of(g, value->name),
                         row_elements_of(&t) * (int64_t)fl_dtype_size(t.dtype), t.rank > 0 ? t.dims[0] : 1, 0};
     v->parameter_bytes += elements * (int64_t)fl_dtype_size(t.dtype);
     return FL_OK;
 }
 
-/* One record for all tables of as many rows as variable `first`: widest first, so that wide rows start at cache lines. */
+/* One record for all tables that share variable `first`'s: widest first, so that wide rows start at cache lines. */
 static size_t lay_record(fl_variables *v, place *places, uint32_t first, size_t at, bool *done)
 {
     int64_t rows = places[first].rows, bytes = 0;
-    uint32_t members[256], n = 0;
+    uint32_t members[256], n = 0, record = places[first].record;
 
     for (uint32_t i = first; i < v->store.n_vars && n < FL_COUNT(members); i++)
-        if (places[i].in_record && !done[i] && places[i].rows == rows) {
+        if (places[i].record == record && !done[i] && places[i].rows == rows) {
             uint32_t k = n++;
             for (; k > 0 && places[members[k - 1]].row_bytes < places[i].row_bytes; k--)
                 members[k] = members[k - 1];
@@ -209,7 +217,7 @@ static size_t lay_out(fl_variables *v, place *places, const fl_graph *train, boo
         if (done[i] || (!train && places[i].data))
             continue;
         at = (at + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
-        if (places[i].in_record) {
+        if (places[i].record) {
             at = lay_record(v, places, i, at, done);
         } else {
             places[i].offset = at;

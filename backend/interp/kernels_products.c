@@ -158,7 +158,7 @@ fl_status fl_kernel_table_linear(fl_call *c)
     for (int64_t r = 0; r < x->dims[0]; r++) {
         int64_t slot = -1;
         for (int64_t s = 0; s < first->n; s++)
-            if (first->i[s] <= r && (slot < 0 || first->i[s] > first->i[slot]))
+            if (first->i[s] <= r && (slot < 0 || first->i[s] >= first->i[slot]))
                 slot = s;
         for (int64_t i = 0; slot >= 0 && i < k; i++)
             for (int64_t j = 0; j < h; j++)
