@@ -6,8 +6,9 @@
  *   model.onnx        the predict program before optimisation, with metadata; tables are external data in weights.bin
  *   predict.onnx train.onnx prologue.onnx init.onnx folded.onnx folding.onnx    the optimised programs (absent ones are absent)
  *   weights.bin       variables, each dense and contiguous at a multiple of 64 bytes, in the order of index.json
- *   index.json        name, type, offset of each variable, and CRC-32C of each 1 MiB block of weights.bin
+ *   index.json        name, type, offset of each variable (and a CRC-32C of some), and CRC-32C of each 1 MiB block of weights.bin
  *   forward.onnx      the forward graph that the programs were made from, for people and tools
+ *   folds.json        which variables hold folded tables (runtime/folds.h)
  *   vocabulary.bin    once data has been seen (runtime/vocabulary.h); further entries by name
  * What is checked when: DESIGN in ir/README.md, "model.bin".
  */
@@ -53,6 +54,8 @@ FL_MUST_USE fl_status fl_model_source(fl_model *m, const fl_graph **out, fl_diag
 uint32_t fl_model_n_variables(const fl_model *m);
 const fl_tensor *fl_model_variable(const fl_model *m, uint32_t i, const char **name);
 const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name); /* NULL if absent */
+/* CRC-32C of the variable's bytes, as the file's index says; false if it says none (fl_model_content.checksums). */
+bool fl_model_variable_checksum(const fl_model *m, const char *name, uint32_t *crc);
 /* Check the blocks of bytes [offset, offset + n) of variable `name`'s data that were not checked yet. */
 FL_MUST_USE fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg);
 /* The entry with the forward graph, as ONNX: what all programs were made from. */
@@ -87,6 +90,7 @@ typedef struct fl_model_content {
     const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: absent */
     const fl_model_variable_source *variables;
     uint32_t n_variables;
+    const bool *checksums; /* [n_variables]: the index has a CRC-32C of this variable alone, by which what was computed from it can be recognised; NULL: of none */
     const fl_model_entry_source *entries;
     uint32_t n_entries;
 } fl_model_content;

@@ -20,6 +20,8 @@
 typedef struct stored {
     const char *name;
     fl_tensor tensor; /* offset: in weights.bin */
+    bool has_checksum;
+    uint32_t checksum;
 } stored;
 
 struct fl_model {
@@ -84,6 +86,15 @@ static fl_status index_error(const fl_model *m, const char *what, fl_diag *dg)
     return content_error(m, FL_MODEL_INDEX, what, dg);
 }
 
+/* Eight hexadecimal digits. */
+static bool read_crc(const char *hex, uint32_t *crc)
+{
+    if (!hex || strlen(hex) != 8 || strspn(hex, "0123456789abcdef") != 8)
+        return false;
+    *crc = (uint32_t)strtoul(hex, NULL, 16);
+    return true;
+}
+
 static fl_status read_crcs(fl_model *m, const json_t *crcs, fl_diag *dg)
 {
     m->n_blocks = (m->n_weights + FL_MODEL_BLOCK - 1) / FL_MODEL_BLOCK;
@@ -94,10 +105,8 @@ static fl_status read_crcs(fl_model *m, const json_t *crcs, fl_diag *dg)
     if (!m->crcs || !m->checked)
         return fl_out_of_memory(dg);
     for (uint64_t i = 0; i < m->n_blocks; i++) {
-        const char *hex = json_string_value(json_array_get(crcs, i));
-        if (!hex || strlen(hex) != 8 || strspn(hex, "0123456789abcdef") != 8)
+        if (!read_crc(json_string_value(json_array_get(crcs, i)), &m->crcs[i]))
             return index_error(m, "a checksum is not eight hexadecimal digits", dg);
-        m->crcs[i] = (uint32_t)strtoul(hex, NULL, 16);
     }
     return FL_OK;
 }
@@ -105,10 +114,11 @@ static fl_status read_crcs(fl_model *m, const json_t *crcs, fl_diag *dg)
 static fl_status read_variable(fl_model *m, const json_t *o, stored *v, fl_diag *dg)
 {
     const char *name = json_string_value(json_object_get(o, "name")), *type = json_string_value(json_object_get(o, "type"));
-    const json_t *dims = json_object_get(o, "dims"), *offset = json_object_get(o, "offset");
+    const json_t *dims = json_object_get(o, "dims"), *offset = json_object_get(o, "offset"), *crc = json_object_get(o, "crc32c");
+    v->has_checksum = crc != NULL;
     if (!name || !*name || strlen(name) > FL_MODEL_MAX_NAME || !type || !json_is_array(dims) || json_array_size(dims) > FL_MAX_RANK ||
-        !json_is_integer(offset) || json_object_size(o) != 4)
-        return index_error(m, "an entry of \"variables\" has not the form {name, type, dims, offset}", dg);
+        !json_is_integer(offset) || json_object_size(o) != (crc ? 5 : 4) || (crc && !read_crc(json_string_value(crc), &v->checksum)))
+        return index_error(m, "an entry of \"variables\" has not the form {name, type, dims, offset[, crc32c]}", dg);
     fl_dtype dtype = fl_dtype_find(type);
     fl_type t = {.dtype = dtype, .rank = (int8_t)json_array_size(dims)};
     bool ok = fl_dtype_size(dtype) > 0;
@@ -170,10 +180,10 @@ static fl_status read_index(fl_model *m, fl_diag *dg)
     const json_t *format = json_object_get(o, "format"), *block = json_object_get(o, "block_bytes");
     const json_t *variables = json_object_get(o, "variables"), *crcs = json_object_get(o, "crc32c");
     fl_status status = FL_OK;
-    if (json_integer_value(format) > FL_MODEL_INDEX_FORMAT)
+    if (json_integer_value(format) > FL_MODEL_INDEX_CHECKSUMS)
         status = fl_error(dg, FL_E_MODEL_NEWER, FL_FILE(m->path), "the file has an index of format %lld; this flen reads up to %d",
-                          (long long)json_integer_value(format), FL_MODEL_INDEX_FORMAT);
-    else if (json_integer_value(format) != FL_MODEL_INDEX_FORMAT || json_integer_value(block) != FL_MODEL_BLOCK || !json_is_array(variables) ||
+                          (long long)json_integer_value(format), FL_MODEL_INDEX_CHECKSUMS);
+    else if (json_integer_value(format) < FL_MODEL_INDEX_FORMAT || json_integer_value(block) != FL_MODEL_BLOCK || !json_is_array(variables) ||
              !json_is_array(crcs))
         status = index_error(m, o ? "not {format, block_bytes, variables, crc32c}" : error.text, dg);
     if (status == FL_OK)
@@ -346,7 +356,7 @@ const fl_tensor *fl_model_variable(const fl_model *m, uint32_t i, const char **n
     return &m->variables[i].tensor;
 }
 
-const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name)
+static const stored *find_stored(const fl_model *m, const char *name)
 {
     uint32_t low = 0, high = m->n_variables;
     while (low < high) {
@@ -354,13 +364,28 @@ const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name)
         const stored *v = &m->variables[m->by_name[middle]];
         int order = strcmp(name, v->name);
         if (order == 0)
-            return &v->tensor;
+            return v;
         if (order < 0)
             high = middle;
         else
             low = middle + 1;
     }
     return NULL;
+}
+
+const fl_tensor *fl_model_find_variable(const fl_model *m, const char *name)
+{
+    const stored *v = find_stored(m, name);
+    return v ? &v->tensor : NULL;
+}
+
+bool fl_model_variable_checksum(const fl_model *m, const char *name, uint32_t *crc)
+{
+    const stored *v = find_stored(m, name);
+    if (!v || !v->has_checksum)
+        return false;
+    *crc = v->checksum;
+    return true;
 }
 
 const void *fl_model_entry(const fl_model *m, const char *name, size_t *n)

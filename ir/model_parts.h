@@ -12,7 +12,8 @@ enum {
     FL_MODEL_SMALL = 64 << 20,       /* files up to this are checked whole when opened */
     FL_MODEL_SMALL_VARIABLE = 1 << 20, /* variables up to this always are */
     FL_MODEL_MAX_NAME = 255,
-    FL_MODEL_INDEX_FORMAT = 1
+    FL_MODEL_INDEX_FORMAT = 1,
+    FL_MODEL_INDEX_CHECKSUMS = 2       /* the format if variables have checksums of their own */
 };
 
 #define FL_MODEL_MANIFEST "manifest.json"

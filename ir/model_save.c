@@ -49,6 +49,7 @@ typedef struct saver {
     unsigned char *block;
     size_t filled;
     json_t *crcs;
+    uint32_t *checksums; /* of each variable that wants one */
 } saver;
 
 /* ----------------------------------------------------------------------------------------------------- layout */
@@ -69,7 +70,8 @@ static fl_status lay_out(saver *s)
     fl_strpool names;
     fl_strpool_init(&names, &s->arena);
     s->offsets = fl_arena_new(&s->arena, uint64_t, c->n_variables);
-    if (!s->offsets)
+    s->checksums = fl_arena_new(&s->arena, uint32_t, c->n_variables);
+    if (!s->offsets || !s->checksums)
         return fl_out_of_memory(s->dg);
     for (uint32_t i = 0; i < c->n_variables; i++) {
         const fl_model_variable_source *v = &c->variables[i];
@@ -195,25 +197,39 @@ static fl_status put_weights(saver *s, const char *bytes, uint64_t n)
     return FL_OK;
 }
 
-static fl_status put_variable(saver *s, const fl_model_variable_source *v)
+static bool wants_checksum(const saver *s, uint32_t variable)
 {
+    return s->content->checksums && s->content->checksums[variable];
+}
+
+static fl_status put_variable(saver *s, uint32_t index)
+{
+    const fl_model_variable_source *v = &s->content->variables[index];
     size_t element = fl_dtype_size(v->type.dtype);
     uint64_t total = (uint64_t)fl_type_elements(&v->type) * element;
     uint64_t rows = v->type.rank > 0 ? (uint64_t)v->type.dims[0] : 1;
     uint64_t row = rows ? total / rows : 0;
     const char *bytes = v->bytes;
-    if ((uint64_t)v->stride * element == row)
-        FL_TRY(put_weights(s, bytes, total));
-    else
-        for (uint64_t i = 0; i < rows; i++)
-            FL_TRY(put_weights(s, bytes + i * (uint64_t)v->stride * element, row));
+    if ((uint64_t)v->stride * element == row) { /* one run */
+        row = total;
+        rows = 1;
+    }
+    for (uint64_t i = 0; i < rows; i++) {
+        const char *from = bytes + i * (uint64_t)v->stride * element;
+        if (wants_checksum(s, index))
+            s->checksums[index] = fl_crc32c(s->checksums[index], from, row);
+        FL_TRY(put_weights(s, from, row));
+    }
     return put_weights(s, NULL, -total & (FL_MODEL_ALIGN - 1));
 }
 
 static fl_status put_index(saver *s)
 {
+    bool checksums = false;
+    for (uint32_t i = 0; i < s->content->n_variables; i++)
+        checksums = checksums || wants_checksum(s, i);
     json_t *variables = json_array();
-    json_t *index = json_pack("{s:i, s:i, s:o, s:O}", "format", FL_MODEL_INDEX_FORMAT, "block_bytes", FL_MODEL_BLOCK, "variables", variables,
+    json_t *index = json_pack("{s:i, s:i, s:o, s:O}", "format", checksums ? FL_MODEL_INDEX_CHECKSUMS : FL_MODEL_INDEX_FORMAT, "block_bytes", FL_MODEL_BLOCK, "variables", variables,
                               "crc32c", s->crcs);
     bool ok = index != NULL;
     for (uint32_t i = 0; ok && i < s->content->n_variables; i++) {
@@ -223,8 +239,12 @@ static fl_status put_index(saver *s)
         json_t *dims = json_array();
         for (int d = 0; d < v->type.rank; d++)
             ok &= json_array_append_new(dims, json_integer(v->type.dims[d])) == 0;
-        ok &= json_array_append_new(variables, json_pack("{s:s, s:s, s:o, s:I}", "name", v->name, "type", fl_dtype_name(v->type.dtype), "dims",
-                                                         dims, "offset", (json_int_t)s->offsets[i])) == 0;
+        json_t *entry = json_pack("{s:s, s:s, s:o, s:I}", "name", v->name, "type", fl_dtype_name(v->type.dtype), "dims", dims, "offset",
+                                  (json_int_t)s->offsets[i]);
+        char hex[16];
+        snprintf(hex, sizeof hex, "%08x", s->checksums[i]);
+        ok &= !wants_checksum(s, i) || json_object_set_new(entry, "crc32c", json_string(hex)) == 0;
+        ok &= json_array_append_new(variables, entry) == 0;
     }
     char *dump = ok ? json_dumps(index, JSON_INDENT(1)) : NULL;
     json_decref(index);
@@ -241,7 +261,7 @@ static fl_status put_all(saver *s)
     FL_TRY(fl_zip_begin(&s->zip, FL_MODEL_WEIGHTS, s->bytes, s->dg));
     for (uint32_t i = 0; i < s->content->n_variables; i++)
         if (s->content->variables[i].bytes)
-            FL_TRY(put_variable(s, &s->content->variables[i]));
+            FL_TRY(put_variable(s, i));
     FL_TRY(flush_block(s));
     FL_TRY(put_index(s));
     return fl_zip_finish(&s->zip, s->dg);

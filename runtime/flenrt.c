@@ -17,6 +17,7 @@ static const verb verbs[] = {
     {"train", fl_verb_train, "rows to a trained model"},
     {"infer", fl_verb_infer, "AUC and logloss over labelled rows"},
     {"predict", fl_verb_predict, "a probability for each row, as CSV"},
+    {"fold", fl_verb_fold, "a trained model and its folded tables in one file, which predicts faster"},
     {"info", fl_verb_info, "what a model is, holds and how it was trained"},
     {"eval", fl_verb_eval, "any graph on tensors, numpy's files in and out"},
     {"bench", fl_verb_bench, "how fast a model trains and predicts here"},

@@ -61,16 +61,17 @@ typedef enum flenrt_status {
 #define FLENRT_ERROR_SIZE 512
 
 enum {
-    FLENRT_INTERPRET = 1 << 0 /* flags: the interpreter, every operator in double precision, in place of native code: slow, needs no code generator */
+    FLENRT_INTERPRET = 1 << 0, /* flags: the interpreter, every operator in double precision, in place of native code: slow, needs no code generator */
+    FLENRT_UNFOLDED = 1 << 1   /* leave folded tables that the file holds (`flenrt fold`) alone */
 };
 
 /* All zero but `size` is the default. Later versions add members at the end; 0 in them will mean what this version does. */
 typedef struct flenrt_options {
     size_t size;         /* sizeof(flenrt_options), by which the library knows what the caller was compiled with; 0: the members below */
     uint32_t threads;    /* that compute one call, the caller's included, at most 256; 0: 1 */
-    uint32_t flags;      /* FLENRT_INTERPRET */
+    uint32_t flags;      /* FLENRT_INTERPRET, FLENRT_UNFOLDED */
     const char *cpu;     /* native code for "x86-64-v2", "x86-64-v3" or "x86-64-v4"; NULL: the best that this machine has */
-    uint64_t fold_bytes; /* predict from tables folded to one number a row, where the model has such a program and they take at most so many bytes; 0: never */
+    uint64_t fold_bytes; /* where the file holds no folded tables: multiply the first layer into the tables now, if that takes at most so many bytes; 0: never */
     uint64_t max_memory; /* bytes that variables and values may take together, else FLENRT_BAD_INPUT before they are taken; 0: what is free at opening */
 } flenrt_options;
 

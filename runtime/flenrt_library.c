@@ -94,9 +94,10 @@ static fl_status take_options(const flenrt_options *given, fl_session_options *s
     }
     if (o.threads > MAX_THREADS)
         return usage(dg, "flenrt_open: there may be at most 256 threads");
-    if (o.flags & ~(uint32_t)FLENRT_INTERPRET)
+    if (o.flags & ~(uint32_t)(FLENRT_INTERPRET | FLENRT_UNFOLDED))
         return usage(dg, "flenrt_open: an unknown flag is set");
-    *so = (fl_session_options){.threads = o.threads ? o.threads : 1, .cpu = o.cpu, .fold_bytes = o.fold_bytes, .max_memory = o.max_memory, .compile = fl_compile_as};
+    *so = (fl_session_options){.threads = o.threads ? o.threads : 1, .cpu = o.cpu, .fold_bytes = o.fold_bytes,
+                                .stored_folds = o.flags & FLENRT_UNFOLDED ? FL_STORED_FOLDS_IGNORED : FL_STORED_FOLDS_USED, .max_memory = o.max_memory, .compile = fl_compile_as};
     if (o.flags & FLENRT_INTERPRET)
         so->interpret = fl_interp_engine_new;
     return FL_OK;

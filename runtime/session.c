@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/data_path.h"
+#include "runtime/folds.h"
 #include "runtime/native.h"
 
 enum { MAX_ENTRIES = 32 };
@@ -94,16 +95,45 @@ static uint64_t bytes_beyond(const fl_session *s, const fl_graph *g, const fl_gr
     return total;
 }
 
-/* Folded programs take the place of predict and prologue where they are asked for and fit. */
+/* Are the file's folded tables there, wanted, and of its weights? */
+static fl_status find_stored_folds(fl_session *s, const fl_graph *folding, fl_diag *dg)
+{
+    fl_folds_state state = FL_FOLDS_NONE;
+    const char *path = fl_model_path(s->model);
+
+    if (folding && s->options.stored_folds != FL_STORED_FOLDS_IGNORED)
+        FL_TRY(fl_folds_find(s->model, folding, s->manifest->schema.table_rows, &s->arena, &s->stored_folds, &state, dg));
+    s->folds_are_stored = state == FL_FOLDS_USABLE;
+    if (s->folds_are_stored || s->options.stored_folds != FL_STORED_FOLDS_NEEDED)
+        return FL_OK;
+    if (state == FL_FOLDS_OUTDATED)
+        (void)fl_error(dg, FL_E_NO_FOLDS, FL_FILE(path), "the folded tables in the file are of other weights than the file has");
+    else
+        (void)fl_error(dg, FL_E_NO_FOLDS, FL_FILE(path), folding ? "the file holds no folded tables" : "the model has nothing to fold");
+    if (folding)
+        fl_hint(dg, "`flenrt fold MODEL -o OUT` writes them");
+    return FL_BAD_INPUT;
+}
+
+/* Folded programs take the place of predict and prologue where the file has their tables, or they are asked for and fit. */
 static fl_status choose_folded(fl_session *s, fl_diag *dg)
 {
     const fl_graph *folded = NULL, *folding = NULL;
+    const fl_session_options *o = &s->options;
+    size_t n;
 
-    if (s->options.fold_bytes == 0 || s->options.train || s->options.interpret)
+    if (o->interpret && o->stored_folds == FL_STORED_FOLDS_NEEDED)
+        return fl_error(dg, FL_E_NO_FOLDS, FL_FILE(fl_model_path(s->model)), "the interpreter does not predict from folded tables");
+    if (o->train || o->interpret)
+        return FL_OK;
+    if (o->fold_bytes == 0 && o->stored_folds != FL_STORED_FOLDS_NEEDED && !fl_model_entry(s->model, FL_FOLDS_ENTRY, &n))
         return FL_OK;
     FL_TRY(fl_model_program(s->model, FL_PROGRAM_FOLDED, &folded, dg));
     FL_TRY(fl_model_program(s->model, FL_PROGRAM_FOLDING, &folding, dg));
-    if (!folded || !folding || bytes_beyond(s, folded, s->programs[FL_PROGRAM_PREDICT]) > s->options.fold_bytes)
+    FL_TRY(find_stored_folds(s, folded ? folding : NULL, dg));
+    uint64_t limit = o->fold_bytes < o->max_memory ? o->fold_bytes : o->max_memory;
+    bool fits = folded && folding && limit > 0 && bytes_beyond(s, folded, s->programs[FL_PROGRAM_PREDICT]) <= limit;
+    if (!s->folds_are_stored && !fits)
         return FL_OK;
     s->programs[FL_PROGRAM_PREDICT] = folded;
     s->programs[FL_PROGRAM_PROLOGUE] = folding;
@@ -161,7 +191,8 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     const fl_graph *programs[] = {s->programs[FL_PROGRAM_TRAIN], s->programs[FL_PROGRAM_PREDICT], s->programs[FL_PROGRAM_PROLOGUE]};
     if (!train)
         programs[0] = NULL; /* optimiser state takes no memory where nobody trains */
-    FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows, s->options.max_memory, s->pool, dg));
+    FL_TRY(fl_variables_open(&s->variables, programs, FL_COUNT(programs), train, s->manifest->schema.table_rows,
+                             s->folds_are_stored ? &s->stored_folds : NULL, s->options.max_memory, s->pool, dg));
     bind_first_rows(s);
     if (s->manifest->parameters == 0)
         s->manifest->parameters = count_parameters(s);
@@ -178,6 +209,7 @@ fl_status fl_session_open(fl_session *s, const char *path, const fl_session_opti
         s->options.max_memory = fl_memory_available();
     if (s->options.max_memory == 0) /* the system does not say */
         s->options.max_memory = INT64_MAX;
+    fl_arena_init(&s->arena);
     fl_status status = open_parts(s, path, dg);
     if (status != FL_OK)
         fl_session_close(s);
@@ -196,6 +228,7 @@ void fl_session_close(fl_session *s)
     fl_pool_free(s->pool);
     fl_vocabulary_free(s->vocabulary);
     fl_model_free(s->model);
+    fl_arena_deinit(&s->arena);
     memset(s, 0, sizeof *s);
 }
 
@@ -277,7 +310,7 @@ fl_status fl_session_derive(fl_session *s, fl_diag *dg)
 
     if (train)
         FL_TRY(train->flush(train, dg));
-    if (g) {
+    if (g && !s->folds_are_stored) {
         int64_t no_dims[1] = {0};
         for (uint32_t i = 0; i < s->variables.store.n_vars; i++)
             s->variables.has_values[i] |= is_derived(s, s->variables.store.vars[i].name);
@@ -316,7 +349,7 @@ fl_status fl_session_timed_engine(fl_session *s, fl_program p, int64_t batch, fl
     return FL_OK;
 }
 
-/* The given entries, the vocabulary, and the file's further ones that neither replaces. An entry without bytes only replaces. */
+/* The given entries, the vocabulary, and the file's further ones that neither replaces, but for folds, whose tables are not kept. An entry without bytes only replaces. */
 static void collect_entries(const fl_session *s, const fl_model_entry_source *entries, uint32_t n_entries, fl_model_entry_source *all, uint32_t *n)
 {
     const char *name;
@@ -331,7 +364,7 @@ static void collect_entries(const fl_session *s, const fl_model_entry_source *en
         all[(*n)++] = v;
     }
     for (uint32_t i = 0; (name = fl_model_further_entry(s->model, i)) != NULL && *n < MAX_ENTRIES; i++) {
-        bool replaced = false;
+        bool replaced = strcmp(name, FL_FOLDS_ENTRY) == 0;
         for (uint32_t k = 0; k < *n; k++)
             replaced |= strcmp(all[k].name, name) == 0;
         if (replaced)
@@ -347,12 +380,14 @@ static void collect_entries(const fl_session *s, const fl_model_entry_source *en
     *n = stored;
 }
 
-/* Variables of the session that have values, then those that only the file has: optimiser state where nobody trains. NULL: out of memory. */
-static fl_model_variable_source *collect_variables(const fl_session *s, uint32_t *n)
+/* Variables of the session that have values, those that only the file has (optimiser state where nobody trains), then folds. NULL: out of memory. */
+static fl_model_variable_source *collect_variables(const fl_session *s, const fl_folds_content *folds, uint32_t *n)
 {
+    size_t no_size;
+    bool had_folds = fl_model_entry(s->model, FL_FOLDS_ENTRY, &no_size) != NULL;
     const fl_store *store = &s->variables.store;
     uint32_t n_stored = fl_model_n_variables(s->model);
-    fl_model_variable_source *list = calloc((size_t)store->n_vars + n_stored + 1, sizeof *list);
+    fl_model_variable_source *list = calloc((size_t)store->n_vars + n_stored + folds->n_variables + 1, sizeof *list);
 
     *n = 0;
     for (uint32_t i = 0; list && i < store->n_vars; i++)
@@ -361,17 +396,20 @@ static fl_model_variable_source *collect_variables(const fl_session *s, uint32_t
     for (uint32_t i = 0; list && i < n_stored; i++) {
         fl_model_variable_source v = {0};
         const fl_tensor *t = fl_model_variable(s->model, i, &v.name);
-        if (fl_store_find(store, v.name))
+        if (fl_store_find(store, v.name) || (had_folds && strncmp(v.name, FL_FOLDS_PREFIX, sizeof FL_FOLDS_PREFIX - 1) == 0))
             continue;
         v.type = t->type;
         v.bytes = t->bytes;
         v.stride = t->type.rank >= 2 ? fl_type_elements(&t->type) / (t->type.dims[0] ? t->type.dims[0] : 1) : 1;
         list[(*n)++] = v;
     }
+    for (uint32_t i = 0; list && i < folds->n_variables; i++)
+        list[(*n)++] = folds->variables[i];
     return list;
 }
 
-fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, fl_diag *dg)
+static fl_status save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, const fl_folds_content *folds,
+                      fl_diag *dg)
 {
     fl_engine *train = s->engines[FL_PROGRAM_TRAIN];
     fl_model_entry_source all[MAX_ENTRIES];
@@ -385,11 +423,61 @@ fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_
     for (int p = 0; p < FL_N_PROGRAMS; p++)
         FL_TRY(fl_model_program(s->model, (fl_program)p, &content.programs[p], dg));
     collect_entries(s, entries, n_entries, all, &content.n_entries);
-    fl_model_variable_source *variables = collect_variables(s, &content.n_variables);
+    fl_model_variable_source *variables = collect_variables(s, folds, &content.n_variables);
     if (!variables)
         return fl_out_of_memory(dg);
+    bool *checksums = calloc(content.n_variables + 1, sizeof *checksums);
+    for (uint32_t i = 0; checksums && folds->n_variables > 0 && i < content.n_variables; i++)
+        checksums[i] = fl_folds_reads(s->programs[FL_PROGRAM_PROLOGUE], variables[i].name);
     content.variables = variables;
-    fl_status status = fl_model_save(path, &content, dg);
+    content.checksums = checksums;
+    fl_status status = checksums ? fl_model_save(path, &content, dg) : fl_out_of_memory(dg);
+    free(checksums);
     free(variables);
+    return status;
+}
+
+fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries, fl_diag *dg)
+{
+    return save(s, path, entries, n_entries, &(fl_folds_content){0}, dg);
+}
+
+/* Folded tables of an open session, which holds them in memory. */
+static fl_status save_folds(fl_session *s, const char *to, uint64_t *bytes, fl_diag *dg)
+{
+    fl_folds_content folds = {0};
+    fl_engine *predict;
+
+    *bytes = 0;
+    if (s->folded) {
+        FL_TRY(verify_tables(s, dg));
+        FL_TRY(fl_session_engine(s, FL_PROGRAM_PREDICT, 1, &predict, dg)); /* and with it the folding */
+        FL_TRY(fl_folds_describe(&s->variables.store, s->programs[FL_PROGRAM_PROLOGUE], &s->arena, &folds, dg));
+        for (uint32_t i = 0; i < folds.n_variables; i++)
+            *bytes += (uint64_t)fl_type_elements(&folds.variables[i].type) * fl_dtype_size(folds.variables[i].type.dtype);
+        return save(s, to, &folds.entry, 1, &folds, dg);
+    }
+    const fl_graph *folded = NULL;
+    FL_TRY(fl_model_program(s->model, FL_PROGRAM_FOLDED, &folded, dg));
+    if (folded)
+        return fl_error(dg, FL_E_NO_MEMORY, FL_FILE(fl_model_path(s->model)), "folded tables would take %llu MB, more than the %llu MB that are free",
+                        (unsigned long long)(bytes_beyond(s, folded, s->programs[FL_PROGRAM_PREDICT]) >> 20),
+                        (unsigned long long)(s->options.fold_bytes >> 20));
+    return save(s, to, NULL, 0, &folds, dg);
+}
+
+fl_status fl_session_store_folds(const char *path, const char *to, const fl_session_options *options, uint64_t *bytes, fl_diag *dg)
+{
+    fl_session_options o = *options;
+    fl_session s;
+    size_t free_memory = fl_memory_available();
+
+    o.train = o.first_weights = false;
+    o.interpret = NULL;
+    o.stored_folds = FL_STORED_FOLDS_IGNORED;
+    o.fold_bytes = free_memory ? free_memory : UINT64_MAX;
+    FL_TRY(fl_session_open(&s, path, &o, dg));
+    fl_status status = save_folds(&s, to, bytes, dg);
+    fl_session_close(&s);
     return status;
 }

@@ -12,6 +12,13 @@
 /* backend.h's fl_interp_engine_new, handed in by the command line: this room does not see the backend. */
 typedef fl_status fl_interpret_fn(const fl_graph *g, const fl_store *store, uint64_t max_bytes, fl_engine **out, fl_diag *dg);
 
+/* Folded tables that the model file holds. */
+typedef enum fl_stored_folds {
+    FL_STORED_FOLDS_USED,    /* where they are there, of this file's weights, and no interpreter is asked for */
+    FL_STORED_FOLDS_IGNORED,
+    FL_STORED_FOLDS_NEEDED   /* an error if they are not */
+} fl_stored_folds;
+
 typedef struct fl_session_options {
     bool train;                 /* variables in records that may change; else they stay where the file is mapped */
     bool first_weights;         /* also without train: variables that have no values get first weights (to measure, not to predict) */
@@ -22,7 +29,8 @@ typedef struct fl_session_options {
     fl_model *vocabulary_of;    /* NULL, or a model whose vocabulary is taken before one is made from `data`; outlives the session */
     void (*note)(const char *text); /* NULL, or told what takes long */
     const char *cpu;            /* NULL: the best */
-    uint64_t fold_bytes;        /* predict from folded tables, if the model has such a program and they take at most so many bytes; 0: never */
+    fl_stored_folds stored_folds;
+    uint64_t fold_bytes;        /* else fold tables now, if the model has such a program and they take at most so many bytes; 0: never */
     uint64_t max_memory;        /* bytes that variables (those not used where the file is mapped) and values may take; 0: what is free at opening */
     fl_compile_fn *compile;     /* for native code; NULL: interpret */
     fl_interpret_fn *interpret; /* NULL: native code */
@@ -37,6 +45,9 @@ typedef struct fl_session {
     fl_pool *pool;              /* NULL: one thread */
     const fl_graph *programs[FL_N_PROGRAMS]; /* NULL: the file has none. Folded: predict and prologue are the folded ones */
     bool folded;
+    bool folds_are_stored;      /* and mapped: the folding program does not run */
+    fl_arena arena;
+    fl_store stored_folds;
     fl_engine *engines[FL_N_PROGRAMS];       /* made on first use */
     fl_engine *timed[FL_N_PROGRAMS];         /* the same of timed code (native.h) */
 } fl_session;
@@ -62,5 +73,11 @@ FL_MUST_USE fl_status fl_session_derive(fl_session *s, fl_diag *dg);
  * those that the opened file had are kept unless given here, bytes NULL meaning that there shall be none of that name. */
 FL_MUST_USE fl_status fl_session_save(fl_session *s, const char *path, const fl_model_entry_source *entries, uint32_t n_entries,
                                       fl_diag *dg);
+/*
+ * Write the model at `path` with its folded tables to `to`, which may be the same file: a session of its own, so that what training holds has been given back. All other saves
+ * leave folded tables out, because weights may have changed. *bytes: of the folded tables; 0: the model has nothing to fold, and the rest is written alone. Reported: no weights, and tables that
+ * do not fit into free memory.
+ */
+FL_MUST_USE fl_status fl_session_store_folds(const char *path, const char *to, const fl_session_options *options, uint64_t *bytes, fl_diag *dg);
 
 #endif

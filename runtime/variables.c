@@ -100,6 +100,7 @@ static void fill(fill_job *j, fl_pool *pool)
 /* ------------------------------------------------------------------------------------------------- layout */
 
 typedef struct place {
+    const fl_var *mapped;  /* NULL: the variable is laid out here */
     const fl_tensor *data; /* NULL: none stored */
     uint32_t record; /* tables of one number and as many rows share records; 0: none */
     int64_t row_bytes, rows;
@@ -177,7 +178,7 @@ static fl_status add_variable(fl_variables *v, place *places, const fl_graph *g,
     uint32_t i = v->store.n_vars++;
     v->store.vars[i] = (fl_var){value->name, t, NULL, t.rank >= 2 ? row_elements_of(&t) : 1};
     bool has_rows = t.rank >= 1 && fl_dtype_size(t.dtype) == 4;
-    places[i] = (place){value->data, !has_rows ? 0 : is_touched_by_rows(train, value->name) ? RECORD_OF_TRAIN : record_of(g, value->name),
+    places[i] = (place){NULL, value->data, !has_rows ? 0 : is_touched_by_rows(train, value->name) ? RECORD_OF_TRAIN : record_of(g, value->name),
                         row_elements_of(&t) * (int64_t)fl_dtype_size(t.dtype), t.rank > 0 ? t.dims[0] : 1, 0};
     v->parameter_bytes += elements * (int64_t)fl_dtype_size(t.dtype);
     return FL_OK;
@@ -190,7 +191,7 @@ static size_t lay_record(fl_variables *v, place *places, uint32_t first, size_t 
     uint32_t members[256], n = 0, record = places[first].record;
 
     for (uint32_t i = first; i < v->store.n_vars && n < FL_COUNT(members); i++)
-        if (places[i].record == record && !done[i] && places[i].rows == rows) {
+        if (places[i].record == record && !done[i] && !places[i].mapped && places[i].rows == rows) {
             uint32_t k = n++;
             for (; k > 0 && places[members[k - 1]].row_bytes < places[i].row_bytes; k--)
                 members[k] = members[k - 1];
@@ -214,7 +215,7 @@ static size_t lay_out(fl_variables *v, place *places, const fl_graph *train, boo
     size_t at = 0;
 
     for (uint32_t i = 0; i < v->store.n_vars; i++) {
-        if (done[i] || (!train && places[i].data))
+        if (done[i] || places[i].mapped || (!train && places[i].data))
             continue;
         at = (at + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
         if (places[i].record) {
@@ -235,7 +236,7 @@ static fl_status check_memory(const fl_variables *v, const place *places, bool c
 
     for (uint32_t i = 0; i < v->store.n_vars; i++) {
         uint64_t bytes = (uint64_t)(places[i].row_bytes * places[i].rows);
-        if (!copies && places[i].data)
+        if (places[i].mapped || (!copies && places[i].data))
             continue;
         total = bytes > UINT64_MAX - total ? UINT64_MAX : total + bytes;
         largest = bytes > (uint64_t)(places[largest].row_bytes * places[largest].rows) ? i : largest;
@@ -250,7 +251,7 @@ static fl_status check_memory(const fl_variables *v, const place *places, bool c
 }
 
 fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, uint32_t n_programs, const fl_graph *train,
-                            int64_t table_rows, uint64_t max_bytes, fl_pool *pool, fl_diag *dg)
+                            int64_t table_rows, const fl_store *mapped, uint64_t max_bytes, fl_pool *pool, fl_diag *dg)
 {
     uint32_t most = 0;
     fl_status status = FL_OK;
@@ -271,6 +272,8 @@ fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, ui
             if (value->kind == FL_VALUE_VARIABLE && value->name)
                 status = add_variable(v, places, programs[p], value, train, table_rows, dg);
         }
+    for (uint32_t i = 0; status == FL_OK && mapped && i < v->store.n_vars; i++)
+        places[i].mapped = fl_store_find(mapped, v->store.vars[i].name);
     if (status == FL_OK)
         status = check_memory(v, places, train != NULL, max_bytes, dg);
     if (status == FL_OK && !fl_pages_alloc(&v->pages, lay_out(v, places, train, done)))
@@ -282,7 +285,12 @@ fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, ui
     for (uint32_t i = 0; i < v->store.n_vars; i++) {
         fl_var *var = &v->store.vars[i];
         const void *stored = places[i].data ? places[i].data->bytes : NULL;
-        v->has_values[i] = stored != NULL;
+        v->has_values[i] = stored != NULL || places[i].mapped;
+        if (places[i].mapped) {
+            var->data = places[i].mapped->data;
+            var->stride = places[i].mapped->stride;
+            continue;
+        }
         if (stored && !train) {
             var->data = (void *)(uintptr_t)stored; /* predict does not write variables */
             continue;

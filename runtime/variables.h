@@ -22,10 +22,10 @@ typedef struct fl_variables {
 /*
  * All variables of the given programs (NULL entries are skipped), by name. `train` (may be NULL) is the one whose
  * row-wise updates say what goes into records; without it every variable is dense, and stored ones are used where they are, read-only. Symbolic extents
- * get the value `table_rows`. What needs memory of its own may take max_bytes (0: any); beyond it FL_E_MEMORY_LIMIT, before anything is taken. Stored data is copied by the pool's workers (pool NULL: by the caller). Graphs must outlive the variables.
+ * get the value `table_rows`. Variables of `mapped` (NULL: none) lie where that says, read-only. What needs memory of its own may take max_bytes (0: any); beyond it FL_E_MEMORY_LIMIT, before anything is taken. Stored data is copied by the pool's workers (pool NULL: by the caller). Graphs must outlive the variables.
  */
 FL_MUST_USE fl_status fl_variables_open(fl_variables *v, const fl_graph *const *programs, uint32_t n_programs, const fl_graph *train,
-                                        int64_t table_rows, uint64_t max_bytes, fl_pool *pool, fl_diag *dg);
+                                        int64_t table_rows, const fl_store *mapped, uint64_t max_bytes, fl_pool *pool, fl_diag *dg);
 void fl_variables_close(fl_variables *v);
 
 /* First weights by the init program for variables that have no values (all of them if `all`): ir/README.md, "First weights". */

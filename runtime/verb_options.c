@@ -98,7 +98,7 @@ typedef struct common_option {
 
 static const common_option common[] = {
     {"data", 'd', FL_TAKES_DATA, true},       {"batch", 'b', FL_TAKES_BATCH, true},      {"threads", 't', FL_TAKES_THREADS, true},
-    {"seed", 'e', FL_TAKES_SEED, true},       {"backend", 'k', FL_TAKES_ENGINE, true},   {"cpu", 'c', FL_TAKES_ENGINE, true},
+    {"seed", 'e', FL_TAKES_SEED, true},       {"backend", 'k', FL_TAKES_ENGINE, true},   {"cpu", 'c', FL_TAKES_ENGINE | FL_TAKES_CPU, true},
     {"max-memory", 'm', FL_TAKES_ENGINE, true},
     {"log", 'l', FL_TAKES_LOG, true},         {"strict", 's', FL_TAKES_STRICT, false},   {"verify", 'v', FL_TAKES_VERIFY, false},
     {"fold-tables", 'f', FL_TAKES_FOLD, true},
@@ -129,15 +129,20 @@ static bool take_cpu(const char *value, const char **out)
     return false;
 }
 
-static bool take_fold(const char *value, uint64_t *bytes)
+static bool take_fold(const char *value, fl_verb_options *o)
 {
     int64_t size = 0;
 
+    o->stored_folds = FL_STORED_FOLDS_USED;
     if (strcmp(value, "auto") == 0)
         size = (int64_t)(fl_memory_available() / 2);
-    else if (strcmp(value, "off") != 0 && !fl_parse_size(value, 1, &size))
+    else if (strcmp(value, "off") == 0)
+        o->stored_folds = FL_STORED_FOLDS_IGNORED;
+    else if (strcmp(value, "stored") == 0)
+        o->stored_folds = FL_STORED_FOLDS_NEEDED;
+    else if (!fl_parse_size(value, 1, &size))
         return false;
-    *bytes = (uint64_t)size;
+    o->fold_bytes = (uint64_t)size;
     return true;
 }
 
@@ -184,7 +189,7 @@ static bool take_common(fl_verb_options *o, int letter, char *value)
     case 'v':
         return o->verify = true;
     case 'f':
-        return take_fold(value, &o->fold_bytes);
+        return take_fold(value, o);
     case 'o':
         o->output = value;
         return *value != 0;
@@ -311,7 +316,7 @@ fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
 {
     fl_session_options so = {.train = train, .threads = o->threads, .has_seed = o->has_seed, .seed = o->seed, .cpu = o->cpu,
                              .data = o->data, .note = fl_verb_note,
-                             .fold_bytes = train ? 0 : o->fold_bytes, .max_memory = o->max_memory};
+                             .stored_folds = o->stored_folds, .fold_bytes = train ? 0 : o->fold_bytes, .max_memory = o->max_memory};
     if (o->interpret)
         so.interpret = fl_interp_engine_new;
     else

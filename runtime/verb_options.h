@@ -23,7 +23,8 @@ enum {
     FL_TAKES_OUTPUT = 1 << 8,  /* -o PATH */
     FL_TAKES_MORE = 1 << 9,    /* operands behind the model */
     FL_TAKES_NO_MODEL = 1 << 10, /* no operand at all */
-    FL_TAKES_FOLD = 1 << 11    /* --fold-tables=auto|off|SIZE */
+    FL_TAKES_FOLD = 1 << 11,   /* --fold-tables=auto|off|stored|SIZE */
+    FL_TAKES_CPU = 1 << 12     /* --cpu=LEVEL alone */
 };
 
 typedef struct fl_verb_options {
@@ -40,7 +41,8 @@ typedef struct fl_verb_options {
     uint64_t max_memory;        /* 0: not given */
     const char *cpu;            /* NULL: the best */
     const char *log;            /* "plain", "paddlerec"; NULL: as the model says */
-    uint64_t fold_bytes;        /* most that folded tables may take; 0: off */
+    fl_stored_folds stored_folds;
+    uint64_t fold_bytes;        /* most that tables folded now may take; 0: none are */
     bool json, quiet, strict, verify;
 } fl_verb_options;
 
@@ -68,9 +70,10 @@ typedef struct fl_verb {
     "  --max-memory=SIZE         that variables and values may take together (K, M, G); default: what is free now. A graph\n" \
     "                            that asks for more is refused before it gets it\n"
 #define FL_HELP_FOLD                                                                                                         \
-    "  --fold-tables=auto|off|SIZE  multiply the first layer into the tables when the model is opened, so that predicting only\n" \
-    "                            adds rows up: faster, after a start that costs time and memory. auto: within half of the free\n" \
-    "                            memory; SIZE takes K, M, G. Predictions agree but for rounding\n"
+    "  --fold-tables=auto|off|stored|SIZE  predict from tables that the first layer is multiplied into, by adding rows up: faster,\n" \
+    "                            equal but for rounding. Those that the file holds (`flenrt fold`) are used unless `off`;\n" \
+    "                            `stored` insists on them. Else auto makes them when the model is opened, which costs time\n" \
+    "                            and up to half of the free memory, or SIZE (K, M, G)\n"
 #define FL_HELP_THREADS "  --threads N               default: the CPUs that this process may use. Results do not depend on it\n"
 #define FL_HELP_COMMON                                               \
     "  --json                    one JSON object a line, on standard output\n" \

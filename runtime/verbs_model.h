@@ -10,6 +10,7 @@ int fl_verb_info(int argc, char **argv);
 int fl_verb_run(int argc, char **argv);
 int fl_verb_train(int argc, char **argv);
 int fl_verb_eval(int argc, char **argv);
+int fl_verb_fold(int argc, char **argv);
 int fl_verb_bench(int argc, char **argv);
 int fl_verb_profile(int argc, char **argv);
 

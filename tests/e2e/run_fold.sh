@@ -26,6 +26,32 @@ cmp -s "$tmp/plain.out" "$tmp/folded.out" && fail "nothing was folded"
 check "$(difference "$tmp/plain.out" "$tmp/folded.out")" '<' 2e-5 "difference of logits"
 run 2 word "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/d/valid" --fold-tables=some
 
+# Stored: the same bits without folding at the start, used unless off; training on drops them, and says so where they are asked for.
+run 1 none "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/d/valid" --fold-tables=stored
+grep -q 'holds no folded tables \[E0707\]' "$tmp/none.err" || fail "stored without folded tables: $(cat "$tmp/none.err")"
+run 0 fold "$bin/flenrt" fold "$tmp/trained.bin" -o "$tmp/serving.bin" --json || finish
+grep -q '"folded_bytes":[1-9]' "$tmp/fold.out" || fail "fold --json: $(cat "$tmp/fold.out")"
+run 0 verify "$bin/flenrt" info "$tmp/serving.bin" --verify
+mv "$tmp/trained.bin" "$tmp/unfolded.bin"
+mv "$tmp/serving.bin" "$tmp/trained.bin"
+predict stored --fold-tables=stored --threads 2 --batch 100
+predict by_default
+predict stored_auto --fold-tables=auto
+predict stored_off --fold-tables=off
+predict stored_interp --backend=interp
+cmp "$tmp/folded.out" "$tmp/stored.out" || fail "stored tables predict other bits than those folded at the start"
+cmp "$tmp/folded.out" "$tmp/by_default.out" || fail "stored tables are not used by themselves"
+cmp "$tmp/folded.out" "$tmp/stored_auto.out" || fail "auto has other bits than stored"
+cmp "$tmp/plain.out" "$tmp/stored_off.out" || fail "off uses stored tables"
+run 1 interp "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/d/valid" --fold-tables=stored --backend=interp
+run 0 again "$bin/flenrt" fold "$tmp/trained.bin" -o "$tmp/again.bin" --quiet
+cmp "$tmp/trained.bin" "$tmp/again.bin" || fail "folding a file that holds folded tables changes it"
+run 0 on "$bin/flenrt" train "$tmp/trained.bin" --data "$tmp/d/train" --epochs 3 --quiet -o "$tmp/on.bin"
+run 1 on_stored "$bin/flenrt" predict "$tmp/on.bin" --data "$tmp/d/valid" --fold-tables=stored
+run 0 on_both "$bin/flenrt" train "$tmp/unfolded.bin" --data "$tmp/d/train" --epochs 3 --quiet --fold-tables=stored -o "$tmp/both.bin"
+run 0 on_fold "$bin/flenrt" fold "$tmp/on.bin" --quiet
+cmp "$tmp/on.bin" "$tmp/both.bin" || fail "train --fold-tables=stored and fold write different files"
+
 # Bags beside single values, one table for all of them.
 sed -e 's/^    - app_id$/    - {name: app_id, pooling: mean, separator: "|"}/' -e 's/^    - C18$/    - {name: C18, pooling: sum, separator: "|"}/' models/flen/config.yaml >"$tmp/bags.yaml"
 awk -F, -v OFS=, 'NR > 1 { $9 = $9 "|" $9; $21 = NR % 3 ? $21 : "" } 1' "$tmp/rows.csv" >"$tmp/bags.csv"

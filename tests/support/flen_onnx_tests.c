@@ -318,7 +318,7 @@ static outcome compile_set(test *t, uint32_t set)
     if (status == FL_OK)
         status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .log = stderr}, &t->diag);
     if (status == FL_OK)
-        status = fl_variables_open(&variables, (const fl_graph *const[]){g}, 1, NULL, 0, 0, NULL, &t->diag);
+        status = fl_variables_open(&variables, (const fl_graph *const[]){g}, 1, NULL, 0, NULL, 0, NULL, &t->diag);
     if (status == FL_OK) {
         code = has_code(g);
         status = make_engine(g, &variables.store, &e, &t->diag);

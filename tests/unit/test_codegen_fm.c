@@ -130,7 +130,7 @@ static void native(void **state)
     if (s == FL_OK)
         s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .log = stderr}, &dg);
     if (s == FL_OK)
-        s = fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, 0, NULL, &dg);
+        s = fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, NULL, 0, NULL, &dg);
     if (s == FL_OK)
         s = fl_compile(g, "x86-64-v3", &image, &size, &dg);
     if (s == FL_OK)

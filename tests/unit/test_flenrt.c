@@ -275,7 +275,7 @@ static void what_cannot_be_opened_is_told(void **state)
     refuse(NULL, NULL, FLENRT_BAD_USAGE, "the path is NULL");
     refuse(trained, &(flenrt_options){.cpu = "z80"}, FLENRT_BAD_INPUT, "unknown CPU level \"z80\"");
     refuse(trained, &(flenrt_options){.threads = 257}, FLENRT_BAD_USAGE, "256 threads");
-    refuse(trained, &(flenrt_options){.flags = 2}, FLENRT_BAD_USAGE, "unknown flag");
+    refuse(trained, &(flenrt_options){.flags = 4}, FLENRT_BAD_USAGE, "unknown flag");
     flenrt_close(open_with(trained, &newer.known));
     newer.later = 1;
     refuse(trained, &newer.known, FLENRT_UNSUPPORTED, "does not know");

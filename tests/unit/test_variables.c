@@ -65,7 +65,7 @@ static void records_hold_what_belongs_to_a_row(void **state)
         fl_pool *pool = NULL;
 
         assert_int_equal(fl_pool_new(threads, &pool, NULL), FL_OK);
-        assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){train, NULL}, 2, train, ROWS, 0, pool, NULL), FL_OK);
+        assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){train, NULL}, 2, train, ROWS, NULL, 0, pool, NULL), FL_OK);
         assert_int_equal(v.parameter_bytes, 2 * ROWS * (K + 1) * 4 + 12);
         const fl_var *table = fl_store_find(&v.store, "table"), *a = fl_store_find(&v.store, "adagrad.a.table");
         const fl_var *linear = fl_store_find(&v.store, "linear"), *bias = fl_store_find(&v.store, "bias");
@@ -111,7 +111,7 @@ static void predicting_copies_nothing(void **state)
     fl_variables v;
     (void)state;
 
-    assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, 0, NULL, NULL), FL_OK);
+    assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){g}, 1, NULL, 0, NULL, 0, NULL, NULL), FL_OK);
     assert_ptr_equal(fl_store_find(&v.store, "table")->data, data);
     assert_int_equal(fl_store_find(&v.store, "table")->stride, K);
     assert_true(v.pages.size < (size_t)ROWS * K * 4 * 2);
@@ -128,7 +128,7 @@ static void unbound_sizes_are_refused(void **state)
     (void)state;
 
     fl_diag_init(&dg);
-    assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){g}, 1, g, 0, 0, NULL, &dg), FL_BAD_INPUT);
+    assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){g}, 1, g, 0, NULL, 0, NULL, &dg), FL_BAD_INPUT);
     assert_string_equal(dg.entries[0].text,
                         "variable \"table\" has no size yet: dimension \"table_rows\" comes from a vocabulary");
     fl_diag_deinit(&dg);

@@ -69,7 +69,7 @@ static fl_status open_native(model_run *r, fl_diag *dg)
     const fl_graph *train = r->programs[FL_PROGRAM_TRAIN], *init = r->programs[FL_PROGRAM_INIT];
     const fl_graph *all[] = {train, r->programs[FL_PROGRAM_PREDICT], r->programs[FL_PROGRAM_PROLOGUE]};
     /* A graph without a train program has variables that are set, not stored: they need memory of their own, as in training. */
-    FL_TRY(fl_variables_open(&r->variables, all, FL_COUNT(all), train ? train : r->programs[FL_PROGRAM_PREDICT], 0, 0, NULL, dg));
+    FL_TRY(fl_variables_open(&r->variables, all, FL_COUNT(all), train ? train : r->programs[FL_PROGRAM_PREDICT], 0, NULL, 0, NULL, dg));
     if (init)
         FL_TRY(fl_variables_first(&r->variables, init, 0, true, NULL, dg));
     for (int p = 0; p < N_PROGRAMS; p++)
