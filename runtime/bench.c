@@ -4,9 +4,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "ir/cost.h"
 #include "runtime/feed.h"
 
-enum { MOST_RUNS = 1 << 20, LEAST_RUNS = 10, WARM_RUNS = 5, WINDOW = 10 };
+enum { MOST_RUNS = 1 << 20, LEAST_RUNS = 10, WARM_RUNS = 5, WINDOW = 10, MOST_WATCHED = 1000 };
 
 static double now(void)
 {
@@ -125,6 +126,67 @@ static fl_status warm_up(benchmark *m, fl_session *s, fl_bench_result *out, fl_d
     return status;
 }
 
+/* Ticks in each segment, by worker: nobody writes where another does. */
+typedef struct watch {
+    uint64_t *ticks; /* [n_workers][n_segments] */
+    uint32_t n_segments;
+} watch;
+
+static void add_call(void *arg, const fl_native_call *call)
+{
+    watch *w = arg;
+    w->ticks[(size_t)call->worker * w->n_segments + call->segment] += call->to - call->from;
+}
+
+static fl_id hardest_node(const fl_graph *g, const fl_segment *s, const int64_t *extents)
+{
+    fl_id found = s->nodes[0];
+    double most = 0;
+
+    for (uint32_t i = 0; i < s->n_nodes; i++) {
+        fl_cost c = fl_node_cost(g, s->nodes[i], extents);
+        if (c.flops + c.bytes > most) {
+            most = c.flops + c.bytes;
+            found = s->nodes[i];
+        }
+    }
+    return found;
+}
+
+/* Where the time goes: further runs, a tenth as long as those that were measured, with a clock around each call of a segment. */
+static fl_status watch_segments(benchmark *m, fl_session *s, fl_bench_result *r, fl_diag *dg)
+{
+    const fl_graph *g = s->programs[m->b->program];
+    uint32_t n_workers = fl_session_threads(s);
+    watch w = {NULL, g->schedule->n_segments};
+    fl_native_observer observer = {.arg = &w, .called = add_call};
+    int64_t *extents = calloc((size_t)g->n_symbols + 1, sizeof *extents);
+    double seconds, total = 0, begin = now();
+    fl_status status = FL_OK;
+
+    w.ticks = calloc((size_t)n_workers * w.n_segments + 1, sizeof *w.ticks);
+    r->segments = calloc((size_t)w.n_segments + 1, sizeof *r->segments);
+    if (!w.ticks || !r->segments || !extents)
+        status = fl_out_of_memory(dg);
+    fl_native_observe(m->engine, &observer);
+    for (int i = 0; status == FL_OK && i < MOST_WATCHED && (i < WARM_RUNS || now() - begin < m->b->seconds / 10); i++)
+        status = run_once(m, &seconds, dg);
+    fl_native_observe(m->engine, NULL);
+    if (status == FL_OK) {
+        fl_cost_bind(g, m->b->batch, extents);
+        r->n_segments = w.n_segments;
+        for (uint32_t i = 0; i < n_workers * w.n_segments; i++)
+            total += (double)w.ticks[i];
+        for (uint32_t i = 0; i < n_workers * w.n_segments; i++)
+            r->segments[i % w.n_segments].share += total > 0 ? (double)w.ticks[i] / total : 0;
+        for (uint32_t i = 0; i < w.n_segments; i++)
+            r->segments[i].node = hardest_node(g, &g->schedule->segments[i], extents);
+    }
+    free(w.ticks);
+    free(extents);
+    return status;
+}
+
 fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg)
 {
     benchmark m = {.b = b};
@@ -141,10 +203,14 @@ fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, f
         if (status == FL_OK)
             m.times[m.runs++] = seconds;
     }
-    if (status == FL_OK) {
+    if (status == FL_OK)
         evaluate(&m, &r);
+    if (status == FL_OK && !s->options.interpret)
+        status = watch_segments(&m, s, &r, dg);
+    if (status == FL_OK)
         *out = r;
-    }
+    else
+        free(r.segments);
     fl_feed_deinit(&m.feed);
     fl_batch_deinit(&m.batch);
     free(m.outputs);

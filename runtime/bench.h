@@ -15,6 +15,12 @@ typedef struct fl_bench {
     const char *level;       /* of vector instructions, for the machine's limits (machine_limits.h) */
 } fl_bench;
 
+/* A segment of the program, and which part of the time that workers spent in segments it took. */
+typedef struct fl_bench_segment {
+    fl_id node;   /* the one with the most arithmetic, to name the segment by */
+    double share;
+} fl_bench_segment;
+
 typedef struct fl_bench_result {
     int64_t runs;
     double p25, p50, p75, p99; /* seconds of a run: quartiles, 99th percentile */
@@ -23,11 +29,13 @@ typedef struct fl_bench_result {
     fl_work work;              /* look_ups are NULL */
     fl_limits limits;          /* measured between warming up and the runs */
     double share;              /* of the machine's limit: samples_per_second beside the slowest of `limits` */
+    fl_bench_segment *segments; /* [n_segments] in the program's order, from further runs; malloc'ed; none of the interpreter */
+    uint32_t n_segments;
 } fl_bench_result;
 
 /*
  * All rows that are looked up are touched once, then runs warm up, then limits and runs are measured. A run's time is from the call with rows in memory to its end; reading and copying rows into the batch are outside. Weights change in
- * training runs.
+ * training runs. The caller frees out->segments.
  */
 FL_MUST_USE fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, fl_diag *dg);
 

@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "runtime/bench.h"
+#include "runtime/data_path.h"
 #include "runtime/measured_rows.h"
+#include "runtime/reader.h"
+#include "runtime/tally.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
-    "usage: flenrt bench model.bin --train|--infer [--batch N,N...] [--threads N,N...] [options]\n"
+    "usage: flenrt bench model.bin --train|--infer|--read [--batch N,N...] [--threads N,N...] [options]\n"
     "\n"
     "Measures training steps or predictions, for each number of threads and each batch, run by run. A run's time is from the call\n"
     "with rows in memory to the result in memory. Every row of the tables that is looked up is touched once before, and each\n"
@@ -20,9 +23,11 @@ static const char help[] =
     "\n"
     "Beside each setting stands what the machine could do at most, measured then and there with as many threads: the arithmetic of\n"
     "a sample at the speed of bare multiply-adds, its rows at the speed of bare look-ups of the same ids in the same tables, the\n"
-    "weights at the speed of reading them once a batch. The slowest of the three is the limit; work of this kind is not done faster.\n"
+    "weights at the speed of reading them once a batch. The slowest of the three is the limit; work of this kind is not done faster. Then it says in which\n"
+    "segments of the program the time goes, from further runs; `flenrt profile` has it node by node.\n"
     "\n"
-    "  --train, --infer          what to measure; both may be given\n"
+    "  --train, --infer, --read  what to measure; several may be given. --read: the rows of --data as they come from files, pass after\n"
+    "                            pass, by bytes of text (of a cache: of the file); one thread is one CPU's work, all told\n"
     "  --batch N,N...            default: the configuration's for --train, 1,64,512 for --infer\n"
     "  --threads N,N...          default: 1, and the number of CPUs if that is more\n"
     "  --data PATH               rows to measure with (the first million) instead of drawn ones\n"
@@ -35,7 +40,7 @@ static const char help[] =
 enum { MOST = 16, DRAWN_ROWS = 1 << 18 };
 
 typedef struct settings {
-    bool train, infer;
+    bool train, infer, read;
     int64_t batches[MOST], threads[MOST];
     uint32_t n_batches, n_threads;
     double skew, seconds;
@@ -58,6 +63,8 @@ static bool take(void *arg, const char *name, char *value)
         return s->train = true;
     if (strcmp(name, "infer") == 0)
         return s->infer = true;
+    if (strcmp(name, "read") == 0)
+        return s->read = true;
     if (strcmp(name, "batch") == 0)
         return fl_parse_sizes(value, 1, s->batches, MOST, &s->n_batches);
     if (strcmp(name, "threads") == 0) {
@@ -109,7 +116,50 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
 
 static const char *const limit_names[] = {"arithmetic", "rows", "weights"};
 
-static void print_text(const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+/* "SlotLinear of p_distinct", as a JSON string or plain. */
+static void print_node(const fl_graph *g, fl_id node, bool json)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "%s of %s", fl_op_get(g->nodes[node].op)->name, g->nodes[node].n_out && g->nodes[node].out[0] != FL_NONE ? g->values[g->nodes[node].out[0]].name : "nothing");
+    if (json)
+        fl_json_string(stdout, text);
+    else
+        fputs(text, stdout);
+}
+
+/* The segments with the most time, largest first; in JSON all, in order. */
+static void print_segments(const fl_graph *g, const fl_bench_result *r, bool json)
+{
+    enum { MOST_SHOWN = 6 };
+    double below = 2;
+
+    if (json) {
+        fputs(",\"segments\":[", stdout);
+        for (uint32_t i = 0; i < r->n_segments; i++) {
+            printf("%s{\"work\":", i ? "," : "");
+            print_node(g, r->segments[i].node, true);
+            printf(",\"share\":%.4f}", r->segments[i].share);
+        }
+        putchar(']');
+        return;
+    }
+    for (uint32_t n = 0; n < MOST_SHOWN && n < r->n_segments; n++) {
+        uint32_t best = UINT32_MAX;
+        for (uint32_t i = 0; i < r->n_segments; i++)
+            if (r->segments[i].share < below && (best == UINT32_MAX || r->segments[i].share > r->segments[best].share))
+                best = i;
+        if (best == UINT32_MAX || r->segments[best].share < 0.005)
+            break;
+        below = r->segments[best].share;
+        printf("%s%.0f %% with ", n ? ", " : "       time in segments: ", 100 * below);
+        print_node(g, r->segments[best].node, false);
+    }
+    if (r->n_segments)
+        putchar('\n');
+}
+
+static void print_text(const fl_graph *g, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
 {
     const fl_limits *l = &r->limits;
     const double *limit = l->seconds;
@@ -120,9 +170,10 @@ static void print_text(const char *what, int64_t batch, uint32_t threads, const 
            1e-9 * l->flops, 1e-6 * l->row_rate, 1e-9 * l->read);
     printf("       limits, us a sample: arithmetic %.4f, rows %.4f, weights %.4f; reached: %.0f %% of the limit, %s\n", 1e6 * limit[FL_LIMIT_ARITHMETIC],
            1e6 * limit[FL_LIMIT_ROWS], 1e6 * limit[FL_LIMIT_WEIGHTS], 100 * r->share, limit_names[l->slowest]);
+    print_segments(g, r, false);
 }
 
-static void print_json(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+static void print_json(const fl_verb_options *o, const settings *set, const fl_graph *g, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
 {
     const fl_limits *l = &r->limits;
 
@@ -138,15 +189,17 @@ static void print_json(const fl_verb_options *o, const settings *set, const char
         fl_json_string(stdout, o->data);
     else
         printf("\"zipf %g\"", set->skew);
+    if (r->n_segments)
+        print_segments(g, r, true);
     puts("}");
 }
 
-static void print_result(const fl_verb_options *o, const settings *set, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
+static void print_result(const fl_verb_options *o, const settings *set, const fl_graph *g, const char *what, int64_t batch, uint32_t threads, const fl_bench_result *r)
 {
     if (o->json)
-        print_json(o, set, what, batch, threads, r);
+        print_json(o, set, g, what, batch, threads, r);
     else
-        print_text(what, batch, threads, r);
+        print_text(g, what, batch, threads, r);
     fflush(stdout);
 }
 
@@ -175,9 +228,83 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
             status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
         else
             status = fl_bench_run(&s, &b, &r, dg);
-        if (status == FL_OK)
-            print_result(o, set, train ? "train" : "infer", b.batch, threads, &r);
+        if (status == FL_OK) {
+            print_result(o, set, s.programs[program], train ? "train" : "infer", b.batch, threads, &r);
+            free(r.segments);
+        }
     }
+    fl_session_close(&s);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------ reading */
+
+typedef struct pass {
+    double seconds;
+    fl_reader_stats stats;
+} pass;
+
+/* All rows of the path, once. One thread: no reading ahead. */
+static fl_status read_once(const char *path, fl_session *s, uint32_t threads, fl_batch *b, pass *out, fl_diag *dg)
+{
+    fl_reader_options ro = {.batch = 512, .threads = threads > 1 ? threads : 0, .need_label = true, .quirks = s->manifest->quirks};
+    fl_reader *reader;
+    double begin = fl_seconds();
+
+    FL_TRY(fl_reader_open(path, &s->manifest->schema, s->vocabulary, &ro, &reader, dg));
+    fl_status status;
+    do
+        status = fl_reader_next(reader, b, dg);
+    while (status == FL_OK && b->n > 0);
+    fl_reader_stats_get(reader, &out->stats);
+    fl_reader_close(reader);
+    out->seconds = fl_seconds() - begin;
+    return status;
+}
+
+static void print_read(const fl_verb_options *o, uint32_t threads, const pass *fastest, const pass *slowest, int n)
+{
+    double bytes = (double)(fastest->stats.bytes ? fastest->stats.bytes : fastest->stats.total_bytes), rows = (double)fastest->stats.rows;
+
+    if (o->json) {
+        printf("{\"bench\":\"read\",\"threads\":%u,\"rows\":%.0f,\"bytes\":%.0f,\"passes\":%d,\"seconds\":%.4f,\"slowest_seconds\":%.4f,\"rows_per_second\":%.0f,\"bytes_per_second\":%.0f}\n",
+               threads, rows, bytes, n, fastest->seconds, slowest->seconds, rows / fastest->seconds, bytes / fastest->seconds);
+        return;
+    }
+    printf("read   threads %2u  %12.0f rows/s   %8.0f MB/s   (the fastest of %d passes over %.0f rows in %.3f s, the slowest %.3f s)\n", threads, rows / fastest->seconds,
+           1e-6 * bytes / fastest->seconds, n, rows, fastest->seconds, slowest->seconds);
+}
+
+static fl_status bench_read(const fl_verb_options *o, const settings *set, uint32_t threads, fl_diag *dg)
+{
+    fl_session_options so = fl_verb_session_options(o, false);
+    pass fastest = {.seconds = 1e30}, slowest = {0}, p;
+    double begin = fl_seconds();
+    fl_session s;
+    fl_batch b;
+    char *path;
+    int n = 0;
+
+    so.threads = threads;
+    FL_TRY(fl_session_open(&s, o->model, &so, dg));
+    fl_status status = fl_data_path(o->data, FL_DATA_TRAIN, &path, NULL, dg);
+    if (status == FL_OK && fl_batch_init(&b, &s.manifest->schema) != FL_OK) {
+        free(path);
+        status = fl_out_of_memory(dg);
+    }
+    if (status != FL_OK) {
+        fl_session_close(&s);
+        return status;
+    }
+    for (; status == FL_OK && (n < 2 || fl_seconds() - begin < set->seconds); n++) {
+        status = read_once(path, &s, threads, &b, &p, dg);
+        fastest = p.seconds < fastest.seconds ? p : fastest;
+        slowest = p.seconds > slowest.seconds ? p : slowest;
+    }
+    if (status == FL_OK)
+        print_read(o, threads, &fastest, &slowest, n);
+    fl_batch_deinit(&b);
+    free(path);
     fl_session_close(&s);
     return status;
 }
@@ -197,12 +324,14 @@ static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
     for (int p = 0; p < 2; p++)
         for (uint32_t i = 0; (p ? set->infer : set->train) && i < set->n_threads; i++)
             FL_TRY(measure(o, set, p ? FL_PROGRAM_PREDICT : FL_PROGRAM_TRAIN, (uint32_t)set->threads[i], dg));
+    for (uint32_t i = 0; set->read && i < set->n_threads; i++)
+        FL_TRY(bench_read(o, set, (uint32_t)set->threads[i], dg));
     return FL_OK;
 }
 
 int fl_verb_bench(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"seconds", true}};
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"seconds", true}};
     settings set = {.skew = 1.1, .seconds = 2};
     fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD, own, FL_COUNT(own), take, &set};
     fl_verb_options o;
@@ -211,8 +340,10 @@ int fl_verb_bench(int argc, char **argv)
 
     if (wrong >= 0)
         return wrong;
-    if (!set.train && !set.infer)
-        return fl_verb_wrong(verb.name, "--train or --infer is needed: what to measure");
+    if (!set.train && !set.infer && !set.read)
+        return fl_verb_wrong(verb.name, "--train or --infer is needed, or --read: what to measure");
+    if (set.read && !o.data)
+        return fl_verb_wrong(verb.name, "--read needs --data: what to read");
     fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = bench(&o, &set, &dg);

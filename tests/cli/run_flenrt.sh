@@ -135,14 +135,18 @@ done
 
 # Speed: a line a setting; too few rows are told.
 expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model.bin"
+expect 2 "--read needs --data" "$bin/flenrt" bench "$dir/prepared/model.bin" --read
+expect 0 '"bench":"read","threads":2,"rows":3600,' "$bin/flenrt" bench "$dir/prepared/model.bin" --read --data "$dir/prepared" --seconds 0.01 --threads 1,2 --json
+expect 0 "rows/s" "$bin/flenrt" bench "$dir/prepared/model.bin" --read --data "$dir/rows.csv" --seconds 0.01
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
 [ "$(grep -c '"samples_per_second":[1-9]' "$dir/out")" = 4 ] || fail "bench did not measure four settings"
 expect 0 '"limit":"' "$bin/flenrt" bench "$dir/prepared/model.bin" --train --infer --batch 8 --threads 1 --seconds 0.02 --json
 grep -q '"rows_per_sample":23.00,.*"rows_touched_before":true' "$dir/out" || fail "bench does not count a look-up for each of 23 slots"
+grep -q '"segments":\[{"work":"[A-Z][A-Za-z]* of [^"]*","share":[01]' "$dir/out" || fail "bench does not say where the time goes"
 grep -q '"machine_flops":0\|"share_of_limit":0.0000' "$dir/out" && fail "bench measured no machine"
 expect 0 "infer  batch      2  threads  1" "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 2 --threads 1 --seconds 0.02 --backend=interp
 # A model that has seen no data takes the vocabulary that lies beside a cache, makes one of raw rows, or says what it lacks.
-expect 0 '"rows":"'"$dir/prepared/train"'"}' "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --json --data "$dir/prepared/train"
+expect 0 '"rows":"'"$dir/prepared/train"'"' "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --json --data "$dir/prepared/train"
 expect 0 "counting its values first" "$bin/flenrt" bench "$dir/model.bin" --infer --batch 8 --threads 1 --seconds 0.02 --data "$dir/rows.csv"
 mkdir "$dir/alone" && cp "$dir/prepared/train" "$dir/alone/train"
 expect 1 "no file \`vocabulary\` lies beside this cache" "$bin/flenrt" bench "$dir/model.bin" --infer --data "$dir/alone"
