@@ -286,6 +286,7 @@ typedef struct csv_state {
     fl_row_block *b;
     const char *start; /* of the record */
     int64_t line;
+    fl_vocabulary_look_ups later; /* of the row under way */
 } csv_state;
 
 /* Column of a cell in its line; quoted cells lie elsewhere, their place is the row. */
@@ -347,6 +348,7 @@ static void put_row(csv_state *s, uint32_t count)
         b->rows.part[b->rows.n] = order > 0 || (order == 0 && have >= wide);
     }
     int64_t *ids = b->rows.ids + b->rows.n * (int64_t)s->d->n_singles;
+    s->later.n = 0;
     for (uint32_t k = 0; k < schema->n_slots; k++) {
         int32_t c = s->l->cell_of_slot[k];
         const char *text = c < 0 ? "" : b->cells[c];
@@ -361,12 +363,14 @@ static void put_row(csv_state *s, uint32_t count)
             *ids++ = s->d->padding[k]; /* an absent column of numbers: no text can stand for it */
             continue;
         }
-        status = fl_encode_value(s->e, k, text, n, ids++);
+        status = fl_encode_value_later(s->e, &s->later, k, text, n, ids++);
         if (status != FL_VALUE_OK) {
             fl_row_fail_value(s->d, b, s->line, c < 0 ? 0 : column(s, text), status, k, text, n);
             return;
         }
     }
+    if (s->later.n)
+        fl_vocabulary_find_all(s->e->vocabulary, &s->later);
     fl_row_commit(b);
 }
 
@@ -399,7 +403,8 @@ static const char *plain_record(csv_state *s, const char *end, bool has_nul)
 
 void fl_decode_csv(const fl_decoder *d, const fl_value_encoder *e, const fl_layout *l, const char *text, size_t n, fl_row_block *b)
 {
-    csv_state s = {.d = d, .e = e, .l = l, .b = b};
+    csv_state s; /* not zeroed: room for look-ups is large */
+    s.d = d, s.e = e, s.l = l, s.b = b, s.start = text, s.line = 0, s.later.n = 0;
     bool has_nul = memchr(text, 0, n) != NULL;
 
     if (!reserve_cells(b, l->n_cells))

@@ -34,6 +34,7 @@ typedef struct line_state {
     token_name *names; /* slots, the label, the start of a line, then strangers */
     uint32_t n_slots, next_stranger;
     int64_t line;
+    fl_vocabulary_look_ups later; /* of the line under way */
 } line_state;
 
 static void set_name(token_name *t, const char *text, size_t n, int32_t target)
@@ -106,7 +107,9 @@ static const char *fast_value(line_state *s, uint32_t k, const char *p, int64_t 
     if (slot->vocab != FL_VOCAB_RANGE || slot->transform != FL_TRANSFORM_NONE || s->e->builder) {
         while (*p != ' ' && *p != '\n' && *p != '\r')
             p++;
-        return fl_encode_value(s->e, k, begin, (size_t)(p - begin), row) == FL_VALUE_OK ? p : NULL;
+        bool single = slot->pooling == FL_POOL_NONE; /* values of bags may move when more come */
+        fl_value_status status = single ? fl_encode_value_later(s->e, &s->later, k, begin, (size_t)(p - begin), row) : fl_encode_value(s->e, k, begin, (size_t)(p - begin), row);
+        return status == FL_VALUE_OK ? p : NULL;
     }
     uint64_t v = 0;
     unsigned digit;
@@ -131,6 +134,7 @@ static const char *fast_line(line_state *s, const char *p)
     uint32_t before = s->n_slots + 1, n_singles = 0;
     bool has_label = false;
 
+    s->later.n = 0;
     for (;;) {
         while (*p == ' ')
             p++;
@@ -152,17 +156,17 @@ static const char *fast_line(line_state *s, const char *p)
         if (t->target >= 0) {
             uint32_t k = (uint32_t)t->target;
             int64_t row;
-            p = fast_value(s, k, p, &row);
+            bool single = s->d->schema->slots[k].pooling == FL_POOL_NONE;
+            p = fast_value(s, k, p, single ? &ids[s->d->place[k]] : &row);
             if (!p)
                 return NULL;
-            if (s->d->schema->slots[k].pooling != FL_POOL_NONE) {
+            if (!single) {
                 if (!fl_row_add_value(b, s->d->place[k], row))
                     return NULL;
             } else {
                 if (b->stamp[k] == b->now)
                     return NULL;
                 b->stamp[k] = b->now;
-                ids[s->d->place[k]] = row;
                 n_singles++;
             }
         } else if (t->target == FL_TARGET_LABEL) {
@@ -181,6 +185,8 @@ static const char *fast_line(line_state *s, const char *p)
         return NULL;
     if (n_singles < s->d->n_singles && !pad(s, ids))
         return NULL;
+    if (s->later.n)
+        fl_vocabulary_find_all(s->e->vocabulary, &s->later);
     return p + (*p == '\r') + 1;
 }
 

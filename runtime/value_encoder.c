@@ -152,6 +152,16 @@ fl_value_status fl_encode_value(const fl_value_encoder *e, uint32_t slot, const 
     return FL_VALUE_OK;
 }
 
+fl_value_status fl_encode_value_later(const fl_value_encoder *e, fl_vocabulary_look_ups *later, uint32_t slot, const char *text, size_t n, int64_t *row)
+{
+    const fl_slot *s = &e->schema->slots[slot];
+
+    if (s->vocab != FL_VOCAB_DICT || s->transform != FL_TRANSFORM_NONE || e->builder)
+        return fl_encode_value(e, slot, text, n, row);
+    fl_vocabulary_find_later(e->vocabulary, later, slot, text, n, s->first_row, row);
+    return FL_VALUE_OK;
+}
+
 fl_code fl_value_problem(fl_value_status status, const fl_slot *slot, const char *text, size_t n, char *to, size_t size)
 {
     int shown = n < 40 ? (int)n : 40;

@@ -26,6 +26,9 @@ bool fl_parse_number(const char *text, size_t n, double *out);
 /* *row = table row of a value of slot `slot`. */
 fl_value_status fl_encode_value(const fl_value_encoder *e, uint32_t slot, const char *text, size_t n, int64_t *row);
 
+/* The same, but *row may be written only by fl_vocabulary_find_all(e->vocabulary, later), which must come before the text goes away. */
+fl_value_status fl_encode_value_later(const fl_value_encoder *e, fl_vocabulary_look_ups *later, uint32_t slot, const char *text, size_t n, int64_t *row);
+
 /* The words for a failed value: fills `to` (of `size` bytes), returns the code. */
 fl_code fl_value_problem(fl_value_status status, const fl_slot *slot, const char *text, size_t n, char *to, size_t size);
 

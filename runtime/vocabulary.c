@@ -224,12 +224,11 @@ static const char *entry(const fl_vocabulary_slot *s, uint64_t i, size_t *n)
     return s->text + begin;
 }
 
-int64_t fl_vocabulary_find(const fl_vocabulary *v, uint32_t slot, const char *text, size_t n)
+static int64_t find(const fl_vocabulary_slot *s, const char *text, size_t n, uint64_t h)
 {
-    const fl_vocabulary_slot *s = &v->slots[slot];
     if (s->n_places == 0)
         return 0;
-    uint64_t h = fl_text_hash(text, n), mask = s->n_places - 1;
+    uint64_t mask = s->n_places - 1;
     for (uint64_t i = h & mask, probes = 0; probes < s->n_places; i = (i + 1) & mask, probes++) {
         uint64_t place = s->table[i];
         if (place == 0)
@@ -245,6 +244,53 @@ int64_t fl_vocabulary_find(const fl_vocabulary *v, uint32_t slot, const char *te
             return (int64_t)e + 1;
     }
     return 0;
+}
+
+int64_t fl_vocabulary_find(const fl_vocabulary *v, uint32_t slot, const char *text, size_t n)
+{
+    return find(&v->slots[slot], text, n, fl_text_hash(text, n));
+}
+
+void fl_vocabulary_find_later(const fl_vocabulary *v, fl_vocabulary_look_ups *l, uint32_t slot, const char *text, size_t n, int64_t first_row, int64_t *row)
+{
+    const fl_vocabulary_slot *s = &v->slots[slot];
+
+    if (l->n == FL_VOCABULARY_TOGETHER)
+        fl_vocabulary_find_all(v, l);
+    uint64_t h = fl_text_hash(text, n);
+    if (s->n_places)
+        __builtin_prefetch(&s->table[h & (s->n_places - 1)]);
+    l->at[l->n].text = text;
+    l->at[l->n].n = n;
+    l->at[l->n].hash = h;
+    l->at[l->n].slot = slot;
+    l->at[l->n].first_row = first_row;
+    l->at[l->n++].row = row;
+}
+
+/* The entry that the first place points to, if its hash fits: nearly always the right one. UINT64_MAX: none. */
+static uint64_t likely_entry(const fl_vocabulary_slot *s, uint64_t h)
+{
+    uint64_t place = s->n_places ? s->table[h & (s->n_places - 1)] : 0, e = (place & 0xffffffffu) - 1;
+
+    return place == 0 || (place ^ h) >> 32 || e >= s->n_entries ? UINT64_MAX : e;
+}
+
+void fl_vocabulary_find_all(const fl_vocabulary *v, fl_vocabulary_look_ups *l)
+{
+    uint64_t e;
+
+    for (uint32_t i = 0; i < l->n; i++)
+        if ((e = likely_entry(&v->slots[l->at[i].slot], l->at[i].hash)) != UINT64_MAX)
+            __builtin_prefetch(&v->slots[l->at[i].slot].ends[e]);
+    for (uint32_t i = 0; i < l->n; i++) {
+        const fl_vocabulary_slot *s = &v->slots[l->at[i].slot];
+        if ((e = likely_entry(s, l->at[i].hash)) != UINT64_MAX && s->ends[e] <= s->text_bytes && s->ends[e] >= l->at[i].n)
+            __builtin_prefetch(s->text + s->ends[e] - l->at[i].n);
+    }
+    for (uint32_t i = 0; i < l->n; i++)
+        *l->at[i].row = l->at[i].first_row + find(&v->slots[l->at[i].slot], l->at[i].text, l->at[i].n, l->at[i].hash);
+    l->n = 0;
 }
 
 const char *fl_vocabulary_text(const fl_vocabulary *v, uint32_t slot, int64_t id, size_t *n)

@@ -107,6 +107,41 @@ static void ids_by_count_then_text(void **state)
     fl_diag_deinit(&dg);
 }
 
+/* Look-ups that are done together find what single ones find: in a dictionary, in an empty one, more of them than wait at once, text that is not known. */
+static void look_ups_together(void **state)
+{
+    enum { N = 1000, KNOWN = 300 };
+    static char text[N][16];
+    static int64_t rows[N];
+    fl_vocabulary_look_ups later = {.n = 0};
+    fl_vocabulary_builder *b;
+    fl_vocabulary *v;
+    test_schema t = {0};
+    (void)state;
+
+    add_slot(&t, "full", 0);
+    add_slot(&t, "empty", 0);
+    for (uint32_t k = 0; k < 2; k++)
+        t.slots[k] = (fl_slot){.name = t.slots[k].name, .vocab = FL_VOCAB_DICT, .first_row = -1, .min_count = 1};
+    assert_int_equal(fl_vocabulary_builder_new(&t.s, &b), FL_OK);
+    for (int i = 0; i < N; i++) {
+        snprintf(text[i], sizeof text[i], "%.*s%d", i % 9, "abcdefghi", i % (2 * KNOWN)); /* of up to 11 bytes; half of them known */
+        if (i < KNOWN)
+            assert_true(fl_vocabulary_builder_add(b, 0, text[i], strlen(text[i])));
+    }
+    assert_int_equal(fl_vocabulary_builder_finish(b, &v, NULL), FL_OK);
+    for (int i = 0; i < N; i++)
+        fl_vocabulary_find_later(v, &later, i % 10 == 0, text[i], strlen(text[i]), 7, &rows[i]);
+    fl_vocabulary_find_all(v, &later);
+    assert_int_equal(later.n, 0);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(rows[i], 7 + fl_vocabulary_find(v, i % 10 == 0, text[i], strlen(text[i])));
+        assert_true(i >= KNOWN || i % 10 == 0 || rows[i] > 7);
+    }
+    fl_vocabulary_builder_free(b);
+    fl_vocabulary_free(v);
+}
+
 /* Any flipped byte of a vocabulary or a cache is a diagnostic. */
 static void damage_is_reported(void **state)
 {
@@ -214,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cache_equals_text),
         cmocka_unit_test(ids_by_count_then_text),
+        cmocka_unit_test(look_ups_together),
         cmocka_unit_test(damage_is_reported),
         cmocka_unit_test(planted_rows),
         cmocka_unit_test(a_pass_takes_no_memory),
