@@ -1,8 +1,19 @@
 #!/bin/sh
 # The same seed gives the same file: for any number of threads, in another process, after a stop and resume, and for code for AVX2 and AVX-512.
+# Code for SSE4.2 has no multiply-add: the same bits for any number of threads there, and logits near the others', from the same weights and from weights it trained.
 . "$(dirname "$0")/common.sh"
 
 run 0 generate "$bin/flenrt" generate --rows 5003 --ids 700 -o "$tmp/rows.csv" || finish
+# logits NAME MODEL...: of the rows, into logits-NAME.out; near NAME TOLERANCE: they differ from those of "one" by no more.
+logits() {
+    name=$1 model=$2
+    shift 2
+    run 0 "logits-$name" "$bin/flenrt" predict "$tmp/$model" --data "$tmp/rows.csv" --logit --quiet "$@"
+}
+near() {
+    worst=$(paste -d, "$tmp/logits-one.out" "$tmp/logits-$1.out" | awk -F, -v m=0 'NR > 1 { d = $3 - $6; d = d < 0 ? -d : d; if (!(d <= m)) m = d; n++ } END { print n == 5003 ? m : "nan" }')
+    check "$worst" "<" "$2" "$network: largest difference of a logit, $1"
+}
 for network in flen fm; do
     run 0 compile "$bin/flenc" compile models/$network/config.yaml --set train.keep_best=false --quiet -o "$tmp/model.bin" || finish
     run 0 prepare "$bin/flenrt" prepare "$tmp/model.bin" "$tmp/rows.csv" -o "$tmp/$network" || finish
@@ -23,5 +34,11 @@ for network in flen fm; do
     if grep -q avx512f /proc/cpuinfo; then
         train v4 --threads 1 --epochs 2 --cpu=x86-64-v4 && { cmp "$tmp/one" "$tmp/v4" || fail "$network: code for AVX-512 gives other bits"; }
     fi
+    train v2 --threads 1 --epochs 2 --cpu=x86-64-v2 || finish
+    train other --threads 3 --epochs 2 --cpu=x86-64-v2 && { cmp "$tmp/v2" "$tmp/other" || fail "$network: code for SSE4.2 gives other bits with 3 threads"; }
+    logits one one --cpu=x86-64-v3 && logits one-v2 one --cpu=x86-64-v2 && logits two-v2 v2 --cpu=x86-64-v2 || finish
+    near one-v2 2e-5
+    near two-v2 1e-4
+    [ $network = fm ] || ! cmp -s "$tmp/logits-one.out" "$tmp/logits-one-v2.out" || fail "$network: the code for SSE4.2 was the code for AVX2: not one bit differs"
 done
 finish
