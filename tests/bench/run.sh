@@ -1,5 +1,6 @@
 #!/bin/sh
 # sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
+# sh tests/bench/run.sh --start -- how soon programs are there, beside ONNX Runtime's loading.
 # sh tests/bench/run.sh --sweep [--quick] -- the cost of a sample against the shape of model and data; no peers.
 #
 # Builds, installs PyTorch, ONNX Runtime, PaddlePaddle and TensorFlow into build/bench-venv if they can be had, checks that all compute the same, measures them
@@ -8,9 +9,10 @@
 # --without: pytorch, onnxruntime, paddlepaddle or tensorflow is left out. --peer: a program of your own that answers bench_peer.py's requests; COMMAND
 # gets the model to start from, the folder of rows and the number of threads as further arguments. README.md says what is measured.
 # --sweep: tables of 1,000 to 50 million rows (13 GB), batches, slots, K, hidden layers, threads, skew; build/bench/ gets sweep.json, sweep.md, sweep.svg.
+# --start: compiling, generating code, starting, loading a table of 320 MB; build/bench/ gets start.json and start.md.
 # Status 1: a check failed, or nothing could be measured.
 set -u
-quick= json= without= peers= sweep=
+quick= json= without= peers= sweep= start=
 newline='
 '
 while [ $# -gt 0 ]; do
@@ -19,14 +21,15 @@ while [ $# -gt 0 ]; do
     --json) [ $# -gt 1 ] || { echo "bench: --json needs a file" >&2; exit 2; }; json=$2; shift ;;
     --json=*) json=${1#--json=} ;;
     --sweep) sweep=yes ;;
+    --start) start=yes ;;
     --without) [ $# -gt 1 ] || { echo "bench: --without needs a peer" >&2; exit 2; }
         case $2 in
         pytorch|onnxruntime|paddlepaddle|tensorflow) without="$without $2 "; shift ;;
         *) echo "bench: --without cannot be \"$2\": pytorch, onnxruntime, paddlepaddle, tensorflow" >&2; exit 2 ;;
         esac ;;
     --peer) case ${2:-} in ?*=?*) peers="$peers$2$newline"; shift ;; *) echo "bench: --peer needs NAME=COMMAND" >&2; exit 2 ;; esac ;;
-    --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --sweep [--quick]" >&2; exit 2 ;;
+    --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --start | --sweep [--quick]" >&2; exit 2 ;;
     esac
     shift
 done
@@ -71,6 +74,7 @@ set --
 peer() {
     reason=
     case $without in *" $1 "*) reason="left out by --without" ;; esac
+    [ -n "$reason" ] || [ -z "$start" ] || [ "$1" = onnxruntime ] || reason="left out by --start"
     [ -n "$reason" ] || [ -z "$quick" ] || case $1 in paddlepaddle|tensorflow) reason="left out by --quick" ;; esac
     [ -n "$reason" ] || install "$2" "$3" "$4" || reason="could not be installed"
 }
@@ -99,6 +103,13 @@ for stage in forward optimised; do
     "$bin/flenc" export "$work/start.bin" --stage=$stage --quiet -o "$work/$stage.onnx" || exit 1
 done
 
+if [ -n "$start" ]; then
+    have onnxruntime && with=$python || with=
+    $ahead "$base" tests/bench/start.py "$bin" "$work" "$work/start" $with || exit 1
+    rm -f "$work/start.bin" "$work/bench.bin" "$work/model.bin" "$work/forward.onnx" "$work/optimised.onnx"
+    cat "$work/start.md"
+    exit 0
+fi
 $ahead $python tests/bench/rounds.py "$bin" "$work" "$work/results.json" $quick "$@" >&2
 status=$?
 [ $status = 0 ] || say "a check failed or the measuring ended early"
