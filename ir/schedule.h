@@ -16,8 +16,8 @@
 #define FL_TILE_ROWS 64
 
 /* What UniqueRows, MergeRows and EmbeddingBagGrad need at the start of the scratch of their segment, in turn. */
-#define FL_HASH_BYTES     64
-#define FL_HASH_ROW_BYTES 32
+#define FL_HASH_BYTES     128
+#define FL_HASH_ROW_BYTES 56
 
 typedef enum fl_domain {
     FL_DOMAIN_ONE,  /* one call, (0, 1): scalars, small vectors, sums over the batch, serial work */

@@ -1,5 +1,6 @@
 #include "runtime/code_cache.h"
 
+#include "generator_id.h"
 #include "ir/base/planted.h"
 #include "runtime/sha256.h"
 
@@ -107,11 +108,11 @@ static void make_folder(char *folder)
 static void name_of(const char *folder, const fl_code_cache_options *o, const char *cpu, char *path, size_t size)
 {
     uint8_t digest[32];
-    char abi[128];
+    char abi[160];
     fl_sha256 h;
 
     fl_sha256_init(&h);
-    snprintf(abi, sizeof abi, "flen %s abi %d %s%s %.48s\n", FLEN_VERSION, FL_ABI_VERSION, cpu, o->timed ? " timed" : "", fl_planted_name());
+    snprintf(abi, sizeof abi, "flen %s %s abi %d %s%s %.48s\n", FLEN_VERSION, FLEN_GENERATOR_ID, FL_ABI_VERSION, cpu, o->timed ? " timed" : "", fl_planted_name());
     fl_sha256_add(&h, abi, strlen(abi));
     fl_sha256_add(&h, o->program, o->program_bytes);
     fl_sha256_end(&h, digest);

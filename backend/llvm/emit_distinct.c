@@ -1,23 +1,25 @@
 /*
  * emit_distinct.c -- distinct rows: UniqueRows of one slot, MergeRows of many.
  *
- * The table of a call lies at the start of its scratch: 2 to 4 times as many places as there can be rows,
- * each the number of a distinct row plus one, 0 if it is free. A row is written behind the distinct ones
- * before it is looked for, and a free place stands for it: so one comparison ends the search, found or not,
- * and nothing else depends on which it was. In a batch known and new rows alternate at random, and a branch
- * between them would be guessed wrong every other time.
+ * The table of a call lies at the start of its scratch: 2 to 4 times as many places as there can be rows, each the number of a
+ * distinct row plus one, 0 if it is free, beside the row itself. In a batch known and new rows alternate at random, and a
+ * branch between them would be guessed wrong every other time: the search ends alike for both, and what a new row writes
+ * goes to a place behind the table for a known one. So no look-up waits for what the one before it has found.
  */
 #include "backend/llvm/emit.h"
 #include "ir/schedule.h"
 
-/* Table: 4 bytes for each of at most 4 places a row, and at least one vector; then two arrays of 4 bytes a
- * row. */
-enum { ENTRY = 4, TABLE_ROW_BYTES = 4 * ENTRY };
-_Static_assert(L_LANES *ENTRY <= FL_HASH_BYTES && TABLE_ROW_BYTES + 2 * ENTRY <= FL_HASH_ROW_BYTES,
+/* Scratch: numbers, 4 bytes for each of at most 4 places a row, whole vectors; rows, 8 bytes a place and one behind; then two
+ * arrays of 4 bytes a row. */
+enum { ENTRY = 4, PLACES = 4, NUMBERS_BYTES = L_LANES * ENTRY, ROW = 8, TABLE_BYTES = NUMBERS_BYTES + L_LANES * ENTRY,
+       TABLE_ROW_BYTES = PLACES * (ENTRY + ROW) };
+_Static_assert(NUMBERS_BYTES + ROW <= TABLE_BYTES && TABLE_BYTES <= FL_HASH_BYTES &&
+                   TABLE_ROW_BYTES + 2 * ENTRY <= FL_HASH_ROW_BYTES,
                "scratch of a hash table");
 
 typedef struct table {
     LLVMValueRef v_size, v_mask, v_shift; /* places; places - 1; 64 - log2(places) */
+    LLVMValueRef v_keys;                  /* address of the row of place 0 */
     LLVMValueRef v_rows;                  /* address of distinct row 0 */
 } table;
 
@@ -46,13 +48,16 @@ static LLVMValueRef scratch_at(fl_gen *gen, int64_t fixed, int64_t each, LLVMVal
 static table new_table(fl_gen *gen, LLVMValueRef v_n, LLVMValueRef v_rows)
 {
     table t = {.v_rows = v_rows};
-    LLVMValueRef v_zeros = l_intrinsic(gen, "llvm.ctlz", (LLVMValueRef[]){v_n, LLVMConstNull(gen->i1)}, 2);
+    LLVMValueRef v_last = LLVMBuildSub(gen->b, l_intrinsic(gen, "llvm.umax", (LLVMValueRef[]){v_n, l_i64(gen, 1)}, 2),
+                                       l_i64(gen, 1), "");
+    LLVMValueRef v_zeros = l_intrinsic(gen, "llvm.ctlz", (LLVMValueRef[]){v_last, LLVMConstNull(gen->i1)}, 2);
     l_loop loop;
 
-    t.v_shift = LLVMBuildSub(gen->b, v_zeros, l_i64(gen, 1),
-                             ""); /* n < 2^(64 - zeros), so 2^(65 - zeros) is over 2 n */
+    /* n <= 2^(64 - zeros), so 2^(65 - zeros) is at least 2 n */
+    t.v_shift = LLVMBuildSub(gen->b, v_zeros, l_i64(gen, 1), "");
     t.v_size = LLVMBuildShl(gen->b, l_i64(gen, 1), LLVMBuildSub(gen->b, l_i64(gen, 64), t.v_shift, ""), "");
     t.v_mask = LLVMBuildSub(gen->b, t.v_size, l_i64(gen, 1), "");
+    t.v_keys = scratch_at(gen, NUMBERS_BYTES, ENTRY, t.v_size);
     l_loop_begin(gen, &loop, l_i64(gen, 0), t.v_size, L_LANES);
     l_store(gen, FL_INT32, LLVMConstNull(LLVMVectorType(gen->i32, L_LANES)),
             l_at(gen, FL_INT32, gen->v_scratch, loop.v_i));
@@ -61,42 +66,47 @@ static table new_table(fl_gen *gen, LLVMValueRef v_n, LLVMValueRef v_rows)
 }
 
 /*
- * The number of v_row among v_n distinct ones, v_n itself if it is new:
+ * The number of v_row among v_n distinct ones, v_n itself if it is new, which *v_new tells:
  *
  *     rows[n] = row;  p = row * golden ratio >> shift
- *     while (d = table[p] == 0 ? n : table[p] - 1, rows[d] != row) p = (p + 1) & mask
- *     table[p] = d + 1
+ *     while (number[p] != 0 && key[p] != row) p = (p + 1) & mask
+ *     new = number[p] == 0;  d = new ? n : number[p] - 1
+ *     q = new ? p : size;  number[q] = n + 1;  key[q] = row
  */
-static LLVMValueRef find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValueRef v_row)
+static LLVMValueRef find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValueRef v_row, LLVMValueRef *v_new)
 {
-    LLVMValueRef v_at, v_entry, v_d, v_next, v_place, v_found;
+    LLVMValueRef v_first, v_at, v_entry, v_d, v_next, v_place, v_found;
     LLVMBasicBlockRef b_before, b_probe = l_block(gen, "probe"), b_next = l_block(gen, "collision"),
                                 b_found = l_block(gen, "found");
 
     l_store(gen, FL_INT64, v_row, l_at(gen, FL_INT64, t->v_rows, v_n));
-    v_at = LLVMBuildMul(gen->b, v_row, l_i64(gen, (int64_t)UINT64_C(0x9e3779b97f4a7c15)), "");
-    v_at = LLVMBuildLShr(gen->b, v_at, t->v_shift, "");
+    v_first = LLVMBuildMul(gen->b, v_row, l_i64(gen, (int64_t)UINT64_C(0x9e3779b97f4a7c15)), "");
+    v_first = LLVMBuildLShr(gen->b, v_first, t->v_shift, "");
     b_before = LLVMGetInsertBlock(gen->b);
     LLVMBuildBr(gen->b, b_probe);
 
     LLVMPositionBuilderAtEnd(gen->b, b_probe);
     v_place = LLVMBuildPhi(gen->b, gen->i64, "place");
     v_entry = l_load(gen, FL_INT32, l_at(gen, FL_INT32, gen->v_scratch, v_place), 1);
-    v_d = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), l_i64(gen, 1), "");
-    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, v_entry, l_i32(gen, 0), "");
-    v_d = LLVMBuildSelect(gen->b, v_found, v_n, v_d, "");
-    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, l_load(gen, FL_INT64, l_at(gen, FL_INT64, t->v_rows, v_d), 1),
-                            v_row, "");
+    *v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_entry, l_i32(gen, 0), "");
+    /* arithmetic, as an or of comparisons becomes two branches: all ones if the place is taken, and 0 unless the row differs too */
+    v_found = LLVMBuildNeg(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), "");
+    v_found = LLVMBuildAShr(gen->b, v_found, l_i64(gen, 63), "");
+    v_at = LLVMBuildXor(gen->b, l_load(gen, FL_INT64, l_at(gen, FL_INT64, t->v_keys, v_place), 1), v_row, "");
+    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, LLVMBuildAnd(gen->b, v_found, v_at, ""), l_i64(gen, 0), "");
     LLVMBuildCondBr(gen->b, v_found, b_found, b_next);
 
     LLVMPositionBuilderAtEnd(gen->b, b_next);
     v_next = LLVMBuildAnd(gen->b, LLVMBuildAdd(gen->b, v_place, l_i64(gen, 1), ""), t->v_mask, "");
     LLVMBuildBr(gen->b, b_probe);
-    LLVMAddIncoming(v_place, (LLVMValueRef[]){v_at, v_next}, (LLVMBasicBlockRef[]){b_before, b_next}, 2);
+    LLVMAddIncoming(v_place, (LLVMValueRef[]){v_first, v_next}, (LLVMBasicBlockRef[]){b_before, b_next}, 2);
 
     LLVMPositionBuilderAtEnd(gen->b, b_found);
-    l_store(gen, FL_INT32, int_32(gen, LLVMBuildAdd(gen->b, v_d, l_i64(gen, 1), "")),
-            l_at(gen, FL_INT32, gen->v_scratch, v_place));
+    v_d = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), l_i64(gen, 1), "");
+    v_d = LLVMBuildSelect(gen->b, *v_new, v_n, v_d, "");
+    v_at = LLVMBuildSelect(gen->b, *v_new, v_place, t->v_size, "");
+    l_store(gen, FL_INT32, int_32(gen, LLVMBuildAdd(gen->b, v_n, l_i64(gen, 1), "")), l_at(gen, FL_INT32, gen->v_scratch, v_at));
+    l_store(gen, FL_INT64, v_row, l_at(gen, FL_INT64, t->v_keys, v_at));
     return v_d;
 }
 
@@ -126,8 +136,7 @@ static LLVMValueRef number_rows(const unique *u)
     v_n = l_carry(gen, &b, l_i64(gen, 0));
     l_prefetch(gen, l_element_address(gen, index, l_add(gen, b.v_i, l_i64(gen, AHEAD)), v_column));
     v_row = l_load(gen, dtype, l_element_address(gen, index, b.v_i, v_column), 1);
-    v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row));
-    v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_d, v_n, "");
+    v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row), &v_new);
     l_next(&b, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, v_new, gen->i64, ""), ""));
     if (inverse != FL_NONE)
         l_store(gen, FL_INT32, int_32(gen, l_add(gen, u->v_first, v_d)),
@@ -292,8 +301,7 @@ static LLVMValueRef merge_operand(merge *m, const table *t, uint32_t i, int64_t 
     v_n = l_carry(gen, &d, v_n);
     v_row = l_load(gen, FL_INT64, l_element_address(gen, rows, d.v_i, l_i64(gen, 0)), 1);
     m->v_from = d.v_i;
-    m->v_to = find(gen, t, v_n, v_row);
-    m->v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, m->v_to, v_n, "");
+    m->v_to = find(gen, t, v_n, v_row, &m->v_new);
     l_next(&d, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, m->v_new, gen->i64, ""), ""));
     l_strips(gen, width, gen->n_registers / 2, add_strip, m);
     l_loop_end(gen, &d);

@@ -1,0 +1,16 @@
+# cmake -DOUT=header -P generator_id.cmake -- file...: a number for what the code generator was built from. Code that it has made is kept between runs,
+# and another generator, though of the same version, may make other code (runtime/code_cache.c).
+set(all)
+math(EXPR last "${CMAKE_ARGC} - 1")
+set(reading FALSE)
+foreach(i RANGE ${last})
+    if(reading)
+        file(SHA256 ${CMAKE_ARGV${i}} one)
+        string(APPEND all ${one})
+    elseif(CMAKE_ARGV${i} STREQUAL "--")
+        set(reading TRUE)
+    endif()
+endforeach()
+string(SHA256 id "${all}")
+string(SUBSTRING ${id} 0 16 id)
+file(WRITE ${OUT} "#define FLEN_GENERATOR_ID \"${id}\"\n")
