@@ -107,6 +107,8 @@ static void tell_memory(const story *s, const fl_graph *g)
     }
     case FL_STORAGE_SCRATCH:
         printf("memory: a worker's scratch, from element %" PRId64 ", rows %" PRId64 " elements apart\n", at->offset, at->row_stride);
+        if (at->buffer > 0)
+            printf("        behind %u lines for each row that a slot may have\n", at->buffer);
         break;
     }
     for (uint32_t i = 0; i < schedule->n_segments; i++)

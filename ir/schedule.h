@@ -19,6 +19,9 @@
 #define FL_HASH_BYTES     128
 #define FL_HASH_ROW_BYTES 56
 
+/* Scratch of a slot is counted in lines for each row that the slot may have. */
+#define FL_SCRATCH_LINE 64
+
 typedef enum fl_domain {
     FL_DOMAIN_ONE,  /* one call, (0, 1): scalars, small vectors, sums over the batch, serial work */
     FL_DOMAIN_ROWS, /* rows [begin, end) of dimension 0, whose extent is `dim`; end - begin <= FL_TILE_ROWS */
@@ -45,13 +48,14 @@ typedef struct fl_segment {
 typedef enum fl_storage_kind {
     FL_STORAGE_NONE,  /* never in memory: erased values; scalars of Constant nodes; unused outputs */
     FL_STORAGE_BUFFER, /* ctx->buffer[buffer] */
-    FL_STORAGE_SCRATCH /* the calling worker's scratch: ROWS segments only, row (i - begin) */
+    FL_STORAGE_SCRATCH /* the calling worker's scratch, row (i - begin) of a tile, or row i of a slot counted from the slot's first */
 } fl_storage_kind;
 
 /*
  * Element (i, j) of a value, i the index of dimension 0 and j of the rest row-major, lies at
  *     base + (offset + i * row_stride + j) * size of its dtype
- * with base = ctx->buffer[buffer] or the scratch. Values of rank 0 and of FL_DOMAIN_ONE vectors [n] are one row:
+ * with base = ctx->buffer[buffer] or the scratch; in segments over slots, whose values have as many rows as their slot,
+ * scratch + FL_HASH_BYTES + buffer * FL_SCRATCH_LINE * extent of scratch_dim. Values of rank 0 and of FL_DOMAIN_ONE vectors [n] are one row:
  * element j lies at base + (offset + j) * size. Views (Reshape, Split, Concat's operands, ...) share their owner's buffer.
  * FL_STRIDE_OF_BUFFER: the stride is ctx->stride[buffer] at run time (variables lie in records). Generated code takes
  * it for any variable; it is meant for tables, their optimiser state and whatever else Gather or ScatterND address by
@@ -65,7 +69,7 @@ typedef enum fl_storage_kind {
  */
 typedef struct fl_storage {
     fl_storage_kind kind;
-    uint32_t buffer;
+    uint32_t buffer;    /* SCRATCH of slots: lines of each row before it; of tiles: 0 */
     int64_t offset;     /* in elements */
     int64_t row_stride; /* in elements */
 } fl_storage;

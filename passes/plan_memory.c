@@ -3,7 +3,7 @@
  *
  * Needs the segments of `segment`, changes no node. In this order: leaves have buffers of their own; a variable's next value and
  * ScatterND's result lie where the variable lies; views share their operand's memory, and operands of Concat are made
- * inside of the result, where the layout allows; what one ROWS segment alone reads is scratch; the rest is arena, with its
+ * inside of the result, where the layout allows; what one segment over rows or slots alone reads is scratch; the rest is arena, with its
  * life in phases, so that the runtime can let buffers of disjoint lives share memory once it knows the extents.
  *
  * Variables of static shape that nobody addresses by row are dense (row_stride is their row); tables, their state and
@@ -15,6 +15,8 @@
 #include "ir/schedule.h"
 
 #include <string.h>
+
+enum { MAX_SLOT_ROW_BYTES = 1 << 16 }; /* of scratch for each row of a slot */
 
 typedef struct plan {
     fl_graph *g;
@@ -307,21 +309,54 @@ static void find_shared(plan *p)
     }
 }
 
-static void scratch_or_arena(plan *p, fl_id v, fl_id node)
+/* In the scratch of the worker that does these rows. */
+static void place_in_tile(plan *p, fl_id v, fl_segment *seg)
 {
-    const fl_type *t = fl_value_type(p->g, v);
-    fl_segment *seg = p->segment_of[node] == UINT32_MAX ? NULL : &p->s->segments[p->segment_of[node]];
-    bool rows = seg && seg->domain == FL_DOMAIN_ROWS && t->rank > 0 && t->dims[0] == seg->dim && !is_one_row(t);
+    int64_t size = (int64_t)fl_dtype_size(fl_value_type(p->g, v)->dtype), width = row_elements(fl_value_type(p->g, v));
 
-    if (!rows || p->shared[v]) {
-        own_buffer(p, v, FL_BUFFER_ARENA);
-        return;
-    }
-    int64_t size = (int64_t)fl_dtype_size(t->dtype), width = row_elements(t);
     *storage_of(p, v) = (fl_storage){FL_STORAGE_SCRATCH, 0, seg->scratch_bytes / size, width};
     int64_t tile_rows = FL_PLANTED("plan-memory") ? 1 : FL_TILE_ROWS;
     seg->scratch_bytes += (tile_rows * width * size + 63) / 64 * 64;
     p->known[v] = true;
+}
+
+/*
+ * In the scratch of the worker that does this slot: the rows of one slot after those of another in the same memory, which
+ * stays in the second cache. False if v is not by distinct row, or the scratch grows with something else.
+ */
+static bool place_in_slot(plan *p, fl_id v, fl_segment *seg)
+{
+    const fl_graph *g = p->g;
+    const fl_type *t = fl_value_type(g, v);
+    fl_id unique = fl_value_is(g, seg->count, FL_OP_UNIQUE_ROWS);
+
+    if (unique == FL_NONE || g->nodes[unique].out[0] == FL_NONE || t->rank == 0 ||
+        t->dims[0] != fl_value_type(g, g->nodes[unique].out[0])->dims[0])
+        return false;
+    fl_dim most = fl_value_type(g, g->nodes[unique].in[0])->dims[0];
+    int64_t width = row_elements(t), bytes = width * (int64_t)fl_dtype_size(t->dtype);
+    int64_t before = (seg->scratch_row_bytes + FL_SCRATCH_LINE - 1) / FL_SCRATCH_LINE;
+    if ((seg->scratch_dim != 0 && seg->scratch_dim != most) || bytes > MAX_SLOT_ROW_BYTES - before * FL_SCRATCH_LINE)
+        return false;
+    *storage_of(p, v) = (fl_storage){FL_STORAGE_SCRATCH, (uint32_t)before, 0, width};
+    seg->scratch_bytes = FL_HASH_BYTES;
+    seg->scratch_row_bytes = before * FL_SCRATCH_LINE + (bytes + FL_SCRATCH_LINE - 1) / FL_SCRATCH_LINE * FL_SCRATCH_LINE;
+    seg->scratch_dim = most;
+    p->known[v] = true;
+    return true;
+}
+
+static void scratch_or_arena(plan *p, fl_id v, fl_id node)
+{
+    const fl_type *t = fl_value_type(p->g, v);
+    fl_segment *seg = p->segment_of[node] == UINT32_MAX ? NULL : &p->s->segments[p->segment_of[node]];
+
+    if (seg && !p->shared[v] && seg->domain == FL_DOMAIN_SLOTS && place_in_slot(p, v, seg))
+        return;
+    if (seg && !p->shared[v] && seg->domain == FL_DOMAIN_ROWS && t->rank > 0 && t->dims[0] == seg->dim && !is_one_row(t))
+        place_in_tile(p, v, seg);
+    else
+        own_buffer(p, v, FL_BUFFER_ARENA);
 }
 
 static fl_status place_value(plan *p, fl_id v, fl_id node)

@@ -12,7 +12,7 @@
 #include "backend/llvm/emit.h"
 #include "ir/schedule.h"
 
-enum { MAX_SUMS = 2, AHEAD = 8, LINE = 64 };
+enum { MAX_SUMS = 2, MAX_TOGETHER = 4, AHEAD = 8, LINE = 64 };
 
 typedef struct row_sums {
     fl_gen *gen;
@@ -78,18 +78,21 @@ static LLVMValueRef finished(const row_sums *r, LLVMValueRef v_f, LLVMValueRef v
     return v_f;
 }
 
-/* The sums of each array over r's part of the list. */
-static void sum_list(const row_sums *r, const l_strip *s, LLVMValueRef v_column,
-                     LLVMValueRef v_sums[MAX_SUMS][L_MAX_VECTORS])
+typedef LLVMValueRef sums[MAX_SUMS][L_MAX_VECTORS];
+
+/* The sums of each array over their part of the list, which is the same for all n of them. */
+static void sum_lists(const row_sums *r, const l_strip *s, unsigned n, LLVMValueRef v_column, sums *v_sums)
 {
     fl_gen *gen = r->gen;
     LLVMValueRef v_i, v_divisor = NULL;
+    unsigned carried = 0;
     l_loop k;
 
     l_loop_begin(gen, &k, r->v_from, r->v_to, 1);
-    for (unsigned x = 0; x < r->n; x++)
-        for (unsigned v = 0; v < s->n; v++)
-            v_sums[x][v] = l_carry(gen, &k, LLVMConstNull(l_vector(gen->f32, s->width[v])));
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned x = 0; x < r[i].n; x++)
+            for (unsigned v = 0; v < s[i].n; v++)
+                v_sums[i][x][v] = l_carry(gen, &k, LLVMConstNull(l_vector(gen->f32, s[i].width[v])));
     v_i = list_entry(r, k.v_i);
     if (r->v_bags != NULL)
         v_i = LLVMBuildSExt(gen->b, l_load(gen, FL_INT32, l_at(gen, FL_INT32, r->v_bags, v_i), 1), gen->i64,
@@ -98,33 +101,32 @@ static void sum_list(const row_sums *r, const l_strip *s, LLVMValueRef v_column,
         v_divisor = bag_length(gen, r->offsets, v_i);
     if (r->v_last != NULL)
         prefetch_ahead(r, k.v_i);
-    for (unsigned x = 0; x < r->n; x++) {
-        LLVMValueRef v_at =
-            l_at(gen, FL_FLOAT, r->v_x[x], l_add(gen, l_mul(gen, v_i, r->v_stride[x]), v_column));
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned x = 0; x < r[i].n; x++) {
+            LLVMValueRef v_at =
+                l_at(gen, FL_FLOAT, r[i].v_x[x], l_add(gen, l_mul(gen, v_i, r[i].v_stride[x]), v_column));
 
-        for (unsigned v = 0; v < s->n; v++) {
-            LLVMValueRef v_term =
-                l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, s->at[v])), s->width[v]);
+            for (unsigned v = 0; v < s[i].n; v++) {
+                LLVMValueRef v_term =
+                    l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, s[i].at[v])), s[i].width[v]);
 
-            if (v_divisor != NULL)
-                v_term = LLVMBuildFDiv(gen->b, v_term, l_splat(gen, v_divisor, s->width[v]), "");
-            l_next(&k, x * s->n + v, LLVMBuildFAdd(gen->b, v_sums[x][v], v_term, ""));
+                if (v_divisor != NULL)
+                    v_term = LLVMBuildFDiv(gen->b, v_term, l_splat(gen, v_divisor, s[i].width[v]), "");
+                l_next(&k, carried++, LLVMBuildFAdd(gen->b, v_sums[i][x][v], v_term, ""));
+            }
         }
-    }
     l_loop_end(gen, &k);
-    for (unsigned x = 0; x < r->n; x++)
-        for (unsigned v = 0; v < s->n; v++)
-            v_sums[x][v] = k.v_result[x * s->n + v];
+    carried = 0;
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned x = 0; x < r[i].n; x++)
+            for (unsigned v = 0; v < s[i].n; v++)
+                v_sums[i][x][v] = k.v_result[carried++];
 }
 
-static void sum_strip(void *arg, const l_strip *s, LLVMValueRef v_column)
+static void store_sums(const row_sums *r, const l_strip *s, LLVMValueRef v_column, sums v_sums)
 {
-    const row_sums *r = arg;
     fl_gen *gen = r->gen;
-    LLVMValueRef v_sums[MAX_SUMS][L_MAX_VECTORS];
 
-    if (r->n > 0)
-        sum_list(r, s, v_column, v_sums);
     for (unsigned v = 0; v < s->n; v++) {
         LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[v])), v_f, v_q = NULL;
 
@@ -135,6 +137,16 @@ static void sum_strip(void *arg, const l_strip *s, LLVMValueRef v_column)
             v_q = v_sums[r->n - 1][v];
         l_store(gen, FL_FLOAT, finished(r, v_f, v_q, v_j), l_element_address(gen, r->out, r->v_row, v_j));
     }
+}
+
+static void sum_strip(void *arg, const l_strip *s, LLVMValueRef v_column)
+{
+    const row_sums *r = arg;
+    sums v_sums;
+
+    if (r->n > 0)
+        sum_lists(r, s, 1, v_column, &v_sums);
+    store_sums(r, s, v_column, v_sums);
 }
 
 static void sum_row(row_sums *r)
@@ -152,16 +164,17 @@ static fl_id distinct_rows_of(const fl_gen *gen)
     return node == FL_NONE || gen->g->nodes[node].op != FL_OP_UNIQUE_ROWS ? FL_NONE : gen->g->nodes[node].out[0];
 }
 
-/* The distinct rows of the current slot, each with its part of `order`. */
-static void sum_distinct_rows(row_sums *r, fl_id segment)
+/* n sums of the distinct rows of the current slot, each row with its part of `order`: one after the other, or row by row together. */
+static void sum_distinct_rows(row_sums *r, unsigned n, fl_id segment)
 {
     fl_gen *gen = r->gen;
     fl_id rows = distinct_rows_of(gen);
     bool fetch = !gen->fetched;
+    l_strip whole[MAX_TOGETHER];
+    sums v_sums[MAX_TOGETHER];
     l_loop d;
 
     l_loop_begin(gen, &d, gen->v_row_from, gen->v_row_to, 1);
-    r->v_row = d.v_i;
     if (fetch && rows != FL_NONE) /* an optimiser's state, needed when the sums have gone through products */
         l_fetch_rows(gen, rows, d.v_i);
     for (int64_t i = 0; i < 2; i++) {
@@ -169,7 +182,17 @@ static void sum_distinct_rows(row_sums *r, fl_id segment)
 
         *(i == 0 ? &r->v_from : &r->v_to) = LLVMBuildSExt(gen->b, v, gen->i64, "");
     }
-    sum_row(r);
+    for (unsigned i = 0; i < n; i++)
+        r[i].v_row = d.v_i;
+    if (n == 1) {
+        sum_row(r);
+    } else {
+        for (unsigned i = 0; i < n; i++)
+            whole[i] = l_strip_of(gen, r[i].width, gen->n_registers);
+        sum_lists(r, whole, n, l_i64(gen, 0), v_sums);
+        for (unsigned i = 0; i < n; i++)
+            store_sums(&r[i], &whole[i], l_i64(gen, 0), v_sums[i]);
+    }
     l_loop_end(gen, &d);
 }
 
@@ -268,7 +291,7 @@ void fl_emit_embedding_bag_grad(fl_gen *gen, fl_id node)
     r.width = l_row_elements(fl_value_type(gen->g, n->out[0]));
     r.v_bags = bags_of_places(gen, n->in[1], l_extent(gen, fl_value_type(gen->g, n->in[0])->dims[0]));
     add_array(&r, l_place_of(gen, n->in[0])->v_base, l_place_of(gen, n->in[0])->v_row_stride);
-    sum_distinct_rows(&r, n->in[2]);
+    sum_distinct_rows(&r, 1, n->in[2]);
 }
 
 /* ------------------------------------------------------------------------------------------------------
@@ -287,7 +310,7 @@ void fl_emit_gather_grad(fl_gen *gen, fl_id node)
     de = l_place_of(gen, n->in[0]);
     add_array(&r, l_at(gen, FL_FLOAT, de->v_base, l_mul(gen, gen->v_slot, l_i64(gen, r.width))),
               de->v_row_stride);
-    sum_distinct_rows(&r, n->in[1]);
+    sum_distinct_rows(&r, 1, n->in[1]);
 }
 
 typedef struct field {
@@ -351,6 +374,105 @@ static uint32_t fields_with(fl_gen *gen, fl_id node, bool df, bool dq, field *ou
     return count;
 }
 
+static row_sums pool_sums(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+
+    return (row_sums){.gen = gen, .out = n->out[0], .list = n->in[2], .data = n->in[0], .offsets = FL_NONE,
+                      .width = l_row_elements(fl_value_type(gen->g, n->out[0]))};
+}
+
+/* The arrays of those fields whose case is (df, dq); false if there are none. */
+static bool add_case(row_sums *r, fl_id node, bool df, bool dq, field *fields, uint32_t *count)
+{
+    *count = fields_with(r->gen, node, df, dq, fields);
+    if (*count == 0)
+        return false;
+    r->only_squares = dq && !df;
+    if (df)
+        add_chosen(r, fields, *count, false);
+    if (dq)
+        add_chosen(r, fields, *count, true);
+    return true;
+}
+
+/* The one case that all fields of `node` come in, as df + 2 dq; 0 if they come in several, or there is nothing to sum. */
+static int only_case(fl_gen *gen, fl_id node, field *fields)
+{
+    int found = 0;
+
+    for (int kind = 0; kind < 4; kind++)
+        if (fields_with(gen, node, (kind & 1) != 0, (kind & 2) != 0, fields) > 0) {
+            if (found != 0 || kind == 0)
+                return 0;
+            found = kind;
+        }
+    return found;
+}
+
+static bool is_made_here(const fl_gen *gen, fl_id value)
+{
+    fl_id node = value == FL_NONE ? FL_NONE : fl_value_node(gen->g, value);
+
+    for (uint32_t i = 0; node != FL_NONE && i < gen->segment->n_nodes; i++)
+        if (gen->segment->nodes[i] == node)
+            return true;
+    return false;
+}
+
+/* Could `node` be made with `first`: sums over the same lists, of what is there before the segment begins? */
+static bool goes_with(const fl_gen *gen, fl_id node, fl_id first)
+{
+    const fl_node *n = &gen->g->nodes[node], *m = &gen->g->nodes[first];
+
+    if (n->op != FL_OP_FIELD_POOL_GRAD || gen->emitted[node] || n->in[1] != m->in[1] || n->in[2] != m->in[2] || n->in[3] != m->in[3] ||
+        fl_value_type(gen->g, n->out[0])->dtype != FL_FLOAT)
+        return false;
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if ((i == 0 || i > 3) && is_made_here(gen, n->in[i]))
+            return false;
+    return true;
+}
+
+/*
+ * Several sums over the same lists, row by row: lists are short, and where one ends is guessed wrong once instead of once
+ * for each. As many as fit into half of the registers; returns how many.
+ */
+static unsigned emit_together(fl_gen *gen, fl_id first, field *fields)
+{
+    row_sums r[MAX_TOGETHER];
+    fl_id nodes[MAX_TOGETHER];
+    unsigned n = 0, registers = 0;
+
+    for (uint32_t i = 0; i < gen->segment->n_nodes && n < MAX_TOGETHER; i++) {
+        fl_id node = gen->segment->nodes[i];
+        int kind = goes_with(gen, node, first) ? only_case(gen, node, fields) : 0;
+        int64_t width = kind == 0 ? 0 : l_row_elements(fl_value_type(gen->g, gen->g->nodes[node].out[0]));
+
+        if (width < 1)
+            continue;
+        l_strip s = l_strip_of(gen, width, gen->n_registers);
+        unsigned more = s.registers * (kind == 3 ? 2 : 1);
+        if (s.columns < width || registers + more > gen->n_registers / 2)
+            continue;
+        registers += more;
+        nodes[n++] = node;
+    }
+    if (n < 2)
+        return 0;
+    for (unsigned i = 0; i < n; i++) {
+        int kind = only_case(gen, nodes[i], fields);
+        uint32_t count;
+
+        r[i] = pool_sums(gen, nodes[i]);
+        (void)add_case(&r[i], nodes[i], (kind & 1) != 0, (kind & 2) != 0, fields, &count);
+        gen->emitted[nodes[i]] = true;
+    }
+    sum_distinct_rows(r, n, gen->g->nodes[first].in[1]);
+    gen->fetched = true;
+    return n;
+}
+
 /*
  * FieldPoolGrad: for d of slot s of field m, over b of its order:
  *     f = sum of df_m[b]; q = sum of dq_m[b]; out[d] = f + (2 data[d]) q
@@ -366,23 +488,20 @@ void fl_emit_field_pool_grad(fl_gen *gen, fl_id node)
         gen->status = fl_out_of_memory(gen->dg);
     if (fields == NULL || refuse(gen, node, n->out[0], n->in[3]))
         return;
+    if (goes_with(gen, node, node) && emit_together(gen, node, fields) > 0 && gen->emitted[node])
+        return;
     for (int kind = 0; kind < 4; kind++) {
-        bool df = (kind & 1) != 0, dq = (kind & 2) != 0;
-        uint32_t count = fields_with(gen, node, df, dq, fields);
-        row_sums r = {.gen = gen, .out = n->out[0], .list = n->in[2], .data = n->in[0], .offsets = FL_NONE};
+        row_sums r = pool_sums(gen, node);
+        uint32_t count;
         l_if branch;
 
+        count = fields_with(gen, node, (kind & 1) != 0, (kind & 2) != 0, fields);
         if (count == 0)
             continue;
-        r.width = l_row_elements(fl_value_type(gen->g, n->out[0]));
-        r.only_squares = dq && !df;
         gen->fetched = fetched; /* a slot goes through one of the cases */
         l_if_begin(gen, &branch, is_slot_of(gen, fields, count));
-        if (df)
-            add_chosen(&r, fields, count, false);
-        if (dq)
-            add_chosen(&r, fields, count, true);
-        sum_distinct_rows(&r, n->in[1]);
+        (void)add_case(&r, node, (kind & 1) != 0, (kind & 2) != 0, fields, &count);
+        sum_distinct_rows(&r, 1, n->in[1]);
         l_if_end(gen, &branch);
     }
 }

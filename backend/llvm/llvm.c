@@ -122,6 +122,10 @@ static void emit_nodes(fl_gen *gen)
     }
 
     for (uint32_t i = 0; i < s->n_nodes;) {
+        if (gen->emitted[s->nodes[i]]) {
+            i++;
+            continue;
+        }
         fl_op op = gen->g->nodes[s->nodes[i]].op;
         LLVMBasicBlockRef b_first = LLVMGetInsertBlock(gen->b);
         LLVMValueRef v_last = LLVMGetLastInstruction(b_first);
@@ -146,6 +150,7 @@ static void emit_nodes(fl_gen *gen)
 
 static void emit_body(fl_gen *gen)
 {
+    LLVMBasicBlockRef b_nodes;
     l_loop slots;
 
     switch (gen->segment->domain) {
@@ -160,7 +165,11 @@ static void emit_body(fl_gen *gen)
     case FL_DOMAIN_SLOTS:
         l_loop_begin(gen, &slots, gen->v_begin, gen->v_end, 1);
         l_slot_rows(gen, slots.v_i);
+        b_nodes = l_block(gen, "nodes");
+        LLVMPositionBuilderAtEnd(gen->slot, LLVMGetInsertBlock(gen->b));
+        LLVMPositionBuilderAtEnd(gen->b, b_nodes);
         emit_nodes(gen);
+        LLVMBuildBr(gen->slot, b_nodes);
         l_loop_end(gen, &slots);
         return;
     }
@@ -206,9 +215,10 @@ static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
     gen->v_scratch = LLVMGetParam(gen->v_fn, 1);
     gen->v_begin = LLVMGetParam(gen->v_fn, 2);
     gen->v_end = LLVMGetParam(gen->v_fn, 3);
-    gen->v_slot = gen->v_row_from = gen->v_row_to = gen->v_pack = gen->v_stamps = NULL;
+    gen->v_slot = gen->v_first_row = gen->v_row_from = gen->v_row_to = gen->v_pack = gen->v_stamps = NULL;
     gen->fetched = false;
     gen->places = fl_arena_new(&gen->arena, l_place, g->n_values);
+    gen->emitted = fl_arena_new(&gen->arena, bool, g->n_nodes);
     gen->v_buffers = fl_arena_new(&gen->arena, LLVMValueRef, gen->schedule->n_buffers);
     gen->v_dims = fl_arena_new(&gen->arena, LLVMValueRef, g->n_symbols);
     if (gen->arena.failed)
@@ -244,6 +254,7 @@ static void begin_module(fl_gen *gen)
     gen->module = LLVMModuleCreateWithNameInContext(gen->g->name, gen->context);
     gen->b = LLVMCreateBuilderInContext(gen->context);
     gen->entry = LLVMCreateBuilderInContext(gen->context);
+    gen->slot = LLVMCreateBuilderInContext(gen->context);
     gen->i1 = LLVMInt1TypeInContext(gen->context);
     gen->i8 = LLVMInt8TypeInContext(gen->context);
     gen->i32 = LLVMInt32TypeInContext(gen->context);
@@ -260,6 +271,7 @@ static void end_module(fl_gen *gen)
 {
     LLVMDisposeBuilder(gen->b);
     LLVMDisposeBuilder(gen->entry);
+    LLVMDisposeBuilder(gen->slot);
     LLVMDisposeModule(gen->module); /* before its context */
     LLVMContextDispose(gen->context);
 }

@@ -1,9 +1,10 @@
 /*
  * llvm_abi.c -- the context structure and the schedule's storage as addresses.
  *
- * Everything here is computed once a call, in the entry block, on first use.
+ * Everything here is computed once a call, in the entry block, or once a slot, on first use.
  */
 #include "backend/llvm/llvm_build.h"
+#include "ir/schedule.h"
 #include "runtime/abi.h"
 
 #include <stddef.h>
@@ -85,6 +86,19 @@ static LLVMValueRef constant_place(fl_gen *gen, fl_id value, LLVMTypeRef t)
     return v_base;
 }
 
+/* Row i of the slot lies at (i - the slot's first row). */
+static void slot_scratch(fl_gen *gen, const fl_storage *st, LLVMTypeRef t, l_place *place)
+{
+    int64_t line = (int64_t)st->buffer * FL_SCRATCH_LINE;
+    LLVMValueRef v = LLVMBuildMul(gen->slot, l_extent(gen, gen->segment->scratch_dim), l_i64(gen, line), "");
+
+    v = LLVMBuildAdd(gen->slot, v, l_i64(gen, FL_HASH_BYTES), "");
+    place->v_base = LLVMBuildGEP2(gen->slot, gen->i8, gen->v_scratch, &v, 1, "");
+    v = LLVMBuildMul(gen->slot, gen->v_first_row, place->v_row_stride, "");
+    v = LLVMBuildSub(gen->slot, l_i64(gen, st->offset), v, "");
+    place->v_base = LLVMBuildGEP2(gen->slot, t, place->v_base, &v, 1, "");
+}
+
 const l_place *l_place_of(fl_gen *gen, fl_id value)
 {
     l_place *place = &gen->places[value];
@@ -114,6 +128,10 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
         place->v_base = buffer(gen, st->buffer);
         break;
     case FL_STORAGE_SCRATCH:
+        if (gen->segment->domain == FL_DOMAIN_SLOTS) {
+            slot_scratch(gen, st, t, place);
+            return place;
+        }
         /* Row i of the call's part lies at (i - begin). */
         place->v_base = gen->v_scratch;
         v_offset = LLVMBuildSub(gen->entry, v_offset,
@@ -162,7 +180,7 @@ bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset)
     const fl_type *ta = fl_value_type(gen->g, view), *tb = fl_value_type(gen->g, of);
     bool one_row = ta->rank == 0 || tb->rank == 0 || (ta->dims[0] == 1 && tb->dims[0] == 1);
 
-    if (a->kind != b->kind || (a->kind == FL_STORAGE_BUFFER && a->buffer != b->buffer))
+    if (a->kind != b->kind || a->buffer != b->buffer)
         return false;
     return a->offset == b->offset + offset && (one_row || row_stride(gen, view) == row_stride(gen, of));
 }
@@ -212,6 +230,6 @@ void l_slot_rows(fl_gen *gen, LLVMValueRef v_slot)
     LLVMValueRef v_count = l_load(gen, FL_INT32, l_element_address(gen, seg->count, v_slot, l_i64(gen, 0)), 1);
 
     gen->v_slot = v_slot;
-    gen->v_row_from = l_mul(gen, v_slot, v_capacity);
+    gen->v_first_row = gen->v_row_from = l_mul(gen, v_slot, v_capacity);
     gen->v_row_to = l_add(gen, gen->v_row_from, LLVMBuildSExt(gen->b, v_count, gen->i64, ""));
 }

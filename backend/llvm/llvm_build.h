@@ -42,6 +42,7 @@ typedef struct fl_gen {
     LLVMContextRef context;
     LLVMModuleRef module;
     LLVMBuilderRef b, entry; /* entry: always at the end of the entry block, for what is computed once a call */
+    LLVMBuilderRef slot;     /* the same, once a slot; SLOTS only */
     LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr;
     LLVMValueRef loop_metadata;
 
@@ -50,12 +51,13 @@ typedef struct fl_gen {
     fl_dim row_dim; /* ROWS: its rows; SLOTS: the distinct rows; ONE: 0, that is no dimension */
     LLVMValueRef v_fn, v_ctx, v_scratch, v_begin, v_end;
     LLVMValueRef v_stamps;             /* timed: ctx->stamps; NULL: not loaded yet */
-    LLVMValueRef v_slot;               /* SLOTS: the current slot */
+    LLVMValueRef v_slot, v_first_row;  /* SLOTS: the current slot; its first row */
     LLVMValueRef v_row_from, v_row_to; /* rows of row_dim that are being made */
     l_place *places;                   /* one per value */
     LLVMValueRef *v_buffers;           /* ctx->buffer[i], one per buffer */
     LLVMValueRef *v_dims;              /* ctx->dim[i], one per symbol */
     LLVMValueRef v_pack;               /* emit_product.c: a buffer on the stack */
+    bool *emitted;                     /* nodes of the segment that are done already, with another */
     bool fetched;                      /* the segment's far rows are under way (l_fetch_rows) */
 } fl_gen;
 
