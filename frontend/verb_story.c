@@ -99,6 +99,8 @@ static void tell_memory(const story *s, const fl_graph *g)
         printf("memory: buffer %u (%s), from element %" PRId64, at->buffer, kinds[b->kind], at->offset);
         if (at->row_stride == FL_STRIDE_OF_BUFFER)
             puts(", rows as far apart as the session keeps them");
+        else if (at->row_stride == FL_STRIDE_COLUMNS)
+            puts(", by columns");
         else
             printf(", rows %" PRId64 " elements apart\n", at->row_stride);
         if (b->kind == FL_BUFFER_ARENA)

@@ -74,6 +74,8 @@ typedef struct fl_storage {
     int64_t row_stride; /* in elements */
 } fl_storage;
 #define FL_STRIDE_OF_BUFFER (-1)
+/* A matrix by columns: element (i, j) at offset + j * rows + i. The inverse of UniqueRows, which slots write and batch rows read. */
+#define FL_STRIDE_COLUMNS   (-2)
 
 typedef enum fl_buffer_kind {
     FL_BUFFER_INPUT,    /* given by the caller: dense, row-major */

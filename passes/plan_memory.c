@@ -359,6 +359,33 @@ static void scratch_or_arena(plan *p, fl_id v, fl_id node)
         own_buffer(p, v, FL_BUFFER_ARENA);
 }
 
+/*
+ * The inverse of UniqueRows is written slot by slot and read row by row. By columns each writer has lines of its own, and the readers of
+ * a tile find a line for each slot. Where something else than look-ups reads it, it stays a matrix by rows.
+ */
+static void inverses_by_columns(plan *p)
+{
+    fl_graph *g = p->g;
+    bool *other = fl_arena_new(&p->cx->scratch, bool, g->n_values + 1);
+
+    if (!other)
+        return;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        other[g->outputs[i]] = true;
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            if (g->nodes[i].in[k] != FL_NONE && !(k == 1 && (g->nodes[i].op == FL_OP_FIELD_POOL || g->nodes[i].op == FL_OP_GATHER)))
+                other[g->nodes[i].in[k]] = true;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        fl_id inverse = g->nodes[i].op == FL_OP_UNIQUE_ROWS ? g->nodes[i].out[1] : FL_NONE;
+        if (inverse != FL_NONE && !other[inverse] && fl_value_type(g, inverse)->rank == 2 && !p->known[inverse] &&
+            row_elements(fl_value_type(g, inverse)) > 0) {
+            own_buffer(p, inverse, FL_BUFFER_ARENA);
+            storage_of(p, inverse)->row_stride = FL_STRIDE_COLUMNS;
+        }
+    }
+}
+
 static fl_status place_value(plan *p, fl_id v, fl_id node)
 {
     const fl_graph *g = p->g;
@@ -523,6 +550,7 @@ fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
     place_leaves(&p);
     find_owners(&p);
     find_shared(&p);
+    inverses_by_columns(&p);
     FL_TRY(place_nodes(&p));
     find_lives(&p);
     g->schedule = s;

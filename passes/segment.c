@@ -341,48 +341,98 @@ static uint32_t segment_for(const cut *c, fl_schedule *s, fl_id node, uint32_t *
     return s->n_segments++;
 }
 
-/*
- * Within a segment any order that respects operands will do: elementwise nodes are taken while there are any ready, so
- * that they stand together and become one loop nest; ties go to the earlier node. made[n_nodes] is all false, before and after.
- */
-static bool sort_segment(const cut *c, fl_segment *seg, bool *made)
+/* What a node of a segment waits for, from the end of the segment: `n_after` nodes that come behind it are not placed yet. */
+typedef struct place_order {
+    uint32_t *n_after;      /* [n_nodes] */
+    uint32_t *first_reader; /* [n_nodes] of a writer: place in `readers` of the first that reads what it overwrites, + 1 */
+    struct reading {
+        fl_id reader;
+        uint32_t next; /* + 1 */
+    } *readers;
+    uint32_t n_readers, readers_capacity;
+} place_order;
+
+/* `reader` shows a variable's old value: it stands before those of its segment that write the new one over it. */
+static bool wait_for_writers(const cut *c, place_order *o, fl_id reader, fl_id value)
 {
     const fl_graph *g = c->g;
-    uint32_t n = seg->n_nodes, done = 0;
+    fl_id v = c->root[value], writer = v == FL_NONE || c->update[v] == 0 ? FL_NONE : fl_value_node(g, g->updates[c->update[v] - 1].next);
+
+    for (; writer != FL_NONE; writer = g->nodes[writer].op == FL_OP_SCATTER_ND ? fl_value_is(g, g->nodes[writer].in[0], FL_OP_SCATTER_ND) : FL_NONE) {
+        if (reader >= writer || c->idle[writer] || c->segment_of[writer] != c->segment_of[reader])
+            continue;
+        struct reading r = {reader, o->first_reader[writer]};
+        if (!FL_PUSH(&c->cx->scratch, o->readers, o->n_readers, o->readers_capacity, r))
+            return false;
+        o->first_reader[writer] = o->n_readers;
+        o->n_after[reader]++;
+    }
+    return true;
+}
+
+/* One that shares a loop nest with its neighbours: look-ups and writes of rows too. */
+static bool is_chained(const cut *c, fl_id node)
+{
+    fl_op op = c->g->nodes[node].op;
+    return fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
+}
+
+static void place_node(const cut *c, place_order *o, fl_id node)
+{
+    const fl_node *n = &c->g->nodes[node];
+
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        fl_id p = fl_value_node(c->g, n->in[k]);
+        if (p != FL_NONE && !c->idle[p] && c->segment_of[p] == c->segment_of[node])
+            o->n_after[p]--;
+    }
+    for (uint32_t r = o->first_reader[node]; r != 0; r = o->readers[r - 1].next)
+        o->n_after[o->readers[r - 1].reader]--;
+}
+
+/*
+ * Nodes of a segment as late as they can be, each just before what reads it, so that little has to be kept in memory meanwhile. Among those
+ * that could stand next (from the end), one that continues the present chain of elementwise nodes, or of others, goes first, so
+ * that they stand together and become one loop nest; ties go to the later node. `o` is all 0, before and after, but for its readers.
+ */
+static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
+{
+    const fl_graph *g = c->g;
+    uint32_t n = seg->n_nodes, left = seg->n_nodes;
     bool *taken = fl_arena_new(&c->cx->scratch, bool, n);
     fl_id *sorted = fl_arena_new(&c->cx->scratch, fl_id, n);
-    bool in_chain = false;
+    bool in_chain = is_chained(c, seg->nodes[n - 1]);
 
     if (!taken || !sorted)
         return false;
-    for (uint32_t i = 0; i < n; i++)
-        made[seg->nodes[i]] = true; /* for now: belongs to the segment and is not done */
-    uint32_t first = 0;
-    while (done < n) {
+    for (uint32_t i = 0; i < n; i++) {
+        fl_id node = seg->nodes[i];
+        for (uint32_t k = 0; k < g->nodes[node].n_in; k++) {
+            fl_id v = g->nodes[node].in[k], p = fl_value_node(g, v);
+            if (p != FL_NONE && !c->idle[p] && c->segment_of[p] == c->segment_of[node])
+                o->n_after[p]++;
+            if (v != FL_NONE && !wait_for_writers(c, o, node, v))
+                return false;
+        }
+    }
+    for (uint32_t end = n; left > 0;) {
         uint32_t best = n;
-        while (first < n && taken[first])
-            first++;
-        for (uint32_t i = first; i < n && i < first + 256; i++) {
-            const fl_node *node = &g->nodes[seg->nodes[i]];
-            bool ready = !taken[i];
-            for (uint32_t k = 0; ready && k < node->n_in; k++) {
-                fl_id p = fl_value_node(g, node->in[k]);
-                ready = p == FL_NONE || !made[p] || FL_PLANTED("segment");
-            }
-            if (!ready)
+        while (taken[end - 1])
+            end--;
+        for (uint32_t i = end; i-- > 0 && i + 256 >= end;) {
+            if (taken[i] || (o->n_after[seg->nodes[i]] > 0 && !FL_PLANTED("segment")))
                 continue;
-            bool chain = fl_op_has(node->op, FL_ELEMENTWISE);
             if (best == n)
                 best = i;
-            if (chain == in_chain) {
+            if (is_chained(c, seg->nodes[i]) == in_chain) {
                 best = i;
                 break;
             }
         }
         taken[best] = true;
-        made[seg->nodes[best]] = false;
-        in_chain = fl_op_has(g->nodes[seg->nodes[best]].op, FL_ELEMENTWISE);
-        sorted[done++] = seg->nodes[best];
+        in_chain = is_chained(c, seg->nodes[best]);
+        sorted[--left] = seg->nodes[best];
+        place_node(c, o, seg->nodes[best]);
     }
     memcpy(seg->nodes, sorted, n * sizeof *sorted);
     return true;
@@ -450,9 +500,10 @@ static bool make_segments(cut *c, fl_schedule *s)
 {
     fl_graph *g = c->g;
     fl_arena *a = &g->arena;
-    bool *made = fl_arena_new(&c->cx->scratch, bool, g->n_nodes + 1u);
+    place_order order = {.n_after = fl_arena_new(&c->cx->scratch, uint32_t, g->n_nodes + 1u),
+                         .first_reader = fl_arena_new(&c->cx->scratch, uint32_t, g->n_nodes + 1u)};
 
-    if (!made || !assign_segments(c, s))
+    if (!order.n_after || !order.first_reader || !assign_segments(c, s))
         return false;
     for (uint32_t i = 0; i < s->n_segments; i++) {
         fl_segment *seg = &s->segments[i];
@@ -478,7 +529,7 @@ static bool make_segments(cut *c, fl_schedule *s)
     for (uint32_t i = 0; i < s->n_segments; i++) {
         if (s->segments[i].domain == FL_DOMAIN_ONE)
             s->segments[i].count = FL_NONE;
-        if (!sort_segment(c, &s->segments[i], made))
+        if (!sort_segment(c, &s->segments[i], &order))
             return false;
     }
     return true;

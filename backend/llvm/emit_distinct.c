@@ -129,18 +129,22 @@ static LLVMValueRef number_rows(const unique *u)
     fl_dtype dtype = fl_value_type(gen->g, index)->dtype;
     LLVMValueRef v_column = fl_value_type(gen->g, index)->rank == 2 ? gen->v_slot : l_i64(gen, 0);
     table t = new_table(gen, u->v_batch, l_element_address(gen, u->node->out[0], u->v_first, l_i64(gen, 0)));
-    LLVMValueRef v_n, v_d, v_new, v_count, v_at, v_row;
+    LLVMValueRef v_n, v_d, v_new, v_count, v_at, v_row, v_inverse = NULL;
+    LLVMValueRef v_index = l_element_address(gen, index, l_i64(gen, 0), v_column);
     l_loop b;
 
+    if (inverse != FL_NONE)
+        v_inverse = l_element_address(gen, inverse, l_i64(gen, 0), v_column);
     l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
     v_n = l_carry(gen, &b, l_i64(gen, 0));
-    l_prefetch(gen, l_element_address(gen, index, l_add(gen, b.v_i, l_i64(gen, AHEAD)), v_column));
-    v_row = l_load(gen, dtype, l_element_address(gen, index, b.v_i, v_column), 1);
+    v_at = l_at(gen, dtype, v_index, l_mul(gen, b.v_i, l_stride(gen, index, 0)));
+    l_prefetch(gen, l_at(gen, dtype, v_at, l_mul(gen, l_i64(gen, AHEAD), l_stride(gen, index, 0))));
+    v_row = l_load(gen, dtype, v_at, 1);
     v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row), &v_new);
     l_next(&b, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, v_new, gen->i64, ""), ""));
     if (inverse != FL_NONE)
         l_store(gen, FL_INT32, int_32(gen, l_add(gen, u->v_first, v_d)),
-                l_element_address(gen, inverse, b.v_i, v_column));
+                l_at(gen, FL_INT32, v_inverse, l_mul(gen, b.v_i, l_stride(gen, inverse, 0))));
     l_store(gen, FL_INT32, int_32(gen, v_d), l_at(gen, FL_INT32, u->v_numbers, b.v_i));
     v_at = l_at(gen, FL_INT32, u->v_positions, v_d);
     /* arithmetic, as a select of a load becomes a branch, on what nobody can guess */
@@ -151,17 +155,44 @@ static LLVMValueRef number_rows(const unique *u)
     return b.v_result[0];
 }
 
-/* Rows that the segment goes on to gather from far tables by the distinct rows `rows`, at one place of them: they are
+/* Is `index` the distinct rows `rows`, under whatever shape? */
+static bool is_of_rows(const fl_graph *g, fl_id index, fl_id rows)
+{
+    while (index != rows) {
+        fl_id node = fl_value_node(g, index);
+
+        if (node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_VIEW))
+            return false;
+        index = g->nodes[node].in[0];
+    }
+    return true;
+}
+
+/* Does the segment go through a table by `rows`: read or write a row of it for each of them? */
+static bool goes_through(const fl_gen *gen, fl_id node, fl_id rows)
+{
+    const fl_node *n = &gen->g->nodes[node];
+
+    if (n->op == FL_OP_SCATTER_ND)
+        return is_of_rows(gen->g, n->in[1], rows);
+    return n->op == FL_OP_GATHER && n->in[1] == rows && fl_node_int(gen->g, node, "axis", 0) == 0;
+}
+
+/* Rows that the segment goes on to read or write in far tables by the distinct rows `rows`, at one place of them: they are
  * under way while something else is done. */
 void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place)
 {
     for (uint32_t i = 0; i < gen->segment->n_nodes; i++) {
         const fl_node *n = &gen->g->nodes[gen->segment->nodes[i]];
+        bool again = false;
         LLVMValueRef v_row;
         int64_t bytes;
 
-        if (n->op != FL_OP_GATHER || n->in[1] != rows || !l_is_far(gen, n->in[0]) ||
-            fl_node_int(gen->g, gen->segment->nodes[i], "axis", 0) != 0)
+        if (!goes_through(gen, gen->segment->nodes[i], rows) || !l_is_far(gen, n->in[0]))
+            continue;
+        for (uint32_t k = 0; k < i; k++)
+            again = again || (goes_through(gen, gen->segment->nodes[k], rows) && gen->g->nodes[gen->segment->nodes[k]].in[0] == n->in[0]);
+        if (again)
             continue;
         bytes = l_row_elements(fl_value_type(gen->g, n->in[0])) *
                 (int64_t)fl_dtype_size(fl_value_type(gen->g, n->in[0])->dtype);

@@ -170,7 +170,7 @@ static void sum_distinct_rows(row_sums *r, unsigned n, fl_id segment)
     fl_gen *gen = r->gen;
     fl_id rows = distinct_rows_of(gen);
     bool fetch = !gen->fetched;
-    l_strip whole[MAX_TOGETHER];
+    l_strip whole[MAX_TOGETHER] = {0};
     sums v_sums[MAX_TOGETHER];
     l_loop d;
 

@@ -142,6 +142,8 @@ static stride stride_of_dim(fl_gen *gen, fl_id value, int d)
             s = (stride){-1, place->v_row_stride};
         return s;
     }
+    if (l_place_of(gen, value)->v_column_stride != NULL)
+        return (stride){-1, l_place_of(gen, value)->v_column_stride};
     for (int k = d + 1; k < t->rank; k++)
         s.s *= t->dims[k];
     return s;

@@ -67,6 +67,8 @@ static int64_t row_stride(const fl_gen *gen, fl_id value)
 
     if (st->row_stride == FL_STRIDE_OF_BUFFER)
         return FL_STRIDE_OF_BUFFER;
+    if (st->row_stride == FL_STRIDE_COLUMNS)
+        return 1;
     if (t->rank == 0)
         return 0;
     if (t->rank == 1 && !FL_DIM_IS_SYM(t->dims[0]))
@@ -114,6 +116,8 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
         place->v_row_stride = load_from_array(gen, offsetof(fl_ctx, stride), gen->i64, st->buffer);
     else
         place->v_row_stride = l_i64(gen, place->row_stride);
+    if (st->row_stride == FL_STRIDE_COLUMNS)
+        place->v_column_stride = l_extent(gen, fl_value_type(gen->g, value)->dims[0]);
     v_offset = l_i64(gen, st->offset);
     switch (st->kind) {
     case FL_STORAGE_NONE:
@@ -150,6 +154,8 @@ LLVMValueRef l_stride(fl_gen *gen, fl_id value, int d)
 
     if (d == 0)
         return l_place_of(gen, value)->v_row_stride;
+    if (l_place_of(gen, value)->v_column_stride != NULL)
+        return l_place_of(gen, value)->v_column_stride;
     for (int k = d + 1; k < t->rank; k++)
         n *= t->dims[k];
     return l_i64(gen, n);
@@ -158,8 +164,9 @@ LLVMValueRef l_stride(fl_gen *gen, fl_id value, int d)
 LLVMValueRef l_element_address(fl_gen *gen, fl_id value, LLVMValueRef v_row, LLVMValueRef v_rest)
 {
     const l_place *place = l_place_of(gen, value);
-    LLVMValueRef v_index = l_add(gen, l_mul(gen, v_row, place->v_row_stride), v_rest);
+    LLVMValueRef v_index = l_mul(gen, v_row, place->v_row_stride);
 
+    v_index = l_add(gen, v_index, place->v_column_stride != NULL ? l_mul(gen, v_rest, place->v_column_stride) : v_rest);
     return l_at(gen, fl_value_type(gen->g, value)->dtype, place->v_base, v_index);
 }
 
@@ -181,6 +188,8 @@ bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset)
     bool one_row = ta->rank == 0 || tb->rank == 0 || (ta->dims[0] == 1 && tb->dims[0] == 1);
 
     if (a->kind != b->kind || a->buffer != b->buffer)
+        return false;
+    if ((a->row_stride == FL_STRIDE_COLUMNS) != (b->row_stride == FL_STRIDE_COLUMNS))
         return false;
     return a->offset == b->offset + offset && (one_row || row_stride(gen, view) == row_stride(gen, of));
 }

@@ -21,6 +21,7 @@ typedef struct l_place {
     LLVMValueRef v_base;       /* address of element (0, 0); NULL: not looked up yet */
     LLVMValueRef v_row_stride; /* elements between rows, i64 */
     int64_t row_stride;        /* the same where it is known now, else -1 */
+    LLVMValueRef v_column_stride; /* by columns: elements between those of a row, i64; NULL: 1 */
 } l_place;
 
 typedef struct fl_gen {
