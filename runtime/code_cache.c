@@ -1,6 +1,6 @@
 #include "runtime/code_cache.h"
 
-#include "generator_id.h"
+#include "runtime/generator_id.h"
 #include "ir/base/planted.h"
 #include "runtime/sha256.h"
 
