@@ -39,7 +39,7 @@ plant=none
 "$bin/flenc" verify --quiet "$model" 2>"$dir/err" || fail "the network differs"
 planted canonicalise 'after pass canonicalise: "logit" (MatMul'
 planted fold-constants 'after pass fold-constants: "mixed_0" (Mul'
-planted cse 'after pass cse: "mixed_1" (Mul'
+planted cse 'after pass cse: "mixed_[01]" (Mul'
 planted fuse-field-pool 'after pass fuse-field-pool: "o_0" (Sub'
 planted fuse-interaction 'after pass fuse-interaction: "x" (Concat'
 planted fold-batch-norm 'after pass fold-batch-norm: "whole" (Gemm'
