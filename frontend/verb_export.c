@@ -8,6 +8,7 @@
 #include "frontend/verbs.h"
 
 #include "frontend/compile.h"
+#include "ir/bodies.h"
 #include "ir/model.h"
 #include "passes/pass.h"
 
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const uint64_t most_inside = (uint64_t)1 << 30; /* bytes of weights */
+static const uint64_t most_inside = 1500000000; /* bytes of weights */
 enum { WEIGHT_ALIGN = 4096 };                          /* so that tools may map them */
 
 typedef struct arguments {
@@ -25,17 +26,18 @@ typedef struct arguments {
     const char **sets;
     uint32_t n_sets;
     int64_t opset;
-    bool external, quiet, help;
+    bool external, standard, quiet, help;
 } arguments;
 
 static const char usage[] =
-    "usage: flenc export X [-o model.onnx] [--opset N] [--stage=forward|optimised] [--external-data] [--set KEY.PATH=VALUE]... [--quiet]\n"
+    "usage: flenc export X [-o model.onnx] [--opset N] [--stage=forward|optimised] [--standard-ops] [--external-data] [--set KEY.PATH=VALUE]... [--quiet]\n"
     "X is a model.bin, or what `flenc compile` takes: then the file has no weights, and they are inputs of its graph.\n"
     "Writes the predict program as plain ONNX. Operators of ours are calls of functions whose bodies stand in the file.\n"
     "  -o FILE             where the graph goes (model.onnx)\n"
-    "  --opset N           of the standard operators, 17 to 20; default: the lowest that holds the graph\n"
+    "  --opset N           of the standard operators, 13 to 20; default: the lowest from 17 on that holds the graph\n"
     "  --stage=forward     as the configuration says it (the default); optimised: after the passes, with fused operators\n"
-    "  --external-data     weights go into FILE.data; so do weights beyond 1 GB\n"
+    "  --standard-ops      no functions: the standard operators of their bodies stand in the graph itself\n"
+    "  --external-data     weights go into FILE.data; so do weights beyond 1.5 GB\n"
     "  --set KEY.PATH=VALUE   overrides a key of a configuration\n"
     "  --quiet             no notes\n";
 
@@ -59,6 +61,8 @@ static fl_status take_word(arguments *a, int argc, char **argv, int *i, fl_diag 
         a->quiet = true;
     else if (strcmp(word, "--external-data") == 0)
         a->external = true;
+    else if (strcmp(word, "--standard-ops") == 0)
+        a->standard = true;
     else if ((value = value_of(argc, argv, i, "-o")))
         a->output = value;
     else if ((value = value_of(argc, argv, i, "--set")))
@@ -248,6 +252,8 @@ static fl_status export(const arguments *a, fl_diag *dg)
     }
     if (status == FL_OK && strcmp(a->stage, "optimised") == 0)
         status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict}, dg);
+    if (status == FL_OK && a->standard)
+        status = fl_bodies_inline(g, dg);
     if (status == FL_OK)
         status = write_onnx(a, g, dg);
     if (status == FL_OK)

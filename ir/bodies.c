@@ -500,3 +500,105 @@ fl_status fl_body_build(const fl_graph *g, fl_id node, fl_graph **out, fl_diag *
         fl_graph_free(x.b);
     return status;
 }
+
+/* ---------------------------------------------------------------------------------------------------- inlining */
+
+static void set_attribute(fl_graph *g, fl_id node, const fl_attr *a)
+{
+    switch (a->kind) {
+    case FL_ATTR_INT:
+        fl_node_set_int(g, node, a->name, a->as.i);
+        break;
+    case FL_ATTR_FLOAT:
+        fl_node_set_float(g, node, a->name, a->as.f);
+        break;
+    case FL_ATTR_STRING:
+        fl_node_set_string(g, node, a->name, a->as.s);
+        break;
+    case FL_ATTR_TENSOR:
+        fl_node_set_tensor(g, node, a->name, a->as.tensor);
+        break;
+    case FL_ATTR_INTS:
+        fl_node_set_ints(g, node, a->name, a->as.ints, a->n);
+        break;
+    case FL_ATTR_FLOATS:
+        fl_node_set_floats(g, node, a->name, a->as.floats, a->n);
+        break;
+    case FL_ATTR_STRINGS: /* no body has any */
+        FL_ASSERT(false);
+    }
+}
+
+/* The nodes of body b behind those of g; at[v] is what b's value v is in g, given for its inputs. */
+static void append_body(fl_graph *g, const fl_graph *b, fl_id *at, const char *stem, fl_arena *scratch)
+{
+    for (fl_id i = 0; i < b->n_nodes; i++) {
+        const fl_node *n = &b->nodes[i];
+        fl_id *in = fl_arena_new(scratch, fl_id, n->n_in + 1u);
+        for (uint32_t k = 0; in && k < n->n_in; k++)
+            in[k] = n->in[k] == FL_NONE ? FL_NONE : at[n->in[k]];
+        const char *name = n->out[0] == FL_NONE ? "part" : b->values[n->out[0]].name, *base = fl_arena_printf(scratch, "%s/%s", stem, name);
+        fl_id node = in && base ? fl_node_new(g, n->op, base, in, n->n_in, n->n_out) : FL_NONE;
+        if (node == FL_NONE) {
+            g->arena.failed = true;
+            return;
+        }
+        for (uint32_t k = 0; k < n->n_attr; k++)
+            set_attribute(g, node, &n->attr[k]);
+        fl_build_infer(g, node);
+        for (uint32_t k = 0; k < n->n_out; k++)
+            if (n->out[k] != FL_NONE)
+                at[n->out[k]] = g->nodes[node].out[k];
+    }
+}
+
+static fl_status inline_node(fl_graph *g, fl_id node, fl_id *map, fl_arena *scratch, fl_diag *dg)
+{
+    const fl_node n = g->nodes[node];
+    fl_graph *b = NULL;
+    FL_TRY(fl_body_build(g, node, &b, dg));
+    fl_id *at = fl_arena_new(scratch, fl_id, b->n_values + 1u);
+    const char *stem = "";
+    for (uint32_t k = n.n_out; k-- > 0;)
+        stem = n.out[k] == FL_NONE ? stem : g->values[n.out[k]].name;
+    for (uint32_t k = 0, next = 0; at && k < n.n_in; k++)
+        if (n.in[k] != FL_NONE)
+            at[b->inputs[next++]] = n.in[k];
+    if (at)
+        append_body(g, b, at, stem, scratch);
+    for (uint32_t k = 0; at && !g->arena.failed && k < n.n_out; k++) {
+        if (n.out[k] == FL_NONE)
+            continue;
+        const char *name = g->values[n.out[k]].name;
+        map[n.out[k]] = at[b->outputs[k]];
+        g->values[n.out[k]].name = NULL; /* the map takes its readers along */
+        fl_value_rename(g, at[b->outputs[k]], name);
+    }
+    fl_graph_free(b);
+    if (!at || g->arena.failed)
+        return fl_out_of_memory(dg);
+    fl_node_erase(g, node);
+    return FL_OK;
+}
+
+fl_status fl_bodies_inline(fl_graph *g, fl_diag *dg)
+{
+    fl_arena scratch;
+    uint32_t n_nodes = g->n_nodes, n_values = g->n_values;
+    fl_status status = FL_OK;
+    fl_arena_init(&scratch);
+    fl_id *map = fl_arena_new(&scratch, fl_id, n_values + 1u), *all = NULL;
+    for (fl_id v = 0; map && v < n_values; v++)
+        map[v] = v;
+    for (fl_id i = 0; map && i < n_nodes && status == FL_OK; i++)
+        if (g->nodes[i].op != FL_OP_NOP && strcmp(fl_op_get(g->nodes[i].op)->domain, "ai.flen") == 0)
+            status = inline_node(g, i, map, &scratch, dg);
+    if (status == FL_OK && map && (all = fl_arena_new(&scratch, fl_id, g->n_values + 1u))) {
+        for (fl_id v = 0; v < g->n_values; v++)
+            all[v] = v < n_values ? map[v] : v;
+        fl_graph_replace_all(g, all);
+        status = fl_graph_sort(g, dg);
+    }
+    fl_arena_deinit(&scratch);
+    return status == FL_OK && !all ? fl_out_of_memory(dg) : status;
+}

@@ -26,4 +26,10 @@ fl_op fl_body_op(const char *function);
  */
 FL_MUST_USE fl_status fl_body_build(const fl_graph *g, fl_id node, fl_graph **out, fl_diag *dg);
 
+/*
+ * Every operator of ours in g becomes the nodes of its body, under names "OUTPUT/NAME"; outputs keep their names. FL_UNSUPPORTED (reported) if one has no
+ * body: g is then half changed.
+ */
+FL_MUST_USE fl_status fl_bodies_inline(fl_graph *g, fl_diag *dg);
+
 #endif

@@ -8,7 +8,7 @@
 
 #include <onnx/onnx.pb-c.h>
 
-enum { FL_ONNX_MAX_DEPTH = 100, FL_ONNX_MAX_CALLS = 20, FL_ONNX_OUR_OPSET = 20, FL_ONNX_MIN_READ = 1, FL_ONNX_MAX_READ = 28, FL_ONNX_MIN_WRITE = 17, FL_ONNX_MIN_IR = 3, FL_ONNX_MAX_IR = 14 };
+enum { FL_ONNX_MAX_DEPTH = 100, FL_ONNX_MAX_CALLS = 20, FL_ONNX_OUR_OPSET = 20, FL_ONNX_MIN_READ = 1, FL_ONNX_MAX_READ = 28, FL_ONNX_MIN_WRITE = 13, FL_ONNX_USUAL_WRITE = 17, FL_ONNX_MIN_IR = 3, FL_ONNX_MAX_IR = 14 };
 
 /* protobuf-c's memory: an arena that is freed as a whole. */
 void *fl_onnx_alloc(void *arena, size_t size);

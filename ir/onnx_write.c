@@ -218,8 +218,29 @@ static bool axes_of(const fl_graph *g, fl_id id, int64_t axes[FL_MAX_RANK], uint
     return reduces(node->op) && node->n_in > 1 && node->in[1] != FL_NONE && fl_value_ints(g, node->in[1], axes, FL_MAX_RANK, n);
 }
 
+static bool is_byte(fl_dtype t)
+{
+    return t == FL_INT8 || t == FL_UINT8;
+}
+
+/* Of opsets 13 to 16: what came with 14, 15 and 16. */
+static int64_t needed_before_17(const fl_graph *g, fl_id id)
+{
+    const fl_node *n = &g->nodes[id];
+    fl_dtype t = n->n_in > 0 && n->in[0] != FL_NONE ? fl_value_type(g, n->in[0])->dtype : FL_DTYPE_NONE;
+    bool scatters = n->op == FL_OP_SCATTER_ND || n->op == FL_OP_SCATTER_ELEMENTS, wide = t == FL_BFLOAT16;
+    bool arithmetic = n->op == FL_OP_ADD || n->op == FL_OP_SUB || n->op == FL_OP_MUL || n->op == FL_OP_DIV;
+    if ((scatters && strcmp(fl_node_string(g, id, "reduction", "none"), "none") != 0) || (n->op == FL_OP_WHERE && n->n_in > 1 && n->in[1] != FL_NONE && fl_value_type(g, n->in[1])->dtype == FL_BFLOAT16))
+        return 16;
+    if ((n->op == FL_OP_SHAPE && n->n_attr > 0) || (n->op == FL_OP_POW && wide))
+        return 15;
+    bool new_types = (arithmetic && is_byte(t)) || (n->op == FL_OP_RELU && !(t == FL_FLOAT || t == FL_DOUBLE || t == FL_FLOAT16 || wide)) ||
+                     (n->op == FL_OP_CUM_SUM && (t == FL_FLOAT16 || wide));
+    return n->op == FL_OP_TRILU || fl_node_int(g, id, "allowzero", 0) != 0 || new_types ? 14 : FL_ONNX_MIN_WRITE;
+}
+
 /*
- * The lowest opset from 17 on that can say this node (fit_opset knows the older form of reductions). Operators that changed in types alone are
+ * The lowest opset from 13 on that can say this node (fit_opset knows the older form of reductions). From 17 on, operators that changed in types alone are
  * not here: what they gained we do not have, but for bools in ReduceMax and ReduceMin.
  */
 static int64_t needed_opset(const fl_graph *g, fl_id id)
@@ -236,12 +257,14 @@ static int64_t needed_opset(const fl_graph *g, fl_id id)
     bool axes_empty = reduces(n->op) && fl_node_int(g, id, "noop_with_empty_axes", 0) != 0;
     bool pads_axes = n->op == FL_OP_PAD && n->n_in > 3 && n->in[3] != FL_NONE;
     bool uneven = n->op == FL_OP_SPLIT && n->n_in < 2; /* num_outputs: the parts may be unequal */
-    return axes_vary || axes_empty || pads_axes || uneven || strcmp(reduction, "max") == 0 || strcmp(reduction, "min") == 0 ? 18 : FL_ONNX_MIN_WRITE;
+    if (axes_vary || axes_empty || pads_axes || uneven || strcmp(reduction, "max") == 0 || strcmp(reduction, "min") == 0)
+        return 18;
+    return needed_before_17(g, id);
 }
 
 static int64_t lowest_opset(const fl_graph *g)
 {
-    int64_t lowest = FL_ONNX_MIN_WRITE;
+    int64_t lowest = FL_ONNX_USUAL_WRITE; /* below it only where that is asked for: nobody needs older files, and some tools read them worse */
     for (fl_id i = 0; i < g->n_nodes; i++) {
         int64_t needed = needed_opset(g, i);
         lowest = needed > lowest ? needed : lowest;
@@ -435,10 +458,16 @@ static fl_status fill_model(writer *w, Onnx__ModelProto *m)
     if (!graph || !m->opset_import)
         return fl_out_of_memory(w->dg);
     m->opset_import[m->n_opset_import++] = import(w, "", w->opset);
-    m->opset_import[m->n_opset_import++] = import(w, "ai.flen", 1);
-    for (fl_id i = 0; i < w->g->n_nodes && m->n_opset_import < 3; i++)
-        if (strcmp(fl_op_get(w->g->nodes[i].op)->domain, "ai.onnx.ml") == 0)
-            m->opset_import[m->n_opset_import++] = import(w, "ai.onnx.ml", 2);
+    bool ours = !w->options || !w->options->functions;
+    for (uint32_t i = 0; i < w->g->n_nodes && !ours; i++)
+        ours = w->g->nodes[i].op != FL_OP_NOP && strcmp(fl_op_get(w->g->nodes[i].op)->domain, "ai.flen") == 0;
+    if (ours)
+        m->opset_import[m->n_opset_import++] = import(w, "ai.flen", 1);
+    bool labels = false;
+    for (fl_id i = 0; i < w->g->n_nodes && !labels; i++)
+        labels = strcmp(fl_op_get(w->g->nodes[i].op)->domain, "ai.onnx.ml") == 0;
+    if (labels)
+        m->opset_import[m->n_opset_import++] = import(w, "ai.onnx.ml", 2);
     m->has_ir_version = 1;
     m->ir_version = 8;
     m->producer_name = text("flen");

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What `flenc export` writes of a trained model of each network, unoptimised and optimised, with weights inside and beside, and model.onnx as it lies
-# in model.bin, runs in ONNX Runtime and agrees with our interpreter to 1e-5. $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without.
+# in model.bin, passes onnx.checker's full check where that is installed, runs in ONNX Runtime and agrees with our interpreter to 1e-5: with functions, as standard
+# operators alone, and at opset 13. $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without.
 bin=$(cd "$1" && pwd) || exit 2
 python=${FLEN_PYTHON:-python3}
 "$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
@@ -16,6 +17,21 @@ run() {
     cat "$dir/log"
     failed=1
     return 1
+}
+
+# checked FILE.onnx ARGUMENT: by onnx.checker; ARGUMENT "alone": it has neither functions nor operators of ours.
+checked() {
+    "$python" - "$@" <<'CHECK' || { echo "FAILED: the check of $*"; failed=1; }
+import sys
+try:
+    import onnx
+except ImportError:
+    sys.exit(0)
+onnx.checker.check_model(sys.argv[1], full_check=True)
+model = onnx.load(sys.argv[1], load_external_data=False)
+domains = {node.domain for node in model.graph.node} | {entry.domain for entry in model.opset_import}
+sys.exit(sys.argv[2:] == ["alone"] and (len(model.functions) > 0 or domains != {""}))
+CHECK
 }
 
 # agrees FILE.onnx: with `flenrt eval` of the model, on 1 row and on 17.
@@ -34,9 +50,15 @@ for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2
     run "$bin/flenrt" train "$dir/model.bin" --data "$dir/rows.csv" --epochs 1 --batch 256 -o "$dir/trained.bin" || continue
     for stage in forward optimised; do
         run "$bin/flenc" export "$dir/trained.bin" --stage=$stage -o "$dir/$network.$stage.onnx" && agrees "$dir/$network.$stage.onnx"
+        checked "$dir/$network.$stage.onnx"
     done
+    run "$bin/flenc" export "$dir/trained.bin" --stage=optimised --standard-ops -o "$dir/$network.alone.onnx" && agrees "$dir/$network.alone.onnx"
+    checked "$dir/$network.alone.onnx" alone
+    run "$bin/flenc" export "$dir/trained.bin" --stage=optimised --standard-ops --opset 13 -o "$dir/$network.13.onnx" && agrees "$dir/$network.13.onnx"
+    checked "$dir/$network.13.onnx" alone
     run "$bin/flenc" export "$dir/trained.bin" --external-data -o "$dir/$network.beside.onnx" && agrees "$dir/$network.beside.onnx"
+    checked "$dir/$network.beside.onnx"
     (cd "$dir" && run "$python" -m zipfile -e trained.bin unpacked) && agrees "$dir/unpacked/model.onnx"
 done
 echo "$compared comparisons"
-[ $compared = 56 ] && [ $failed = 0 ]
+[ $compared = 84 ] && [ $failed = 0 ]
