@@ -11,7 +11,16 @@ void fl_parse_domain(fl_parse_operator *o)
     snprintf(o->domain + n, sizeof o->domain - n, "%s%s", n ? "." : "", o->word);
 }
 
-fl_status fl_parse_expand(fl_import *m, const char *const *names, uint32_t *inferred, fl_arena *scratch)
+void fl_parse_find_op(fl_parse_operator *o, int64_t opset)
+{
+    o->op = fl_op_find(o->domain, o->word);
+    bool ours = o->op != FL_N_OPS && o->op != FL_OP_NOP;
+    o->known = ours || fl_import_expands(o->domain, o->word);
+    if (!ours || (opset != 20 && *fl_op_get(o->op)->domain == '\0'))
+        o->op = FL_N_OPS;
+}
+
+fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budget, uint32_t *inferred, fl_arena *scratch)
 {
     fl_graph *g = m->g;
     uint32_t first_node = g->n_nodes, first_value = g->n_values;
@@ -28,6 +37,9 @@ fl_status fl_parse_expand(fl_import *m, const char *const *names, uint32_t *infe
     for (fl_id i = first_node; status != FL_OK && i < g->n_nodes; i++)
         fl_node_erase(g, i);
     FL_TRY(status);
+    if (g->arena.used_bytes > budget)
+        return fl_error(m->dg, FL_E_ONNX_LIMIT, m->loc, "%s: the graph takes more memory than the text's size allows, %llu MB", m->op,
+                        (unsigned long long)(budget >> 20));
     for (fl_id v = first_value; v < g->n_values; v++)
         g->values[v].origin = (fl_origin){.loc = m->loc, .pass = "import"};
     for (uint32_t i = 0; i < m->n_out; i++) {
