@@ -18,7 +18,8 @@
 
 typedef struct parser {
     const char *text, *at, *end, *file;
-    const char *line_start; /* of the line that a place was last asked for; NULL: none yet */
+    const char *counted;    /* where a place was last asked for; NULL: nowhere yet */
+    const char *line_start; /* of its line */
     uint32_t line;          /* its number */
     fl_graph *g;
     fl_arena scratch;
@@ -39,13 +40,13 @@ typedef struct parser {
 /* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
 static fl_loc place(parser *p, const char *at)
 {
-    if (!p->line_start || at < p->line_start) {
-        p->line_start = p->text;
+    if (!p->counted || at < p->line_start) {
+        p->counted = p->line_start = p->text;
         p->line = 1;
     }
-    for (const char *c = p->line_start; c < at; c++) {
-        if (*c == '\n') {
-            p->line_start = c + 1;
+    for (; p->counted < at; p->counted++) {
+        if (*p->counted == '\n') {
+            p->line_start = p->counted + 1;
             p->line++;
         }
     }

@@ -542,8 +542,10 @@ fl_status fl_shape_split(fl_shape_ctx *c)
     }
     FL_TRY(fl_shape_need_dtype(c, 1, FL_INT64, "the sizes"));
     FL_TRY(fl_shape_need_rank(c, 1, 1, "the sizes"));
-    int64_t sizes[MANY], sum = 0;
-    if (!fl_shape_known_ints(c, c->n->in[1], sizes, MANY, &n_sizes)) { /* known at run time only */
+    int64_t few[MANY], *sizes = few, sum = 0;
+    if (n > MANY && !(sizes = fl_arena_new(&c->g->arena, int64_t, n)))
+        return fl_out_of_memory(c->dg);
+    if (!fl_shape_known_ints(c, c->n->in[1], sizes, n > MANY ? n : MANY, &n_sizes)) { /* known at run time only */
         for (uint32_t i = 0; i < n; i++)
             c->out[i].dims[axis] = fl_shape_own_dim(c, i, axis);
         return FL_OK;

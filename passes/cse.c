@@ -59,19 +59,41 @@ static bool node_equal(const fl_node *a, const fl_node *b)
     return true;
 }
 
-/* Attributes are compared, not hashed: nodes of one operator over the same operands rarely differ in them. Constants do. */
+/* Of what attr_equal compares; of a large tensor its beginning, so that what is mapped stays where it is. */
+static uint64_t attr_hash(const fl_attr *a)
+{
+    enum { BEGINNING = 4096 };
+    uint64_t h = fl_hash_bytes(&a->name, sizeof a->name, (uint64_t)a->kind + ((uint64_t)a->n << 8));
+    switch (a->kind) {
+    case FL_ATTR_INT:
+        return fl_hash_bytes(&a->as.i, sizeof a->as.i, h);
+    case FL_ATTR_FLOAT:
+        return FL_PLANTED("cse") ? h : fl_hash_bytes(&a->as.f, sizeof a->as.f, h);
+    case FL_ATTR_STRING:
+        return fl_hash_bytes(&a->as.s, sizeof a->as.s, h);
+    case FL_ATTR_TENSOR: {
+        const fl_tensor *t = a->as.tensor;
+        return t->bytes ? fl_hash_bytes(t->bytes, t->length < BEGINNING ? (size_t)t->length : BEGINNING, h ^ t->length) : h;
+    }
+    case FL_ATTR_FLOATS:
+        return a->n ? fl_hash_bytes(a->as.floats, a->n * sizeof *a->as.floats, h) : h;
+    case FL_ATTR_INTS:
+        return a->n ? fl_hash_bytes(a->as.ints, a->n * sizeof *a->as.ints, h) : h;
+    case FL_ATTR_STRINGS:
+        for (uint32_t i = 0; i < a->n; i++)
+            h = fl_hash_bytes(a->as.strings[i], strlen(a->as.strings[i]), h);
+        return h;
+    }
+    return h;
+}
+
 static uint64_t node_hash(const fl_node *n)
 {
-    uint64_t h = fl_op_has(n->op, FL_COMMUTATIVE)
-                     ? fl_hash_bytes(&(fl_id){n->in[0] ^ n->in[1]}, sizeof(fl_id), (uint64_t)n->op)
-                     : fl_hash_bytes(n->in, n->n_in * sizeof *n->in, (uint64_t)n->op);
-    for (uint32_t k = 0; n->op == FL_OP_CONSTANT && k < n->n_attr; k++) {
-        const fl_attr *a = &n->attr[k];
-        if (a->kind == FL_ATTR_INT || a->kind == FL_ATTR_FLOAT)
-            h = fl_hash_bytes(&a->as, sizeof a->as.i, h);
-        else if (a->kind == FL_ATTR_INTS && a->n)
-            h = fl_hash_bytes(a->as.ints, a->n * sizeof *a->as.ints, h);
-    }
+    bool swap = fl_op_has(n->op, FL_COMMUTATIVE) && n->in[0] > n->in[1];
+    uint64_t h = swap ? fl_hash_bytes((fl_id[]){n->in[1], n->in[0]}, 2 * sizeof(fl_id), (uint64_t)n->op)
+                      : fl_hash_bytes(n->in, n->n_in * sizeof *n->in, (uint64_t)n->op);
+    for (uint32_t k = 0; k < n->n_attr; k++) /* in any order */
+        h += attr_hash(&n->attr[k]);
     return h;
 }
 

@@ -201,18 +201,24 @@ static fl_id fold_shape(fl_graph *g, fl_id node)
 fl_status fl_pass_fold_constants(fl_graph *g, fl_pass_ctx *cx)
 {
     uint32_t n_nodes = g->n_nodes;
+    fl_rewriter r;
+    if (!fl_rewriter_init(&r, g, &cx->scratch))
+        return fl_out_of_memory(cx->diag);
     for (fl_id i = 0; i < n_nodes; i++) {
         fl_op op = g->nodes[i].op;
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            g->nodes[i].in[k] = fl_rewriter_get(&r, g->nodes[i].in[k]);
         if (op == FL_OP_NOP || g->nodes[i].n_in == 0 || g->nodes[i].n_out != 1 || g->nodes[i].out[0] == FL_NONE)
             continue;
         fl_id v = op == FL_OP_SHAPE ? fold_shape(g, i) : fl_op_has(op, FL_VIEW) && op != FL_OP_IDENTITY ? fold_view(g, i, &cx->scratch)
                                                                                                 : fold_arithmetic(g, i, &cx->scratch);
         if (v == FL_NONE)
             v = fold_extents(g, i, &cx->scratch);
-        if (v == FL_NONE || !fl_rewrite_value(g, g->nodes[i].out[0], v))
+        if (v == FL_NONE || !fl_rewriter_put(&r, g->nodes[i].out[0], v))
             continue;
         fl_node_erase(g, i);
         cx->n_changed++;
     }
-    return FL_OK;
+    fl_rewriter_apply(&r);
+    return fl_graph_ok(g, cx->diag);
 }

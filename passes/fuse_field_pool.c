@@ -333,15 +333,18 @@ fl_status fl_pass_fuse_field_pool(fl_graph *g, fl_pass_ctx *cx)
         if (g->nodes[i].op != FL_OP_NOP)
             see(&m, i);
     bool *wanted = find_wanted(&m, &cx->scratch);
-    if (!wanted)
+    fl_id *first = fl_arena_new(&cx->scratch, fl_id, n_nodes + 1u), *next = fl_arena_new(&cx->scratch, fl_id, m.n_values + 1u); /* value + 1 */
+    if (!wanted || !first || !next)
         return fl_out_of_memory(cx->diag);
+    for (fl_id v = m.n_values; v-- > 0;) /* sums of one look-up: a chain, ascending */
+        if (m.view[v].form == FORM_SUM && wanted[v]) {
+            next[v] = first[m.view[v].gather];
+            first[m.view[v].gather] = v + 1;
+        }
     for (fl_id i = 0; i < n_nodes; i++) {
         uint32_t n = 0;
-        for (fl_id v = 0; g->nodes[i].op == FL_OP_GATHER && v < m.n_values; v++) {
-            if (m.view[v].form != FORM_SUM || m.view[v].gather != i || !wanted[v])
-                continue;
-            list[n++] = v;
-        }
+        for (fl_id v = first[i]; v != 0; v = next[v - 1])
+            list[n++] = v - 1;
         while (any_real(&m, list, n))
             FL_TRY(build_pool(&m, &r, i, list, &n, cx));
     }

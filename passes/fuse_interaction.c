@@ -8,11 +8,14 @@
  * [B,1,K] as sums that keep their axis give them.
  *
  * Factors that are the elements of one variable, in order, give the variable itself as operand; else they are joined.
- * Needs ORDER and SHAPES, keeps SHAPES. O(terms^2).
+ * Needs ORDER and SHAPES, keeps SHAPES. O(terms * MAX_FIELDS).
  */
 #include "passes/rewrite.h"
 
 #include "ir/base/planted.h"
+#include "ir/base/strpool.h"
+
+#include <math.h>
 
 enum { MAX_FIELDS = 256, MAX_DEPTH = 4096 };
 
@@ -89,19 +92,59 @@ static void push(sum *s, term t)
     (void)FL_PUSH(&s->cx->scratch, s->terms, s->n, s->capacity, t);
 }
 
+/* ------------------------------------------------------------------------------------------- terms that are alike */
+
+/* Terms in chains by key: factor and vectors, c but for its sign; or, by_factor, factor and c. Numbers are of terms, + 1. */
+typedef struct term_index {
+    bool by_factor;
+    uint32_t *slots, mask, *next;
+} term_index;
+
+static bool index_init(term_index *x, const sum *s, bool by_factor)
+{
+    uint32_t n = 16;
+    while (n < 2 * s->n)
+        n *= 2;
+    *x = (term_index){by_factor, fl_arena_new(&s->cx->scratch, uint32_t, n), n - 1, fl_arena_new(&s->cx->scratch, uint32_t, s->n + 1u)};
+    return x->slots && x->next;
+}
+
+/* The slot of terms like t, with the chain's first; 0 if there is none. */
+static uint32_t *index_find(const term_index *x, const sum *s, const term *t)
+{
+    fl_id low = t->a < t->b ? t->a : t->b, high = t->a < t->b ? t->b : t->a;
+    struct { double c; fl_id r, low, high, zero; } key = {x->by_factor ? t->c : fabs(t->c), t->r, x->by_factor ? 0 : low, x->by_factor ? 0 : high, 0};
+    uint32_t at = (uint32_t)fl_hash_bytes(&key, sizeof key, 0) & x->mask;
+    for (; x->slots[at]; at = (at + 1) & x->mask) {
+        const term *u = &s->terms[x->slots[at] - 1];
+        if (x->by_factor ? t->r == u->r && t->c == u->c
+                         : t->r == u->r && fabs(t->c) == fabs(u->c) && ((t->a == u->a && t->b == u->b) || (t->a == u->b && t->b == u->a)))
+            break;
+    }
+    return &x->slots[at];
+}
+
 /*
  * a - a is left out, such as the square of a field of one slot less the sum of its squares. Not where parameters are trained: one that is in
  * these terms alone would lose its update, which is more than the gradient.
  */
 static void cancel(sum *s)
 {
-    for (uint32_t i = 0; i < s->n; i++)
-        for (uint32_t j = i + 1; j < s->n && !s->terms[i].used; j++) {
-            term *t = &s->terms[i], *u = &s->terms[j];
-            if (u->used || t->c != -u->c || t->r != u->r || !((t->a == u->a && t->b == u->b) || (t->a == u->b && t->b == u->a)))
-                continue;
-            t->used = u->used = true;
+    term_index x;
+    if (!index_init(&x, s, false))
+        return;
+    for (uint32_t i = 0; i < s->n; i++) {
+        term *u = &s->terms[i];
+        uint32_t *slot = index_find(&x, s, u), first = *slot;
+        bool waits = first != 0 && !s->terms[first - 1].used; /* a used one stays as the slot's key */
+        if (!waits || s->terms[first - 1].c == u->c) {
+            x.next[i] = waits ? first : 0;
+            *slot = i + 1;
+            continue;
         }
+        s->terms[first - 1].used = u->used = true;
+        *slot = x.next[first - 1] ? x.next[first - 1] : first;
+    }
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->n; i++)
         if (!s->terms[i].used)
@@ -168,43 +211,79 @@ static void add_field(match *x, fl_id v)
 
 static uint32_t find_field(const match *x, fl_id v)
 {
-    for (uint32_t k = 0; k < x->m; k++)
-        if (x->field[k] == v)
-            return k;
-    return MAX_FIELDS;
+    uint32_t low = 0, high = x->m;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (x->field[middle] < v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < x->m && x->field[low] == v ? low : MAX_FIELDS;
 }
 
 /* Drop the vector with the fewest partners until all that are left meet each other. */
 static void keep_clique(match *x, const sum *s)
 {
-    while (x->m > 1) {
-        uint32_t degree[MAX_FIELDS] = {0}, worst = 0;
-        for (uint32_t k = 0; k < s->n; k++) {
-            uint32_t i = find_field(x, s->terms[k].a), j = s->terms[k].b == FL_NONE ? MAX_FIELDS : find_field(x, s->terms[k].b);
-            if (i == j || i == MAX_FIELDS || j == MAX_FIELDS)
-                continue;
-            degree[i]++;
-            degree[j]++;
-        }
-        for (uint32_t k = 1; k < x->m; k++)
-            if (degree[k] < degree[worst])
-                worst = k;
-        if (degree[worst] + 1 >= x->m)
-            return;
-        for (uint32_t k = worst; k + 1 < x->m; k++)
-            x->field[k] = x->field[k + 1];
-        x->m--;
+    uint32_t degree[MAX_FIELDS] = {0}, left = x->m;
+    bool gone[MAX_FIELDS] = {false};
+    uint16_t *pair = fl_arena_new(&s->cx->scratch, uint16_t, 2 * (size_t)s->n + 1); /* fields of each product; twice the same: of none */
+    for (uint32_t k = 0; pair && k < s->n; k++) {
+        uint32_t i = find_field(x, s->terms[k].a), j = s->terms[k].b == FL_NONE ? MAX_FIELDS : find_field(x, s->terms[k].b);
+        if (i == j || i == MAX_FIELDS || j == MAX_FIELDS)
+            continue;
+        pair[2 * k] = (uint16_t)i;
+        pair[2 * k + 1] = (uint16_t)j;
+        degree[i]++;
+        degree[j]++;
     }
-    x->m = 0;
+    while (pair && left > 1) {
+        uint32_t worst = MAX_FIELDS;
+        for (uint32_t k = 0; k < x->m; k++)
+            if (!gone[k] && (worst == MAX_FIELDS || degree[k] < degree[worst]))
+                worst = k;
+        if (degree[worst] + 1 >= left)
+            break;
+        gone[worst] = true;
+        left--;
+        for (uint32_t k = 0; k < s->n; k++) {
+            uint32_t i = pair[2 * k], j = pair[2 * k + 1];
+            if (i == j || (i != worst && j != worst))
+                continue;
+            degree[i]--;
+            degree[j]--;
+            pair[2 * k] = pair[2 * k + 1];
+        }
+    }
+    uint32_t n = 0;
+    for (uint32_t k = 0; left > 1 && k < x->m; k++)
+        if (!gone[k])
+            x->field[n++] = x->field[k];
+    x->m = n;
 }
 
-static uint32_t find_minus(const sum *s, const term *square)
+/* The linear terms by factor, each chain in order. */
+static bool index_linear(term_index *x, const sum *s)
 {
-    for (uint32_t k = 0; k < s->n; k++)
-        if (!s->terms[k].used && s->terms[k].b == FL_NONE && s->terms[k].r == square->r && s->terms[k].c == -square->c &&
-            is_vector(s, s->terms[k].a))
-            return k + 1;
-    return 0;
+    if (!index_init(x, s, true))
+        return false;
+    for (uint32_t k = s->n; k-- > 0;) {
+        if (s->terms[k].b != FL_NONE || !is_vector(s, s->terms[k].a))
+            continue;
+        uint32_t *slot = index_find(x, s, &s->terms[k]);
+        x->next[k] = *slot;
+        *slot = k + 1;
+    }
+    return true;
+}
+
+static uint32_t find_minus(const sum *s, const term_index *linear, const term *square)
+{
+    term opposite = {.c = -square->c, .r = square->r};
+    uint32_t k = *index_find(linear, s, &opposite);
+    while (k && s->terms[k - 1].used)
+        k = linear->next[k - 1];
+    return k;
 }
 
 static bool is_pooled(const fl_graph *g, fl_id v)
@@ -217,6 +296,9 @@ static bool is_pooled(const fl_graph *g, fl_id v)
 
 static bool find_match(sum *s, match *x)
 {
+    term_index linear;
+    if (!index_linear(&linear, s))
+        return false;
     for (uint32_t k = 0; k < s->n; k++) {
         if (s->terms[k].b != FL_NONE && s->terms[k].a != s->terms[k].b) {
             add_field(x, s->terms[k].a);
@@ -228,7 +310,7 @@ static bool find_match(sum *s, match *x)
         x->m = 0;
     x->pairs = x->m > 0;
     for (uint32_t k = 0; k < s->n && !x->pairs; k++)
-        if (s->terms[k].b != FL_NONE && s->terms[k].a == s->terms[k].b && find_minus(s, &s->terms[k]))
+        if (s->terms[k].b != FL_NONE && s->terms[k].a == s->terms[k].b && find_minus(s, &linear, &s->terms[k]))
             add_field(x, s->terms[k].a);
     x->pair = fl_arena_new(&s->cx->scratch, uint32_t, (size_t)x->m * x->m);
     if (!x->pair || x->m == 0)
@@ -240,7 +322,7 @@ static bool find_match(sum *s, match *x)
             continue;
         uint32_t low = i < j ? i : j, high = i < j ? j : i;
         uint32_t *place = i == j ? &x->square[i] : &x->pair[low * x->m + high];
-        uint32_t minus = i == j && *place == 0 ? find_minus(s, t) : 0;
+        uint32_t minus = i == j && *place == 0 ? find_minus(s, &linear, t) : 0;
         if (*place || (i == j && !minus))
             continue; /* a second one, or a square alone: added behind */
         *place = k + 1;
@@ -385,6 +467,8 @@ fl_status fl_pass_fuse_interaction(fl_graph *g, fl_pass_ctx *cx)
             cancel(&s);
         if (find_match(&s, &x))
             cx->n_changed += fl_rewriter_put(&r, v, build(&s, &x));
+        if (cx->scratch.failed)
+            return fl_out_of_memory(cx->diag);
     }
     FL_TRY(fl_graph_ok(g, cx->diag));
     if (cx->n_changed == 0)

@@ -11,8 +11,8 @@
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
 #include "ir/base/planted.h"
-#include "passes/pass.h"
 #include "ir/rows.h"
+#include "passes/rewrite.h"
 
 #include <string.h>
 
@@ -85,8 +85,12 @@ static const void *constant_bytes(fl_graph *g, fl_id node, fl_type *type)
 }
 
 /* Constant nodes whose arrays of numbers are read become constants of the graph, which have memory. */
-static void constants_to_leaves(fl_graph *g, bool *needed)
+static fl_status constants_to_leaves(fl_graph *g, fl_pass_ctx *cx)
 {
+    bool *needed = fl_arena_new(&cx->scratch, bool, g->n_values + 1u);
+    fl_rewriter r;
+    if (!needed || !fl_rewriter_init(&r, g, &cx->scratch))
+        return fl_out_of_memory(cx->diag);
     find_needed(g, needed);
     for (fl_id i = 0; i < g->n_nodes; i++) {
         if (g->nodes[i].op != FL_OP_CONSTANT || !needed[g->nodes[i].out[0]])
@@ -100,20 +104,25 @@ static void constants_to_leaves(fl_graph *g, bool *needed)
         g->values[out].name = NULL;
         fl_id leaf = fl_graph_constant(g, name, type, bytes);
         if (leaf == FL_NONE)
-            return;
-        fl_graph_replace(g, out, leaf);
+            break;
+        r.map[out] = leaf; /* outputs too: their name went along */
         fl_node_erase(g, i);
     }
+    fl_rewriter_apply(&r);
+    return fl_graph_ok(g, cx->diag);
 }
 
 /* The next value of a variable has to be made by a node of its own, which writes it in place. */
-static void own_next_values(fl_graph *g)
+static fl_status own_next_values(fl_graph *g, fl_pass_ctx *cx)
 {
+    uint32_t n_values = g->n_values;
+    bool *taken = fl_arena_new(&cx->scratch, bool, n_values + 1u);
+    if (!taken)
+        return fl_out_of_memory(cx->diag);
     for (uint32_t u = 0; u < g->n_updates; u++) {
         fl_id next = g->updates[u].next, node = fl_value_node(g, next);
-        bool shared = false;
-        for (uint32_t w = 0; w < u; w++)
-            shared = shared || g->updates[w].next == next;
+        bool shared = taken[next];
+        taken[next] = true;
         if (node != FL_NONE && !shared && !fl_op_has(g->nodes[node].op, FL_VIEW) && g->nodes[node].op != FL_OP_CONSTANT)
             continue;
         /* x + 0 and not Identity, which is a view. */
@@ -122,6 +131,7 @@ static void own_next_values(fl_graph *g)
             zero = fl_graph_constant(g, fl_graph_fresh_name(g, "zero"), fl_type_make(FL_DOUBLE, 0, NULL), &(double){0.0});
         g->updates[u].next = fl_build_2(g, FL_OP_ADD, "next", next, zero);
     }
+    return fl_graph_ok(g, cx->diag);
 }
 
 static fl_status find_distinct(cut *c)
@@ -626,13 +636,8 @@ static bool close_gaps(cut *c)
 
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
-    bool *needed = fl_arena_new(&cx->scratch, bool, g->n_values);
-
-    if (!needed)
-        return fl_out_of_memory(cx->diag);
-    constants_to_leaves(g, needed);
-    own_next_values(g);
-    FL_TRY(fl_graph_ok(g, cx->diag));
+    FL_TRY(constants_to_leaves(g, cx));
+    FL_TRY(own_next_values(g, cx));
     FL_TRY(fl_graph_sort(g, cx->diag));
     fl_graph_compact(g);
 
