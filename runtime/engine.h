@@ -40,6 +40,11 @@ struct fl_engine {
     fl_status (*flush)(fl_engine *e, fl_diag *dg);   /* variables -> store */
     fl_status (*refresh)(fl_engine *e, fl_diag *dg); /* store -> variables */
     void (*free)(fl_engine *e);
+    /*
+     * NULL where values do not outlive a run. Else: a value of the newest run in its declared element type, dense, in fresh memory (free() it);
+     * *bytes is NULL if it has none.
+     */
+    fl_status (*value)(fl_engine *e, fl_id value, fl_type *type, void **bytes, fl_diag *dg);
 };
 
 #endif

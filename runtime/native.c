@@ -84,6 +84,14 @@ static int64_t extent(const native_engine *n, fl_dim d)
     return FL_DIM_IS_SYM(d) ? n->dim[FL_SYM_OF_DIM(d)] : d;
 }
 
+static int64_t row_elements_of(const native_engine *n, const fl_type *t)
+{
+    int64_t elements = 1;
+    for (int d = 1; d < t->rank; d++)
+        elements *= extent(n, t->dims[d]);
+    return elements;
+}
+
 /* Capacities follow from the extents of inputs; symbols may count others' capacities, declared earlier or later. */
 static void bind_capacities(native_engine *n)
 {
@@ -345,15 +353,28 @@ static double guess_ns(const native_engine *n)
     return total;
 }
 
+/* What `phase` is the first to write, as buffers of earlier ones left it. */
+static void clear_memory(const native_engine *n, uint32_t phase)
+{
+    for (uint32_t i = 0; i < n->schedule->n_buffers; i++) {
+        const fl_buffer *b = &n->schedule->buffers[i];
+        if (b->kind == FL_BUFFER_ARENA && b->first_phase == phase)
+            memset(n->buffer[i], 0, buffer_bytes(n, b));
+    }
+}
+
 static void run_alone(const native_engine *n)
 {
     void *scratch = scratch_of(n, 0);
+    bool stops = n->observer && n->observer->phase_over;
 
     for (uint32_t i = 0; i < n->schedule->n_segments; i++) {
         const fl_segment *s = &n->schedule->segments[i];
+        if (stops && (i == 0 || s[-1].phase != s->phase))
+            clear_memory(n, s->phase);
         for (int64_t t = 0; t < n->tasks[i]; t++)
             run_task(n, i, t, scratch, 0);
-        if (n->observer && n->observer->phase_over && (i + 1 == n->schedule->n_segments || s[1].phase != s->phase))
+        if (stops && (i + 1 == n->schedule->n_segments || s[1].phase != s->phase))
             n->observer->phase_over(n->observer->arg, s->phase);
     }
 }
@@ -442,6 +463,42 @@ static void copy_output(const native_engine *n, const output_copy *c, fl_id valu
         memcpy(to + (size_t)i * row, from + i * stride * (int64_t)size, row);
 }
 
+/* Of a value in a buffer. */
+static output_copy place_of(const native_engine *n, fl_id value)
+{
+    const fl_storage *at = &n->schedule->storage[value];
+    const fl_type *t = &n->g->values[value].type;
+    bool vector = t->rank == 1 && !FL_DIM_IS_SYM(t->dims[0]) && n->schedule->buffers[at->buffer].kind != FL_BUFFER_VARIABLE;
+
+    return (output_copy){NULL, at->buffer, at->offset, at->row_stride, t->rank == 0 || vector};
+}
+
+fl_type fl_native_value_type(const fl_engine *e, fl_id value)
+{
+    const native_engine *n = (const native_engine *)e;
+    fl_type t = n->g->values[value].type;
+
+    for (int d = 0; d < t.rank; d++)
+        t.dims[d] = extent(n, t.dims[d]);
+    return t;
+}
+
+void fl_native_value_copy(const fl_engine *e, fl_id value, const fl_native_call *call, void *to)
+{
+    const native_engine *n = (const native_engine *)e;
+    const fl_storage *at = &n->schedule->storage[value];
+
+    if (!call) {
+        output_copy place = place_of(n, value);
+        copy_output(n, &place, value, to);
+        return;
+    }
+    const fl_type *t = &n->g->values[value].type;
+    size_t size = fl_dtype_size(t->dtype), row = size * (size_t)row_elements_of(n, t);
+    for (int64_t i = call->begin; i < call->end; i++)
+        memcpy((uint8_t *)to + (size_t)i * row, (const uint8_t *)call->scratch + (at->offset + (i - call->begin) * at->row_stride) * (int64_t)size, row);
+}
+
 static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
 {
     native_engine *n = native_of(e);
@@ -501,14 +558,6 @@ size_t fl_native_engine_bytes(const fl_engine *e)
 }
 
 /* -------------------------------------------------------------------------------------------------- setup */
-
-static int64_t row_elements_of(const native_engine *n, const fl_type *t)
-{
-    int64_t elements = 1;
-    for (int d = 1; d < t->rank; d++)
-        elements *= extent(n, t->dims[d]);
-    return elements;
-}
 
 /* Elements of a constant, dense; NULL if it is none (or memory is out). */
 static const uint8_t *constant_bytes(native_engine *n, fl_id value)
@@ -612,19 +661,13 @@ static fl_status setup_outputs(native_engine *n, fl_diag *dg)
     const fl_schedule *s = n->schedule;
 
     for (uint32_t i = 0; i < n->g->n_outputs; i++) {
-        const fl_storage *at = &s->storage[n->g->outputs[i]];
-        const fl_value *v = &n->g->values[n->g->outputs[i]];
-        output_copy *c = &n->outputs[i];
-        if (at->kind == FL_STORAGE_BUFFER) {
-            const fl_buffer *b = &s->buffers[at->buffer];
-            bool vector = v->type.rank == 1 && !FL_DIM_IS_SYM(v->type.dims[0]) && b->kind != FL_BUFFER_VARIABLE;
-            *c = (output_copy){NULL, at->buffer, at->offset, at->row_stride, v->type.rank == 0 || vector};
-            continue;
-        }
-        c->bytes = at->kind == FL_STORAGE_NONE ? constant_bytes(n, n->g->outputs[i]) : NULL;
-        if (!c->bytes)
-            return fl_error(dg, FL_E_STORE, FL_NOWHERE, "output \"%s\" of program \"%s\" has no place in memory", v->name,
-                            n->g->name);
+        fl_id v = n->g->outputs[i];
+        if (s->storage[v].kind == FL_STORAGE_BUFFER)
+            n->outputs[i] = place_of(n, v);
+        else if (s->storage[v].kind == FL_STORAGE_NONE)
+            n->outputs[i].bytes = constant_bytes(n, v);
+        if (s->storage[v].kind != FL_STORAGE_BUFFER && !n->outputs[i].bytes)
+            return fl_error(dg, FL_E_STORE, FL_NOWHERE, "output \"%s\" of program \"%s\" has no place in memory", n->g->values[v].name, n->g->name);
     }
     return FL_OK;
 }
@@ -716,7 +759,7 @@ fl_status fl_native_engine_from(const fl_graph *g, const fl_store *store, fl_seg
         return fl_out_of_memory(dg);
     FL_ASSERT(g->schedule);
     fl_arena_init(&n->memory);
-    n->base = (fl_engine){native_run, native_nothing, native_nothing, native_free};
+    n->base = (fl_engine){native_run, native_nothing, native_nothing, native_free, NULL};
     n->g = g;
     n->schedule = g->schedule;
     n->functions = fl_arena_new(&n->memory, fl_segment_fn *, g->schedule->n_segments + 1);

@@ -48,12 +48,22 @@ typedef struct fl_native_observer {
     void (*called)(void *arg, const fl_native_call *call);
     /* NULL, or told that a worker stood at the barrier behind `phase`. */
     void (*waited)(void *arg, uint32_t worker, uint32_t phase, uint64_t from, uint64_t to);
-    /* If not NULL one worker does all, and this is told when a phase's values lie in memory and the next phase has not begun. */
+    /*
+     * If not NULL one worker does all, and this is told when a phase's values lie in memory and the next phase has not begun. Elements that
+     * nobody writes (of slots that have fewer rows than there is room for) are 0 then.
+     */
     void (*phase_over)(void *arg, uint32_t phase);
 } fl_native_observer;
 
 /* Watch the runs of an engine of this header from now on; NULL: no longer. The observer is borrowed. */
 void fl_native_observe(fl_engine *e, const fl_native_observer *observer);
+/* The type of a value with the extents of this run. */
+fl_type fl_native_value_type(const fl_engine *e, fl_id value);
+/*
+ * For observers: the elements, dense, of a value that the schedule gives a place. In a buffer: all of it, call NULL. In scratch: rows
+ * [begin, end) of the call, to their place in `to`, which has room for all rows.
+ */
+void fl_native_value_copy(const fl_engine *e, fl_id value, const fl_native_call *call, void *to);
 
 /*
  * An engine for g, which is scheduled. `code` belongs to the engine from here on, also on failure. Reports: a variable that the store lacks or

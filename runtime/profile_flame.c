@@ -21,7 +21,7 @@ static const char *const head[] = {
     ".box { position: absolute; box-sizing: border-box; height: 26px; line-height: 24px; padding: 0 5px; overflow: hidden; white-space: nowrap;",
     "  text-overflow: ellipsis; border: 1px solid #fff; border-radius: 3px; cursor: pointer; font-size: 12px; color: #222; }",
     ".box.narrow { padding: 0; } .box:hover, .box:focus { border-color: #222; outline: none; } .above { opacity: 0.55; } .found { border: 2px solid #c00; }",
-    "table { border-collapse: collapse; margin-top: 16px; min-height: 120px; } td { vertical-align: top; padding: 1px 12px 1px 0; overflow-wrap: anywhere; }",
+    "table { border-collapse: collapse; margin-top: 16px; } td { vertical-align: top; padding: 1px 12px 1px 0; overflow-wrap: anywhere; }",
     "td:first-child { color: #555; white-space: nowrap; }",
     ".key { display: inline-block; margin-right: 14px; } .key i { display: inline-block; width: 11px; height: 11px; margin-right: 4px; border-radius: 2px; }",
     "input { width: 220px; }",

@@ -170,6 +170,22 @@ static void bind_first_rows(fl_session *s)
     }
 }
 
+static fl_status check_dump(const fl_session *s, fl_diag *dg)
+{
+    const fl_value_dump *dump = s->options.dump;
+    const fl_graph *graphs[] = {s->programs[FL_PROGRAM_TRAIN], s->programs[FL_PROGRAM_PREDICT], NULL};
+
+    if (!dump)
+        return FL_OK;
+    FL_TRY(fl_model_source(s->model, &graphs[2], dg));
+    for (size_t i = 0; i < FL_COUNT(graphs); i++)
+        if (graphs[i] && fl_value_dump_matches(dump, graphs[i]))
+            return FL_OK;
+    (void)fl_error(dg, FL_E_DUMP_PATTERN, FL_FILE(fl_model_path(s->model)), "no value of a training or predict program matches \"%s\"", dump->pattern);
+    fl_hint(dg, "`flenc dump %s --program=predict` lists them", fl_model_path(s->model));
+    return FL_BAD_INPUT;
+}
+
 static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
 {
     FL_TRY(fl_model_open(path, 0, &s->model, dg));
@@ -182,6 +198,7 @@ static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
     for (int p = 0; p <= FL_PROGRAM_INIT; p++)
         FL_TRY(fl_model_program(s->model, (fl_program)p, &s->programs[p], dg));
     FL_TRY(choose_folded(s, dg));
+    FL_TRY(check_dump(s, dg));
     const fl_graph *train = s->options.train ? s->programs[FL_PROGRAM_TRAIN] : NULL;
     if (s->options.train && !train)
         return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(path), "the model has no train program");
@@ -281,6 +298,19 @@ static fl_status native_engine(fl_session *s, fl_program p, int64_t batch, bool 
     return status;
 }
 
+/* Put a dump around the program's engine. */
+static fl_status dump_values(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
+{
+    fl_engine *plain = s->engines[p];
+    const fl_graph *source;
+
+    FL_TRY(fl_model_source(s->model, &source, dg));
+    if (!s->options.interpret && !s->timed[p])
+        FL_TRY(native_engine(s, p, batch, true, &s->timed[p], dg));
+    s->engines[p] = NULL;
+    return fl_value_dump_engine_new(s->options.dump, p, s->programs[p], plain, s->timed[p], source, fl_model_path(s->model), &s->engines[p], dg);
+}
+
 static fl_status make_engine(fl_session *s, fl_program p, int64_t batch, fl_diag *dg)
 {
     if (!s->programs[p])
@@ -288,8 +318,10 @@ static fl_status make_engine(fl_session *s, fl_program p, int64_t batch, fl_diag
     if (s->engines[p])
         return FL_OK;
     if (s->options.interpret)
-        return s->options.interpret(s->programs[p], &s->variables.store, fl_session_memory_left(s), &s->engines[p], dg);
-    return native_engine(s, p, batch, false, &s->engines[p], dg);
+        FL_TRY(s->options.interpret(s->programs[p], &s->variables.store, fl_session_memory_left(s), &s->engines[p], dg));
+    else
+        FL_TRY(native_engine(s, p, batch, false, &s->engines[p], dg));
+    return s->options.dump && (p == FL_PROGRAM_TRAIN || p == FL_PROGRAM_PREDICT) ? dump_values(s, p, batch, dg) : FL_OK;
 }
 
 /* Derived variables are the prologue's updates. */

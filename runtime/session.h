@@ -7,6 +7,7 @@
 #include "ir/model.h"
 #include "runtime/code_cache.h"
 #include "runtime/variables.h"
+#include "runtime/value_dump.h"
 #include "runtime/vocabulary.h"
 
 /* backend.h's fl_interp_engine_new, handed in by the command line: this room does not see the backend. */
@@ -28,6 +29,7 @@ typedef struct fl_session_options {
     const char *data;           /* NULL: none; where a model that has seen no data gets its vocabulary (data_path.h) */
     fl_model *vocabulary_of;    /* NULL, or a model whose vocabulary is taken before one is made from `data`; outlives the session */
     void (*note)(const char *text); /* NULL, or told what takes long */
+    fl_value_dump *dump;        /* NULL, or which values of training and predict programs become files; outlives the session */
     const char *cpu;            /* NULL: the best */
     fl_stored_folds stored_folds;
     uint64_t fold_bytes;        /* else fold tables now, if the model has such a program and they take at most so many bytes; 0: never */

@@ -20,7 +20,7 @@ static const char help[] =
     "  --strict                  stop at the first row that cannot be read, instead of counting them\n"
     FL_HELP_FOLD
     "  --log=plain|paddlerec     PaddleRec's lines on standard output; their AUC goes on from the training's counters.\n"
-    "                            Default: what the model's configuration says\n" FL_HELP_ENGINE FL_HELP_COMMON
+    "                            Default: what the model's configuration says\n" FL_HELP_DUMP FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "example: flenrt infer trained.bin --data prepared/valid --json\n";
 
@@ -134,7 +134,7 @@ static fl_status infer(const fl_verb_options *o, fl_diag *dg)
 int fl_verb_infer(int argc, char **argv)
 {
     static const fl_verb verb = {.name = "infer", .help = help,
-                                 .takes = FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT | FL_TAKES_FOLD};
+                                 .takes = FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT | FL_TAKES_DUMP | FL_TAKES_FOLD};
     fl_verb_options o;
     fl_diag dg;
     int wrong = fl_verb_parse(&verb, argc, argv, &o);

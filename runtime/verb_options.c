@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ enum { MAX_OPTIONS = 64, MAX_THREADS = 256, OWN = 1000 };
 
 volatile sig_atomic_t fl_interrupted;
 static bool is_quiet;
+static fl_value_dump dump; /* of --dump-*: one process, one command line */
 
 /* ---------------------------------------------------------------------------------------------------- words */
 
@@ -102,6 +104,7 @@ static const common_option common[] = {
     {"max-memory", 'm', FL_TAKES_ENGINE, true},
     {"log", 'l', FL_TAKES_LOG, true},         {"strict", 's', FL_TAKES_STRICT, false},   {"verify", 'v', FL_TAKES_VERIFY, false},
     {"fold-tables", 'f', FL_TAKES_FOLD, true},
+    {"dump-values", 'V', FL_TAKES_DUMP, true}, {"dump-steps", 'S', FL_TAKES_DUMP, true}, {"dump-dir", 'D', FL_TAKES_DUMP, true},
     {"output", 'o', FL_TAKES_OUTPUT, true},   {"json", 'j', 0, false},                   {"quiet", 'q', 0, false},
     {"help", 'h', 0, false},
 };
@@ -144,6 +147,40 @@ static bool take_fold(const char *value, fl_verb_options *o)
         return false;
     o->fold_bytes = (uint64_t)size;
     return true;
+}
+
+/* "3" or "3-5". */
+static bool take_steps(const char *value, fl_value_dump *d)
+{
+    char first[24];
+    size_t n = strcspn(value, "-");
+
+    if (n >= sizeof first)
+        return false;
+    memcpy(first, value, n);
+    first[n] = 0;
+    if (!fl_parse_size(first, 1, &d->first))
+        return false;
+    d->last = d->first;
+    return !value[n] || (fl_parse_size(value + n + 1, 1, &d->last) && d->last >= d->first);
+}
+
+/* Wrong usage, told, or -1. */
+static int finish_dump(const fl_verb *verb, fl_verb_options *o)
+{
+    static char beside[PATH_MAX];
+
+    if (!dump.pattern)
+        return dump.first || dump.folder ? fl_verb_wrong(verb->name, "--dump-steps and --dump-dir belong to --dump-values=PATTERN") : -1;
+    if (dump.first == 0)
+        dump.first = dump.last = 1;
+    if (!dump.folder && o->output && strcmp(o->output, "-") != 0 && (size_t)snprintf(beside, sizeof beside, "%s.values", o->output) < sizeof beside)
+        dump.folder = beside;
+    else if (!dump.folder)
+        dump.folder = "values";
+    dump.note = fl_verb_note;
+    o->dump = &dump;
+    return -1;
 }
 
 /* False: the value cannot be read. */
@@ -192,6 +229,14 @@ static bool take_common(fl_verb_options *o, int letter, char *value)
         return take_fold(value, o);
     case 'o':
         o->output = value;
+        return *value != 0;
+    case 'V':
+        dump.pattern = value;
+        return *value != 0;
+    case 'S':
+        return take_steps(value, &dump);
+    case 'D':
+        dump.folder = value;
         return *value != 0;
     case 'j':
         return o->json = true;
@@ -274,7 +319,8 @@ int fl_verb_parse(const fl_verb *verb, int argc, char **argv, fl_verb_options *o
             return fl_verb_wrong(verb->name, "--%s cannot be \"%s\"", name, optarg ? optarg : "");
         }
     }
-    return take_operands(verb, argc, argv, o);
+    int wrong = finish_dump(verb, o);
+    return wrong >= 0 ? wrong : take_operands(verb, argc, argv, o);
 }
 
 /* -------------------------------------------------------------------------------------------------- sessions */
@@ -315,7 +361,7 @@ void fl_verb_exit_on_interrupts(void)
 fl_session_options fl_verb_session_options(const fl_verb_options *o, bool train)
 {
     fl_session_options so = {.train = train, .threads = o->threads, .has_seed = o->has_seed, .seed = o->seed, .cpu = o->cpu,
-                             .data = o->data, .note = fl_verb_note,
+                             .data = o->data, .note = fl_verb_note, .dump = o->dump,
                              .stored_folds = o->stored_folds, .fold_bytes = train ? 0 : o->fold_bytes, .max_memory = o->max_memory};
     if (o->interpret)
         so.interpret = fl_interp_engine_new;

@@ -24,7 +24,8 @@ enum {
     FL_TAKES_MORE = 1 << 9,    /* operands behind the model */
     FL_TAKES_NO_MODEL = 1 << 10, /* no operand at all */
     FL_TAKES_FOLD = 1 << 11,   /* --fold-tables=auto|off|stored|SIZE */
-    FL_TAKES_CPU = 1 << 12     /* --cpu=LEVEL alone */
+    FL_TAKES_CPU = 1 << 12,    /* --cpu=LEVEL alone */
+    FL_TAKES_DUMP = 1 << 13    /* --dump-values=PATTERN --dump-steps=N or N-M --dump-dir=DIR */
 };
 
 typedef struct fl_verb_options {
@@ -43,6 +44,7 @@ typedef struct fl_verb_options {
     const char *log;            /* "plain", "paddlerec"; NULL: as the model says */
     fl_stored_folds stored_folds;
     uint64_t fold_bytes;        /* most that tables folded now may take; 0: none are */
+    fl_value_dump *dump;        /* NULL: not given */
     bool json, quiet, strict, verify;
 } fl_verb_options;
 
@@ -69,6 +71,11 @@ typedef struct fl_verb {
     "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n"                                     \
     "  --max-memory=SIZE         that variables and values may take together (K, M, G); default: what is free now. A graph\n" \
     "                            that asks for more is refused before it gets it\n"
+#define FL_HELP_DUMP                                                                                                          \
+    "  --dump-values=PATTERN     write intermediate values whose names match (shell wildcards) to DIR/PROGRAM.STEP/NAME.npy; what\n" \
+    "                            never lies in memory is told with the reason. Steps are counted from 1 for each program\n"     \
+    "  --dump-steps=N|N-M        which steps, default 1\n"                                                                     \
+    "  --dump-dir=DIR            default: OUT.values beside -o OUT, else `values`\n"
 #define FL_HELP_FOLD                                                                                                         \
     "  --fold-tables=auto|off|stored|SIZE  predict from tables that the first layer is multiplied into, by adding rows up: faster,\n" \
     "                            equal but for rounding. Those that the file holds (`flenrt fold`) are used unless `off`;\n" \

@@ -22,7 +22,7 @@ static const char help[] =
     "  --logit                   a third column `logit`: the log of the odds\n"
     "  -o, --output FILE         write there, whole or not at all; default: standard output\n"
     "  --strict                  stop at the first row that cannot be read\n"
-    "  --batch N                 rows of a run, default 1024; changes nothing but speed\n" FL_HELP_THREADS FL_HELP_FOLD FL_HELP_ENGINE
+    "  --batch N                 rows of a run, default 1024; changes nothing but speed\n" FL_HELP_THREADS FL_HELP_FOLD FL_HELP_DUMP FL_HELP_ENGINE
     "  --json                    instead of CSV one object a row, and `done` at the end\n"
     "  --quiet                   no notes on standard error\n"
     "\n"
@@ -113,7 +113,7 @@ int fl_verb_predict(int argc, char **argv)
 {
     static const fl_verb_option own[] = {{"logit", false}};
     prediction p = {0};
-    fl_verb verb = {"predict", help, FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_STRICT | FL_TAKES_OUTPUT | FL_TAKES_FOLD,
+    fl_verb verb = {"predict", help, FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_STRICT | FL_TAKES_DUMP | FL_TAKES_OUTPUT | FL_TAKES_FOLD,
                     own, FL_COUNT(own), take, &p};
     fl_verb_options o;
     fl_diag dg;

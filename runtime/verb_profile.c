@@ -41,6 +41,7 @@ enum { MOST_STEPS = 1000000, DRAWN_ROWS = 1 << 18, USUAL_BATCH = 512 };
 
 typedef struct settings {
     bool train, infer;
+    bool can_train; /* known once the model has been open */
     int64_t steps, traced;
     double skew;
 } settings;
@@ -111,7 +112,7 @@ static int64_t batch_of(const fl_verb_options *o, const fl_session *s)
 }
 
 /* One program in a session of its own. */
-static fl_status measure(const fl_verb_options *o, const settings *set, fl_program program, fl_diag *dg)
+static fl_status measure(const fl_verb_options *o, settings *set, fl_program program, fl_diag *dg)
 {
     fl_session_options so = fl_verb_session_options(o, program == FL_PROGRAM_TRAIN);
     fl_session s;
@@ -120,10 +121,7 @@ static fl_status measure(const fl_verb_options *o, const settings *set, fl_progr
 
     so.first_weights = true;
     FL_TRY(fl_session_open(&s, o->model, &so, dg));
-    if (!set->train && !set->infer && !s.programs[program]) { /* what is not there was not asked for */
-        fl_session_close(&s);
-        return FL_OK;
-    }
+    set->can_train = s.programs[FL_PROGRAM_TRAIN] != NULL;
     int64_t batch = batch_of(o, &s), n = 16 * batch > DRAWN_ROWS ? 16 * batch : DRAWN_ROWS;
     fl_status status = fl_measured_rows(&s, &(fl_measured_from){o->data, set->skew, n}, &rows, dg);
     if (status == FL_OK) {
@@ -141,7 +139,7 @@ static fl_status measure(const fl_verb_options *o, const settings *set, fl_progr
     return status;
 }
 
-static fl_status profile(const fl_verb_options *o, const settings *set, fl_diag *dg)
+static fl_status profile(const fl_verb_options *o, settings *set, fl_diag *dg)
 {
     const char *level;
     bool all = !set->train && !set->infer;
@@ -149,11 +147,12 @@ static fl_status profile(const fl_verb_options *o, const settings *set, fl_diag 
     FL_TRY(fl_cpu_check(o->cpu, &level, dg));
     if (mkdir(folder_of(o), 0777) != 0 && errno != EEXIST) /* before it takes time */
         return fl_error(dg, FL_E_OPEN, FL_FILE(folder_of(o)), "cannot make the folder: %s", strerror(errno));
-    if (set->train || all)
-        FL_TRY(measure(o, set, FL_PROGRAM_TRAIN, dg));
-    if (all && !o->json)
+    if (set->infer || all)
+        FL_TRY(measure(o, set, FL_PROGRAM_PREDICT, dg));
+    bool train = set->train || (all && set->can_train); /* what is not there was not asked for */
+    if (train && (set->infer || all) && !o->json)
         putchar('\n');
-    return set->infer || all ? measure(o, set, FL_PROGRAM_PREDICT, dg) : FL_OK;
+    return train ? measure(o, set, FL_PROGRAM_TRAIN, dg) : FL_OK;
 }
 
 int fl_verb_profile(int argc, char **argv)

@@ -15,7 +15,7 @@ static const char help[] =
     "  --seed N                  of first weights and dropout masks (as configured)\n"
     "  --log=plain|paddlerec     lines on standard error, or PaddleRec's on standard output (as configured)\n"
     "  --strict                  the first row that cannot be read ends the run\n"
-    FL_HELP_THREADS FL_HELP_ENGINE FL_HELP_COMMON
+    FL_HELP_THREADS FL_HELP_DUMP FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "Keys are changed where the model is compiled:\n"
     "  flenc compile config.yaml --set dataset.0.data_path=DIR --set dataset.1.data_path=DIR -o model.bin\n"
@@ -32,7 +32,7 @@ int fl_verb_run(int argc, char **argv)
 {
     static const fl_verb_option own[] = {{"resume", true}};
     const char *resume = NULL;
-    fl_verb verb = {"run", help, FL_TAKES_THREADS | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT, own, FL_COUNT(own), take, &resume};
+    fl_verb verb = {"run", help, FL_TAKES_THREADS | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT | FL_TAKES_DUMP, own, FL_COUNT(own), take, &resume};
     fl_verb_options o;
     fl_diag dg;
 

@@ -29,7 +29,7 @@ static const char help[] =
     "  --log=plain|paddlerec     lines on standard error, or PaddleRec's on standard output (as configured)\n"
     "  --fold-tables=stored|off  at the end write OUT once more, with folded tables, as `flenrt fold` does (off)\n"
     "  --strict                  the first row that cannot be read ends training\n"
-    FL_HELP_THREADS FL_HELP_ENGINE FL_HELP_COMMON
+    FL_HELP_THREADS FL_HELP_DUMP FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "Ctrl-C finishes the step, saves and ends with status 130. A loss that is not a number ends with status 1 and names step, row and\n"
     "feature; nothing is saved over the last good file then.\n"
@@ -215,7 +215,7 @@ int fl_verb_train(int argc, char **argv)
     static const fl_verb_option own[] = {{"valid", true}, {"epochs", true}, {"resume", true}, {"checkpoint-steps", true}, {"fold-tables", true}};
     arguments a = {0};
     fl_verb verb = {"train", help,
-                    FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT | FL_TAKES_OUTPUT,
+                    FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_LOG | FL_TAKES_STRICT | FL_TAKES_DUMP | FL_TAKES_OUTPUT,
                     own, FL_COUNT(own), take, &a};
     fl_verb_options o;
     fl_diag dg;

@@ -107,6 +107,24 @@ static fl_status engine_run(fl_engine *engine, const fl_run *run, fl_diag *dg)
     return FL_OK;
 }
 
+static fl_status engine_value(fl_engine *engine, fl_id value, fl_type *type, void **bytes, fl_diag *dg)
+{
+    interp_engine *e = (interp_engine *)engine;
+    const fl_array *a = fl_interp_get(e->in, value);
+    size_t size = fl_dtype_size(e->g->values[value].type.dtype);
+
+    *bytes = NULL;
+    if (!a || size == 0) /* strings cannot be handed out */
+        return FL_OK;
+    *type = fl_type_make(e->g->values[value].type.dtype, a->rank, a->dims);
+    *bytes = malloc((size_t)a->n * size + 1);
+    if (!*bytes)
+        return fl_out_of_memory(dg);
+    for (int64_t j = 0; j < a->n; j++)
+        write_element(*bytes, type->dtype, (size_t)j, a, j);
+    return FL_OK;
+}
+
 static void engine_free(fl_engine *engine)
 {
     interp_engine *e = (interp_engine *)engine;
@@ -125,7 +143,7 @@ fl_status fl_interp_engine_new(const fl_graph *g, const fl_store *store, uint64_
     interp_engine *e = calloc(1, sizeof *e);
     if (!e)
         return fl_out_of_memory(dg);
-    e->engine = (fl_engine){engine_run, engine_flush, engine_refresh, engine_free};
+    e->engine = (fl_engine){engine_run, engine_flush, engine_refresh, engine_free, engine_value};
     e->g = g;
     e->store = store;
     fl_status status = fl_interp_new(g, &e->in, dg);
