@@ -26,17 +26,19 @@ typedef struct arguments {
     const char **sets;
     uint32_t n_sets;
     int64_t opset;
-    bool external, standard, quiet, help;
+    bool external, standard, training, quiet, help;
 } arguments;
 
 static const char usage[] =
-    "usage: flenc export X [-o model.onnx] [--opset N] [--stage=forward|optimised] [--standard-ops] [--external-data] [--set KEY.PATH=VALUE]... [--quiet]\n"
+    "usage: flenc export X [-o model.onnx] [--opset N] [--stage=forward|optimised] [--standard-ops] [--training]\n"
+    "                   [--external-data] [--set KEY.PATH=VALUE]... [--quiet]\n"
     "X is a model.bin, or what `flenc compile` takes: then the file has no weights, and they are inputs of its graph.\n"
     "Writes the predict program as plain ONNX. Operators of ours are calls of functions whose bodies stand in the file.\n"
     "  -o FILE             where the graph goes (model.onnx)\n"
     "  --opset N           of the standard operators, 13 to 20; default: the lowest from 17 on that holds the graph\n"
     "  --stage=forward     as the configuration says it (the default); optimised: after the passes, with fused operators\n"
     "  --standard-ops      no functions: the standard operators of their bodies stand in the graph itself\n"
+    "  --training          a training step too, as ONNX's training information: optimiser state, and operators of ours that only training has\n"
     "  --external-data     weights go into FILE.data; so do weights beyond 1.5 GB\n"
     "  --set KEY.PATH=VALUE   overrides a key of a configuration\n"
     "  --quiet             no notes\n";
@@ -63,6 +65,8 @@ static fl_status take_word(arguments *a, int argc, char **argv, int *i, fl_diag 
         a->external = true;
     else if (strcmp(word, "--standard-ops") == 0)
         a->standard = true;
+    else if (strcmp(word, "--training") == 0)
+        a->training = true;
     else if ((value = value_of(argc, argv, i, "-o")))
         a->output = value;
     else if ((value = value_of(argc, argv, i, "--set")))
@@ -198,7 +202,37 @@ static uint64_t place_weights(const fl_graph *g, uint64_t *offsets, fl_type *typ
     return sum;
 }
 
-static fl_status write_onnx(const arguments *a, const fl_graph *g, fl_diag *dg)
+/* The training program as `differentiate` leaves it, with the state that the model has; *out NULL if nothing is trained. */
+static fl_status training_program(const arguments *a, fl_model *m, fl_graph **out, fl_diag *dg)
+{
+    fl_source source = {0};
+    fl_graph *forward = NULL, *programs[FL_N_PROGRAMS];
+    size_t n = 0;
+    const void *bytes = m ? fl_model_entry(m, FL_FORWARD_ENTRY, &n) : NULL;
+    fl_status status = bytes ? fl_onnx_decode(bytes, n, a->input, NULL, &forward, dg) : m ? FL_OK : fl_source_read(a->input, a->sets, a->n_sets, &source, dg);
+    const fl_graph *from = m ? forward : source.graph;
+    if (status == FL_OK && from)
+        status = fl_build_programs(from, FL_STAGE_TRAIN, programs, dg);
+    if (status == FL_OK && from) {
+        *out = programs[FL_PROGRAM_TRAIN];
+        programs[FL_PROGRAM_TRAIN] = NULL;
+        fl_programs_free(programs);
+    }
+    for (uint32_t i = 0; status == FL_OK && *out && m && i < (*out)->n_variables; i++) {
+        fl_value *v = &(*out)->values[(*out)->variables[i]];
+        v->data = v->name && v->kind == FL_VALUE_VARIABLE ? fl_model_find_variable(m, v->name) : v->data;
+        if (v->name && v->data && v->kind == FL_VALUE_VARIABLE)
+            status = fl_model_verify(m, v->name, dg);
+    }
+    fl_graph_free(forward);
+    if (!m && source.graph)
+        fl_source_deinit(&source);
+    if (status == FL_OK && !*out)
+        status = fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(a->input), "nothing is trained: there is no training information");
+    return status;
+}
+
+static fl_status write_onnx(const arguments *a, const fl_graph *g, const fl_graph *training, fl_diag *dg)
 {
     void *bytes = NULL;
     size_t n = 0;
@@ -209,7 +243,7 @@ static fl_status write_onnx(const arguments *a, const fl_graph *g, fl_diag *dg)
     if (status == FL_OK) {
         const char *slash = strrchr(data, '/');
         bool outside = place_weights(g, offsets, types) > most_inside || a->external;
-        fl_onnx_options options = {.opset = a->opset ? a->opset : FL_ONNX_LOWEST, .functions = true};
+        fl_onnx_options options = {.opset = a->opset ? a->opset : FL_ONNX_LOWEST, .functions = true, .training = training};
         if (outside) {
             options.external_location = slash ? slash + 1 : data;
             options.external_offsets = offsets;
@@ -240,7 +274,7 @@ static void note(const arguments *a, const fl_graph *g)
 static fl_status export(const arguments *a, fl_diag *dg)
 {
     fl_model *m = NULL;
-    fl_graph *g = NULL;
+    fl_graph *g = NULL, *training = NULL;
     size_t n = strlen(a->input);
     fl_status status = FL_OK;
     if (n > 4 && strcmp(a->input + n - 4, ".bin") == 0) {
@@ -254,10 +288,13 @@ static fl_status export(const arguments *a, fl_diag *dg)
         status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict}, dg);
     if (status == FL_OK && a->standard)
         status = fl_bodies_inline(g, dg);
+    if (status == FL_OK && a->training)
+        status = training_program(a, m, &training, dg);
     if (status == FL_OK)
-        status = write_onnx(a, g, dg);
+        status = write_onnx(a, g, training, dg);
     if (status == FL_OK)
         note(a, g);
+    fl_graph_free(training);
     fl_graph_free(g);
     fl_model_free(m);
     return status;

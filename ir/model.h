@@ -111,6 +111,11 @@ typedef struct fl_onnx_options {
     const char *external_location; /* variables' data go by reference to this name ... */
     const uint64_t *external_offsets; /* ... at these offsets, by g->variables index; UINT64_MAX: inline */
     const fl_type *external_types;    /* ... with these static types; NULL: the variables' own */
+    /*
+     * NULL, or the training program, which becomes the file's TrainingInfoProto: a step as `algorithm`, whose operators of ours that have no body stay plain nodes,
+     * and its updates as bindings. Variables that g has with data are g's initialisers; others, with their data, are the algorithm's.
+     */
+    const fl_graph *training;
 } fl_onnx_options;
 
 /*

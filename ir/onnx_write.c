@@ -18,6 +18,7 @@ typedef struct writer {
     Onnx__FunctionProto **functions;
     uint32_t n_bodies, bodies_capacity, n_functions, functions_capacity;
     fl_strpool names; /* of functions that are written */
+    const fl_graph *main; /* while the training program is written: what the file is of; else NULL */
 } writer;
 
 /* protobuf-c's structures have no const; nothing writes through them. */
@@ -49,6 +50,7 @@ INIT(AttributeProto, attribute_proto)
 INIT(TensorProto, tensor_proto)
 INIT(ValueInfoProto, value_info_proto)
 INIT(StringStringEntryProto, string_string_entry_proto)
+INIT(TrainingInfoProto, training_info_proto)
 INIT(OperatorSetIdProto, operator_set_id_proto)
 INIT(TypeProto, type_proto)
 INIT(TypeProto__Tensor, type_proto__tensor)
@@ -385,6 +387,8 @@ static fl_status call(writer *w, fl_id id, Onnx__NodeProto *p)
     Onnx__FunctionProto *f = NULL;
     if (!name)
         return fl_out_of_memory(w->dg);
+    if (!*name && w->main)
+        return FL_OK;
     p->op_type = text(name);
     if (fl_strpool_find(&w->names, name, strlen(name)))
         return FL_OK;
@@ -401,9 +405,10 @@ static bool put_variable(writer *w, uint32_t i, Onnx__GraphProto *p)
 {
     const fl_value *v = &w->g->values[w->g->variables[i]];
     const fl_onnx_options *o = w->options;
-    if (!v->name)
+    fl_id shared = w->main && v->name ? fl_graph_find(w->main, v->name) : FL_NONE;
+    if (!v->name || (shared != FL_NONE && w->main->values[shared].kind == FL_VALUE_VARIABLE && w->main->values[shared].data))
         return true;
-    if (o && o->external_offsets && o->external_offsets[i] != UINT64_MAX) {
+    if (!w->main && o && o->external_offsets && o->external_offsets[i] != UINT64_MAX) {
         const fl_type *type = o->external_types ? &o->external_types[i] : &v->type;
         Onnx__TensorProto *t = tensor(w, v->name, type);
         p->initializer[p->n_initializer++] = t;
@@ -451,6 +456,28 @@ static fl_status fill_graph(writer *w, Onnx__GraphProto *p)
     return FL_OK;
 }
 
+static fl_status fill_training(writer *w, Onnx__ModelProto *m)
+{
+    const fl_graph *g = w->options->training;
+    Onnx__TrainingInfoProto *t = NEW(w, TrainingInfoProto, training_info_proto);
+    m->training_info = fl_arena_new(&w->arena, Onnx__TrainingInfoProto *, 1);
+    if (t) {
+        t->algorithm = NEW(w, GraphProto, graph_proto);
+        t->update_binding = fl_arena_new(&w->arena, Onnx__StringStringEntryProto *, g->n_updates + 1u);
+    }
+    if (w->arena.failed)
+        return fl_out_of_memory(w->dg);
+    m->training_info[m->n_training_info++] = t;
+    for (uint32_t i = 0; i < g->n_updates; i++)
+        t->update_binding[t->n_update_binding++] = entry(w, g->values[g->updates[i].variable].name, g->values[g->updates[i].next].name);
+    w->main = w->g;
+    w->g = g;
+    fl_status status = fill_graph(w, t->algorithm);
+    w->g = w->main;
+    w->main = NULL;
+    return status;
+}
+
 static fl_status fill_model(writer *w, Onnx__ModelProto *m)
 {
     Onnx__GraphProto *graph = NEW(w, GraphProto, graph_proto);
@@ -458,7 +485,7 @@ static fl_status fill_model(writer *w, Onnx__ModelProto *m)
     if (!graph || !m->opset_import)
         return fl_out_of_memory(w->dg);
     m->opset_import[m->n_opset_import++] = import(w, "", w->opset);
-    bool ours = !w->options || !w->options->functions;
+    bool ours = !w->options || !w->options->functions || w->options->training;
     for (uint32_t i = 0; i < w->g->n_nodes && !ours; i++)
         ours = w->g->nodes[i].op != FL_OP_NOP && strcmp(fl_op_get(w->g->nodes[i].op)->domain, "ai.flen") == 0;
     if (ours)
@@ -473,6 +500,8 @@ static fl_status fill_model(writer *w, Onnx__ModelProto *m)
     m->producer_name = text("flen");
     m->graph = graph;
     FL_TRY(fill_graph(w, graph));
+    if (w->options && w->options->training)
+        FL_TRY(fill_training(w, m));
     m->functions = w->functions;
     m->n_functions = w->n_functions;
     fl_meta_entry *entries;
@@ -523,6 +552,8 @@ fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void
     FL_TRY(fl_graph_ok(g, dg));
     FL_TRY(writer_init(&w, g, options ? options->opset : 0, dg));
     w.options = options;
+    if (options && options->training && options->opset == FL_ONNX_LOWEST && lowest_opset(options->training) > w.opset)
+        w.opset = lowest_opset(options->training);
     Onnx__ModelProto *m = NEW(&w, ModelProto, model_proto);
     fl_status status = m ? fill_model(&w, m) : fl_out_of_memory(dg);
     if (status == FL_OK)

@@ -63,6 +63,7 @@ for stage in forward optimised; do
 done
 grep -q 'ai.flen.FieldInteraction <fields = 3>' "$dir/optimised.onnxtxt" || { echo "FAILED: functions of ours do not read back"; failed=1; }
 expect 1 "files are written at 13 to 20" "$bin/flenc" export --opset 12 models/lr/config.yaml -o "$dir/none.onnx"
+expect 1 "nothing is trained" "$bin/flenc" export --training "$dir/forward.onnxtxt" -o "$dir/none.onnx"
 expect 1 "cannot be written" "$bin/flenc" export models/lr/config.yaml -o "$dir/nowhere/none.onnx"
 expect 2 "there is no stage \"trained\" to export" "$bin/flenc" export --stage trained models/lr/config.yaml -o "$dir/none.onnx"
 [ -e "$dir/none.onnx" ] && { echo "FAILED: a refused export left a file"; failed=1; }
