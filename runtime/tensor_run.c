@@ -195,14 +195,41 @@ static fl_status add_checked(check_list *l, const fl_graph *g, fl_id value, cons
     return c->array.bytes ? FL_OK : fl_out_of_memory(dg);
 }
 
-/* Fill what is computed, by interpreting the program with these values as outputs. */
+/* Erase what the outputs do not need: to interpret a whole network for the sake of its indices would take long. */
+static fl_status keep_needed(fl_graph *g, fl_diag *dg)
+{
+    bool *needed = calloc((size_t)g->n_values + 1, sizeof *needed);
+
+    if (!needed)
+        return fl_out_of_memory(dg);
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        needed[g->outputs[i]] = true;
+    for (fl_id i = g->n_nodes; i-- > 0;) {
+        const fl_node *n = &g->nodes[i];
+        bool used = false;
+
+        for (uint32_t k = 0; k < n->n_out; k++)
+            used = used || (n->out[k] != FL_NONE && needed[n->out[k]]);
+        for (uint32_t k = 0; used && k < n->n_in; k++)
+            if (n->in[k] != FL_NONE)
+                needed[n->in[k]] = true;
+        if (!used && n->op != FL_OP_NOP)
+            fl_node_erase(g, i);
+    }
+    free(needed);
+    return FL_OK;
+}
+
+/* Fill what is computed, by interpreting what of the program it takes. */
 static fl_status compute(const fl_session *s, const fl_graph *g, fl_interpret_fn *interpret, check_list *l, const fl_run *call, fl_diag *dg)
 {
     fl_graph *with = fl_graph_clone(g);
-    void **outputs = with ? calloc((size_t)g->n_outputs + l->n + 1, sizeof *outputs) : NULL;
+    void **outputs = with ? calloc((size_t)l->n + 1, sizeof *outputs) : NULL;
     fl_engine *e = NULL;
     fl_status status = outputs ? FL_OK : fl_out_of_memory(dg);
 
+    if (status == FL_OK)
+        with->n_outputs = 0;
     for (uint32_t i = 0; status == FL_OK && i < l->n; i++) {
         if (!l->items[i].owned)
             continue;
@@ -211,6 +238,8 @@ static fl_status compute(const fl_session *s, const fl_graph *g, fl_interpret_fn
     }
     if (status == FL_OK)
         status = fl_graph_ok(with, dg);
+    if (status == FL_OK)
+        status = keep_needed(with, dg);
     if (status == FL_OK)
         status = interpret(with, &s->variables.store, fl_session_memory_left(s), &e, dg);
     if (status == FL_OK) {

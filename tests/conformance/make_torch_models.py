@@ -101,11 +101,11 @@ class DeepFMSeparate(nn.Module):
 class DeepFMStacked(nn.Module):
     """As FuxiCTR: a dictionary of tables, torch.stack, batch norm in the MLP."""
 
-    def __init__(self, width=8, hidden=(32, 16), rows=ROWS):
+    def __init__(self, width=8, hidden=(32, 16), rows=ROWS, norm=nn.BatchNorm1d):
         super().__init__()
         self.embedding, self.linear = SeparateEmbeddings(width, rows), SeparateEmbeddings(1, rows)
         self.bias = nn.Parameter(torch.zeros(1))
-        self.deep = mlp([len(rows) * width, *hidden], norm=nn.BatchNorm1d, last=1)
+        self.deep = mlp([len(rows) * width, *hidden], norm=norm, last=1)
 
     def forward(self, x):
         e = torch.stack(self.embedding(x), dim=1)
