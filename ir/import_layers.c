@@ -163,6 +163,30 @@ static fl_status image(fl_import *m, int64_t *block, fl_type *x)
     return FL_OK;
 }
 
+/* True if the attribute is a list of `value` alone, or absent. */
+static bool all_are(const fl_import *m, const char *name, int64_t value)
+{
+    const fl_attr *a = fl_import_attr(m, name);
+    for (uint32_t k = 0; a && k < a->n; k++)
+        if (a->kind != FL_ATTR_INTS || a->as.ints[k] != value)
+            return false;
+    return true;
+}
+
+/* A kernel of one place is a product over the channels, as CTR models use it (xDeepFM's compressed interactions): w [M,C] x [N,C,L] + b. */
+fl_status fl_expand_conv(fl_import *m)
+{
+    const fl_type *x = fl_value_type(m->g, m->in[0]), *w = fl_value_type(m->g, m->in[1]);
+    bool plain = all_are(m, "kernel_shape", 1) && all_are(m, "strides", 1) && all_are(m, "pads", 0) && fl_import_int(m, "group", 1) == 1;
+    for (int d = 2; d < w->rank; d++)
+        plain = plain && w->dims[d] == 1;
+    if (!plain || x->rank != 3 || w->rank != 3 || FL_DIM_IS_SYM(w->dims[0]) || FL_DIM_IS_SYM(w->dims[1]))
+        return fl_import_error(m, FL_E_ONNX_KIND, "convolutions are supported with a kernel of one place over x [N,C,L] alone");
+    fl_id y = fl_make_2(m, FL_OP_MATMUL, fl_make_reshape(m, m->in[1], (int64_t[]){w->dims[0], w->dims[1]}, 2), m->in[0]);
+    m->out[0] = fl_import_in(m, 2) == FL_NONE ? y : fl_make_2(m, FL_OP_ADD, y, fl_make_reshape(m, m->in[2], (int64_t[]){-1, 1}, 2));
+    return FL_OK;
+}
+
 fl_status fl_expand_depth_to_space(fl_import *m)
 {
     static const int64_t dcr[] = {0, 3, 4, 1, 5, 2}, crd[] = {0, 1, 4, 2, 5, 3};

@@ -1,0 +1,1 @@
+BprobabilitiesJw@?_Sh>λφ»<

@@ -1,0 +1,1 @@
+BprobabilitiesJXb?GΩÔ=ët‘0

@@ -1,0 +1,1 @@
+BprobabilitiesJ9¼n?8Š=
