@@ -56,6 +56,18 @@ LLVMValueRef l_erf(fl_gen *gen, LLVMValueRef x);
 /* x^y; about |y log x| units in the last place. */
 LLVMValueRef l_pow(fl_gen *gen, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef l_abs(fl_gen *gen, LLVMValueRef x);
+/* llvm_trigonometry.c: the same. */
+LLVMValueRef l_sin(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_cos(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_tan(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_asin(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_acos(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_atan(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_sinh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_cosh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_asinh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_acosh(fl_gen *gen, LLVMValueRef x);
+LLVMValueRef l_atanh(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_neg_abs(fl_gen *gen, LLVMValueRef x);
 LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
 

@@ -115,6 +115,25 @@ LLVMValueRef fl_element_erf(fl_gen *gen, const l_chunk_of *e)
     return float_function(gen, e, l_erf);
 }
 
+/* Circular and hyperbolic functions and their inverses */
+#define ANGLE(fn)                                                  \
+    LLVMValueRef fl_element_##fn(fl_gen *gen, const l_chunk_of *e) \
+    {                                                              \
+        return float_function(gen, e, l_##fn);                     \
+    }
+ANGLE(sin)
+ANGLE(cos)
+ANGLE(tan)
+ANGLE(asin)
+ANGLE(acos)
+ANGLE(atan)
+ANGLE(sinh)
+ANGLE(cosh)
+ANGLE(asinh)
+ANGLE(acosh)
+ANGLE(atanh)
+#undef ANGLE
+
 /* IsNaN: x != x; IsInf: x == +-infinity, as far as it is asked for */
 LLVMValueRef fl_element_is_nan(fl_gen *gen, const l_chunk_of *e)
 {

@@ -554,6 +554,28 @@ static void test_dot_products(void **state)
     }
 }
 
+/* Each near zero and where it takes another form; numbers of all sizes, of vectors and of single elements. */
+static void test_functions_of_angles(void **state)
+{
+    static const struct {
+        const char *op;
+        double scale, offset; /* of x in (-1/2, 1/2); large ones are powers of two, so that the argument is what the interpreter has */
+    } functions[] = {{"Sin", 8, 0},      {"Sin", 8192, 0}, {"Cos", 8, 0},  {"Cos", 1048576, 0}, {"Tan", 2, 0},      {"Asin", 2, 0},    {"Acos", 2, 0},       {"Atan", 4, 0},
+                     {"Atan", 1048576, 0}, {"Sinh", 3, 0},   {"Sinh", 64, 0}, {"Cosh", 8, 0},      {"Asinh", 3, 0},    {"Asinh", 8192, 0}, {"Acosh", 1.5, 1.8}, {"Acosh", 8192, 4098},
+                     {"Atanh", 1.9, 0}};
+    (void)state;
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(functions); i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "<ir_version: 8, opset_import: [\"\": 20]> g (float[batch,19] x) => (y) {"
+                 " s = Constant <value_float = %.6f> () o = Constant <value_float = %.6f> () a = Mul (x, s) b = Add (a, o) y = %s (b) }",
+                 functions[i].scale, functions[i].offset, functions[i].op);
+        run_batches(text, 1, false);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_pools_of_tables),
         cmocka_unit_test(test_dot_products),
+        cmocka_unit_test(test_functions_of_angles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
