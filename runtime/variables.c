@@ -15,8 +15,8 @@ enum { CHUNK_ROWS = 4096, LINE_BYTES = 64 };
 typedef struct fill_job {
     const fl_var *var;
     const uint8_t *source; /* dense; NULL: first weights */
-    const fl_graph *init;
-    fl_id node; /* of init */
+    fl_op op;              /* that makes first weights: RandomNormal, RandomUniform, or of a constant */
+    double a, b;           /* its mean and scale, low and high, or the constant in a */
     uint64_t seed, stream;
     int64_t rows, row_elements;
     _Atomic int64_t next;
@@ -36,16 +36,11 @@ static void store_double(void *to, fl_dtype t, double x)
 
 static double first_weight(const fill_job *j, int64_t i)
 {
-    const fl_graph *g = j->init;
-
-    if (g->nodes[j->node].op == FL_OP_RANDOM_NORMAL)
-        return fl_node_float(g, j->node, "mean", 0) +
-               fl_node_float(g, j->node, "scale", 1) * fl_random_normal(j->seed, j->stream, (uint64_t)i);
-    if (g->nodes[j->node].op == FL_OP_RANDOM_UNIFORM) {
-        double low = fl_node_float(g, j->node, "low", 0), high = fl_node_float(g, j->node, "high", 1);
-        return low + (high - low) * fl_random_uniform(j->seed, j->stream, (uint64_t)i);
-    }
-    return fl_node_float(g, j->node, "value", 0);
+    if (j->op == FL_OP_RANDOM_NORMAL)
+        return j->a + j->b * fl_random_normal(j->seed, j->stream, (uint64_t)i);
+    if (j->op == FL_OP_RANDOM_UNIFORM)
+        return j->a + (j->b - j->a) * fl_random_uniform(j->seed, j->stream, (uint64_t)i);
+    return j->a;
 }
 
 static void fill_rows(const fill_job *j, int64_t begin, int64_t end)
@@ -320,8 +315,11 @@ fl_status fl_variables_first(fl_variables *v, const fl_graph *init, uint64_t see
         if (op != FL_OP_RANDOM_NORMAL && op != FL_OP_RANDOM_UNIFORM && op != FL_OP_INIT_CONSTANT)
             return fl_error(dg, FL_E_STORE, FL_NOWHERE, "the init program makes \"%s\" by operator %s, not by a first-weight operator",
                             out->name, fl_op_get(op)->name);
-        fill(&(fill_job){.var = var, .init = init, .node = out->node, .seed = seed,
-                         .stream = fl_hash_bytes(out->name, strlen(out->name), 0)}, pool);
+        fill_job job = {.var = var, .op = op, .seed = seed, .stream = fl_hash_bytes(out->name, strlen(out->name), 0)};
+        bool normal = op == FL_OP_RANDOM_NORMAL, uniform = op == FL_OP_RANDOM_UNIFORM;
+        job.a = fl_node_float(init, out->node, normal ? "mean" : uniform ? "low" : "value", 0);
+        job.b = normal || uniform ? fl_node_float(init, out->node, normal ? "scale" : "high", 1) : 0;
+        fill(&job, pool);
         v->has_values[var - v->store.vars] = true;
     }
     return FL_OK;

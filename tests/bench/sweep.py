@@ -43,7 +43,7 @@ def configuration(point):
     sizes = sizes_of(point)
     n = len(sizes)
     ends = [0, max(1, round(n * 13 / 22)), max(2, round(n * 16 / 22)), n]
-    lines = ["network: flen", "seed: 1", f"embedding_size: {point['K']}", "linear: none", "hidden_layer: false",
+    lines = ["network: flen", "seed: 1", f"embedding_size: {point['K']}", "linear: none", "hidden_layer: false", "init: {table: {uniform: 0.01}}",
              f"mlp: {{input: slots, widths: [{point['widths'][0]}, {point['widths'][1]}], order: [relu, dropout]}}", "dropout: 0.2", "output: {bias: true}",
              "optimizer: {class: adagrad, learning_rate: 0.04, epsilon: 1.0e-10}", "inputs:", "  label: label", "  defaults: {vocabulary: range}", "  slots:"]
     first = 0
