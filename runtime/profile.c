@@ -293,7 +293,8 @@ static void to_nanoseconds(profiler *pr)
         p->events[i].from = (uint64_t)((double)(p->events[i].from - pr->first_tick) * ns);
         p->events[i].to = (uint64_t)((double)(p->events[i].to - pr->first_tick) * ns);
     }
-    qsort(p->events, p->n_events, sizeof *p->events, by_worker);
+    if (p->n_events > 0)
+        qsort(p->events, p->n_events, sizeof *p->events, by_worker);
 }
 
 /* ------------------------------------------------------------------------------------------------------- all of it */
