@@ -139,3 +139,10 @@ bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_plac
         return n->op != FL_OP_GATHER || fl_node_int(g, node, "axis", 0) == 0;
     return leading && work->domain == FL_DOMAIN_SLOTS && work->count == count && fl_reads_own_rows(g, node, k);
 }
+
+bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b)
+{
+    const fl_node *x = &g->nodes[a], *y = &g->nodes[b];
+    return x->op == FL_OP_FIELD_POOL && y->op == FL_OP_FIELD_POOL && x->in[1] == y->in[1] && g->values[x->in[0]].kind == FL_VALUE_VARIABLE &&
+           g->values[y->in[0]].kind == FL_VALUE_VARIABLE;
+}

@@ -31,5 +31,7 @@ fl_id *fl_distinct_counts(const fl_graph *g, fl_arena *arena);
  * alone: its own rows of used ones, rows that an index names, or those that the operator is told of by a count?
  */
 bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_place_of_work *work, const fl_id *counts);
+/* Are both FieldPools that look up in variables by one index? Then one sweep over the batch does for both, and what a record holds is met at once. */
+bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b);
 
 #endif

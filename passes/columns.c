@@ -161,6 +161,35 @@ static bool take_pool(const fl_columns *c, fl_id node, fl_id x, range r, fl_piec
     return true;
 }
 
+/* A sum over columns of several indices. */
+static bool take_table_pool(const fl_columns *c, fl_id node, fl_id x, range r, fl_pieces *out)
+{
+    const fl_node *n = &c->g->nodes[node];
+    const fl_attr *fields = fl_node_attr(c->g, node, "fields");
+    int64_t k = fl_value_type(c->g, x)->dims[1], first = 0, column = 0;
+    uint32_t m = 0, mark = out->n;
+    while (m < fields->n && n->out[m] != x)
+        first += fields->as.ints[m++];
+    if (m == fields->n || r.from != 0 || r.n != k || (!c->through_sums && fields->as.ints[m] > 1))
+        return false;
+    for (uint32_t t = 0; t < fl_look_ups(n); t++) {
+        const fl_type *i = fl_value_type(c->g, n->in[2 * t + 1]);
+        fl_piece p = {.kind = FL_PIECE_LOOK_UP, .at = r.at, .n = k, .value = x, .table = n->in[2 * t], .index = n->in[2 * t + 1], .node = node,
+                      .look_ups = fields->as.ints[m]};
+        for (int64_t s = 0; s < (i->rank == 2 ? i->dims[1] : 1); s++, column++) {
+            if (column < first || column >= first + fields->as.ints[m])
+                continue;
+            p.column = s;
+            if (!fits(c, &p)) {
+                out->n = mark;
+                return false;
+            }
+            put(c, out, p);
+        }
+    }
+    return true;
+}
+
 static bool take_bag(const fl_columns *c, fl_id node, range r, fl_pieces *out)
 {
     const fl_node *n = &c->g->nodes[node];
@@ -230,6 +259,8 @@ static void take(const fl_columns *c, fl_id x, range r, fl_pieces *out, int dept
         seen = take_gather(c, node, r, out);
     else if (g->nodes[node].op == FL_OP_FIELD_POOL)
         seen = take_pool(c, node, x, r, out);
+    else if (g->nodes[node].op == FL_OP_TABLE_POOL)
+        seen = take_table_pool(c, node, x, r, out);
     else if (g->nodes[node].op == FL_OP_EMBEDDING_BAG)
         seen = take_bag(c, node, r, out);
     else if (g->nodes[node].op == FL_OP_ADD || g->nodes[node].op == FL_OP_SUM)
@@ -244,8 +275,7 @@ static void take(const fl_columns *c, fl_id x, range r, fl_pieces *out, int dept
     }
 }
 
-/* Neighbouring columns of one value are one piece. */
-static void join_rests(fl_pieces *out)
+void fl_pieces_join_rests(fl_pieces *out)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < out->n; i++) {
@@ -269,8 +299,17 @@ bool fl_columns_of(const fl_columns *c, fl_id x, fl_pieces *out)
     if (width <= 0)
         return false;
     take(c, x, (range){0, width, 0}, out, 0);
-    join_rests(out);
+    fl_pieces_join_rests(out);
     return !out->failed;
+}
+
+bool fl_is_plain_product(const fl_graph *g, fl_id node)
+{
+    fl_op op = g->nodes[node].op;
+    if (op == FL_OP_MATMUL)
+        return true;
+    return op == FL_OP_GEMM && fl_node_int(g, node, "transA", 0) == 0 && fl_node_int(g, node, "transB", 0) == 0 &&
+           fl_node_float(g, node, "alpha", 1) == 1 && fl_node_float(g, node, "beta", 1) == 1;
 }
 
 bool *fl_find_weights(const fl_graph *g, fl_arena *scratch)
@@ -304,13 +343,18 @@ fl_id fl_build_rows(fl_graph *g, fl_id w, int64_t from, int64_t n)
     return from == 0 && n == fl_value_type(g, w)->dims[0] ? w : build_slice(g, w, from, n, 0);
 }
 
+fl_id fl_build_columns(fl_graph *g, fl_id x, int64_t from, int64_t n)
+{
+    return from == 0 && n == fl_value_type(g, x)->dims[1] ? x : build_slice(g, x, from, n, 1);
+}
+
 /* Columns of a value as a matrix. */
 static fl_id build_columns(fl_graph *g, const fl_piece *p)
 {
     const fl_type *t = fl_value_type(g, p->value);
     int64_t width = elements_from(t, 1);
     fl_id x = t->rank == 2 ? p->value : fl_build_reshape(g, g->values[p->value].name, p->value, (int64_t[]){-1, width}, 2);
-    return p->from == 0 && p->n == width ? x : build_slice(g, x, p->from, p->n, 1);
+    return fl_build_columns(g, x, p->from, p->n);
 }
 
 void fl_build_rest(fl_graph *g, const fl_pieces *pieces, fl_id w, fl_arena *scratch, fl_id *x_rest, fl_id *w_rest)

@@ -2,7 +2,7 @@
  * columns.h -- what the columns of a matrix are made of: look-ups, as far as they can be seen, and the rest.
  *
  * A product x W is linear in x, so each piece of x's columns meets the rows of W beside it and nothing else. That holds whatever x looks like in the graph: Concat,
- * Split, Slice and views move columns, a field's sum is its slots' rows with one weight, an Add is both its sides.
+ * Split, Slice and views move columns, a sum over slots is their rows with one weight, an Add is both its sides.
  */
 #ifndef FL_PASSES_COLUMNS_H
 #define FL_PASSES_COLUMNS_H
@@ -38,11 +38,11 @@ typedef bool fl_piece_fits(const fl_graph *g, const fl_piece *piece, void *arg);
 typedef struct fl_columns {
     const fl_graph *g;
     fl_arena *scratch;
-    const bool *weights; /* [n_values]: fl_find_weights */
+    const bool *weights; /* [n_values]: fl_find_weights; used with through_sums only */
     uint32_t n_values;   /* that `weights` knows */
     fl_piece_fits *fits;
     void *arg;
-    bool through_sums;   /* pieces of a FieldPool and of an Add count */
+    bool through_sums;   /* pieces of a sum of several columns (FieldPool, TablePool) and of an Add count */
 } fl_columns;
 
 /*
@@ -51,11 +51,19 @@ typedef struct fl_columns {
  */
 bool fl_columns_of(const fl_columns *c, fl_id x, fl_pieces *out);
 
+/* Neighbouring columns of one value that are a rest become one piece; for callers that make pieces a rest. */
+void fl_pieces_join_rests(fl_pieces *pieces);
+
+/* x w (+ c): MatMul, or a Gemm without factors and transpositions. */
+bool fl_is_plain_product(const fl_graph *g, fl_id node);
+
 /* [n_values]: depends on variables and constants alone, by pure operators; NULL if out of memory. */
 bool *fl_find_weights(const fl_graph *g, fl_arena *scratch);
 
 /* Rows [from, from + n) of w, itself if that is all of it. */
 fl_id fl_build_rows(fl_graph *g, fl_id w, int64_t from, int64_t n);
+/* Columns [from, from + n) of a matrix, itself if those are all. */
+fl_id fl_build_columns(fl_graph *g, fl_id x, int64_t from, int64_t n);
 /* The columns that are a rest, as one matrix, and the rows of w for them: x W of these. Both FL_NONE if there is none. */
 void fl_build_rest(fl_graph *g, const fl_pieces *pieces, fl_id w, fl_arena *scratch, fl_id *x_rest, fl_id *w_rest);
 

@@ -8,7 +8,7 @@
  *
  *   columns with rows of their own (metadata `ai.flen.disjoint`)   FieldPool and EmbeddingBag of one TableLinear(t, first, w) for all of them; `first` is
  *                                                                   made of the variables "bound.INPUT.first_row", which the session knows
- *   any others                                                      Gather(MatMul(t, w_s), column s), a product a column
+ *   any others                                                      TablePool of MatMul(t, w_s) for each column s
  *
  * The products depend on weights alone and move into the prologue. Other tables of the same rows are copied beside them (Add(t, 0), which moves along), so
  * that the session can keep all that belongs to a row in one record.
@@ -31,6 +31,7 @@ enum { LEAST_ROWS = 8 };
 /* A look-up of one product: by one column of an index, or by a bag. */
 typedef struct slot {
     fl_id table, index, bag; /* bag: the EmbeddingBag; FL_NONE: a column */
+    bool own_rows;           /* of the index's columns */
     int64_t column, at;      /* at: rows of w, if it meets them alone */
     fl_id w;                 /* else their sum */
 } slot;
@@ -87,11 +88,18 @@ static int compare(const void *a, const void *b)
     const slot *x = a, *y = b;
     if (x->table != y->table)
         return x->table < y->table ? -1 : 1;
+    if (x->own_rows != y->own_rows)
+        return x->own_rows ? -1 : 1;
     if (x->index != y->index)
         return x->index < y->index ? -1 : 1;
     if (x->bag != y->bag)
         return x->bag < y->bag ? -1 : 1;
     return x->column < y->column ? -1 : x->column > y->column ? 1 : x->at < y->at ? -1 : x->at > y->at;
+}
+
+static bool has_own_rows(const folder *f, fl_id index)
+{
+    return f->g->values[index].kind == FL_VALUE_INPUT && fl_index_is_disjoint(f->g, index, &f->cx->scratch);
 }
 
 static bool same_slot(const slot *a, const slot *b)
@@ -112,7 +120,7 @@ static bool collect(folder *f, const fl_pieces *pieces)
     for (uint32_t i = 0; f->slots && i < pieces->n; i++) {
         const fl_piece *p = &pieces->list[i];
         if (p->kind == FL_PIECE_LOOK_UP || p->kind == FL_PIECE_BAG)
-            f->slots[f->n_slots++] = (slot){p->table, p->index, p->kind == FL_PIECE_BAG ? p->node : FL_NONE, p->column, p->at, FL_NONE};
+            f->slots[f->n_slots++] = (slot){p->table, p->index, p->kind == FL_PIECE_BAG ? p->node : FL_NONE, has_own_rows(f, p->index), p->column, p->at, FL_NONE};
     }
     if (!f->slots)
         return false;
@@ -153,11 +161,6 @@ static fl_id weights_of(folder *f, const slot *slots, uint32_t n)
 }
 
 /* --------------------------------------------------------------------------------- columns with rows of their own */
-
-static bool has_own_rows(const folder *f, const slot *s)
-{
-    return f->g->values[s->index].kind == FL_VALUE_INPUT && fl_index_is_disjoint(f->g, s->index, &f->cx->scratch);
-}
 
 static int64_t n_columns(const fl_graph *g, fl_id index)
 {
@@ -255,44 +258,35 @@ static fl_status fold_own_rows(folder *f, const slot *slots, uint32_t n, const c
 
 /* ------------------------------------------------------------------------------------------- any other columns */
 
-static void fold_column(folder *f, const slot *s, const char *name)
+/* The column of its index that a slot looks up by. */
+static fl_id column_of(folder *f, const slot *s)
+{
+    if (n_columns(f->g, s->index) > 1)
+        return fl_build_columns(f->g, s->index, s->column, 1);
+    f->folded[s->index] = true;
+    return s->index;
+}
+
+/* The sum of all slots that are in none of the above. */
+static fl_status fold_columns(folder *f, const slot *const *slots, uint32_t n, const char *name)
 {
     fl_graph *g = f->g;
-    fl_id product = fl_build_2(g, FL_OP_MATMUL, name, s->table, weights_of(f, s, 1)), index = s->index;
-    if (s->bag != FL_NONE) {
-        add(f, bag_of(f, product, s));
-    } else if (fl_value_type(g, index)->rank == 1) {
-        add(f, fl_build_2(g, FL_OP_GATHER, "folded_row", product, index));
-    } else if (n_columns(g, index) == 1) {
-        fl_id pooled = fl_node_new(g, FL_OP_FIELD_POOL, "folded_pool", (fl_id[]){product, index}, 2, 1);
-        fl_node_set_ints(g, pooled, "fields", (int64_t[]){1}, 1);
-        fl_build_infer(g, pooled);
-        add(f, fl_node_out(g, pooled, 0));
-    } else {
-        int64_t c = s->column;
-        fl_id at = fl_build_ints(g, "column", &c, 1);
-        fl_id column = fl_node_new(g, FL_OP_GATHER, g->values[index].name, (fl_id[]){index, at}, 2, 1);
-        fl_node_set_int(g, column, "axis", 1);
-        fl_build_infer(g, column);
-        fl_id pooled = fl_node_new(g, FL_OP_FIELD_POOL, "folded_pool", (fl_id[]){product, fl_node_out(g, column, 0)}, 2, 1);
-        fl_node_set_ints(g, pooled, "fields", (int64_t[]){1}, 1);
-        fl_build_infer(g, pooled);
-        add(f, fl_node_out(g, pooled, 0));
-        return;
+    fl_id *in = fl_arena_new(&f->cx->scratch, fl_id, 2 * n + 1);
+    int64_t columns = n;
+    if (!in)
+        return fl_out_of_memory(f->cx->diag);
+    for (uint32_t i = 0; i < n; i++) {
+        in[2 * i] = fl_build_2(g, FL_OP_MATMUL, name, slots[i]->table, weights_of(f, slots[i], 1));
+        in[2 * i + 1] = column_of(f, slots[i]);
     }
-    f->folded[index] = true;
+    fl_id node = fl_node_new(g, FL_OP_TABLE_POOL, "folded_pool", in, 2 * n, 1);
+    fl_node_set_ints(g, node, "fields", &columns, 1);
+    fl_build_infer(g, node);
+    add(f, fl_node_out(g, node, 0));
+    return FL_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------ products */
-
-static bool is_product(const fl_graph *g, fl_id node)
-{
-    fl_op op = g->nodes[node].op;
-    if (op == FL_OP_LINEAR || op == FL_OP_MATMUL)
-        return true;
-    return op == FL_OP_GEMM && fl_node_int(g, node, "transA", 0) == 0 && fl_node_int(g, node, "transB", 0) == 0 &&
-           fl_node_float(g, node, "alpha", 1) == 1 && fl_node_float(g, node, "beta", 1) == 1;
-}
 
 /* Weights that x adds to each row: a row of their own, times their rows of w. */
 static void add_vectors(folder *f, const fl_pieces *pieces)
@@ -312,18 +306,27 @@ static fl_status build_sum(folder *f, const fl_pieces *pieces)
     if (!name || !collect(f, pieces))
         return fl_out_of_memory(f->cx->diag);
     f->sum = FL_NONE;
+    const slot **others = fl_arena_new(&f->cx->scratch, const slot *, f->n_slots + 1);
+    uint32_t n_others = 0;
+    if (!others)
+        return fl_out_of_memory(f->cx->diag);
     for (uint32_t i = 0; i < f->n_slots;) {
         uint32_t next = i + 1;
-        /* Slots are in the order of tables; those of one table that own their rows stand together or between others that do not. */
-        if (!has_own_rows(f, &f->slots[i])) {
-            fold_column(f, &f->slots[i], name);
-        } else {
-            while (next < f->n_slots && f->slots[next].table == f->slots[i].table && has_own_rows(f, &f->slots[next]))
+        const slot *s = &f->slots[i];
+        if (s->own_rows) {
+            while (next < f->n_slots && f->slots[next].table == s->table && f->slots[next].own_rows)
                 next++;
-            FL_TRY(fold_own_rows(f, &f->slots[i], next - i, name));
+            FL_TRY(fold_own_rows(f, s, next - i, name));
+        } else if (s->bag != FL_NONE) {
+            add(f, bag_of(f, fl_build_2(f->g, FL_OP_MATMUL, name, s->table, weights_of(f, s, 1)), s));
+            f->folded[s->index] = true;
+        } else {
+            others[n_others++] = s;
         }
         i = next;
     }
+    if (n_others > 0)
+        FL_TRY(fold_columns(f, others, n_others, name));
     fl_id x_rest, w_rest;
     fl_build_rest(f->g, pieces, f->w, &f->cx->scratch, &x_rest, &w_rest);
     if (x_rest != FL_NONE)
@@ -337,7 +340,7 @@ static fl_status fold(folder *f, fl_id node)
     fl_graph *g = f->g;
     const fl_node n = g->nodes[node];
     fl_pieces pieces;
-    if (!is_product(g, node) || is_weights(f, n.in[0]) || !is_weights(f, n.in[1]))
+    if ((n.op != FL_OP_LINEAR && !fl_is_plain_product(g, node)) || is_weights(f, n.in[0]) || !is_weights(f, n.in[1]))
         return FL_OK;
     const fl_type *tw = fl_value_type(g, n.in[1]);
     if (tw->rank != 2 || tw->dtype != FL_FLOAT || !fl_type_is_static(tw) || fl_value_type(g, n.in[0])->rank != 2)
@@ -365,19 +368,18 @@ static void copy_tables(folder *f, fl_id *copy)
 {
     fl_graph *g = f->g;
     uint32_t n_nodes = g->n_nodes;
-    for (fl_id i = 0; i < n_nodes; i++) {
-        const fl_node n = g->nodes[i];
-        bool looks_up = n.op == FL_OP_GATHER || n.op == FL_OP_FIELD_POOL || n.op == FL_OP_EMBEDDING_BAG;
-        if (!looks_up || g->values[n.in[0]].kind != FL_VALUE_VARIABLE || n.in[1] >= f->n_values || !f->folded[n.in[1]])
-            continue;
-        fl_id table = n.in[0];
-        if (copy[table] == FL_NONE) {
-            copy[table] = fl_build_2(g, FL_OP_ADD, g->values[table].name, table, fl_build_scalar(g, "zero", 0));
-            if (copy[table] == FL_NONE)
-                return;
+    for (fl_id i = 0; i < n_nodes; i++)
+        for (uint32_t k = 0; fl_op_has(g->nodes[i].op, FL_GATHERING) && k < fl_look_ups(&g->nodes[i]); k++) {
+            fl_id table = g->nodes[i].in[2 * k], index = g->nodes[i].in[2 * k + 1];
+            if (g->values[table].kind != FL_VALUE_VARIABLE || index >= f->n_values || !f->folded[index])
+                continue;
+            if (copy[table] == FL_NONE) {
+                copy[table] = fl_build_2(g, FL_OP_ADD, g->values[table].name, table, fl_build_scalar(g, "zero", 0));
+                if (copy[table] == FL_NONE)
+                    return;
+            }
+            g->nodes[i].in[2 * k] = copy[table];
         }
-        g->nodes[i].in[0] = copy[table];
-    }
 }
 
 fl_status fl_pass_fold_tables(fl_graph *g, fl_pass_ctx *cx)

@@ -87,45 +87,58 @@ static void derive(fl_graph *predict, fl_graph *prologue, fl_id value)
     fl_graph_replace(predict, value, here);
 }
 
-/* Derived tables that node i looks up by row: operand 0; FL_NONE if it does not. */
-static fl_id looked_up(const fl_graph *g, fl_id i)
+static bool is_derived(const fl_graph *g, fl_id v)
 {
-    const fl_node *n = &g->nodes[i];
-    bool looks_up = n->op == FL_OP_GATHER || n->op == FL_OP_FIELD_POOL || n->op == FL_OP_EMBEDDING_BAG;
-    if (!looks_up || g->values[n->in[0]].kind != FL_VALUE_VARIABLE || strncmp(g->values[n->in[0]].name, "derived.", 8) != 0)
-        return FL_NONE;
-    return n->in[0];
+    return g->values[v].kind == FL_VALUE_VARIABLE && strncmp(g->values[v].name, "derived.", 8) == 0;
+}
+
+/* The derived table of look-up k of node i; FL_NONE if it is none. */
+static fl_id looked_up(const fl_graph *g, fl_id i, uint32_t k)
+{
+    fl_id table = g->nodes[i].in[2 * k];
+    return is_derived(g, table) ? table : FL_NONE;
+}
+
+static uint32_t count_look_ups(const fl_graph *g, fl_id i)
+{
+    return fl_op_has(g->nodes[i].op, FL_GATHERING) ? fl_look_ups(&g->nodes[i]) : 0;
+}
+
+/* Tables and indices of one group become `to`'s. */
+static void join(fl_id *group, uint32_t n_values, fl_id from, fl_id to)
+{
+    for (fl_id v = 0; from != FL_NONE && from != to && v < n_values; v++)
+        group[v] = group[v] == from ? to : group[v];
 }
 
 /*
  * Tables that prediction looks up by one index: the session keeps those of one row side by side (metadata `ai.flen.records`: names, and an empty name
- * between two records). group[v] of a table or an index is the node that stands for its record.
+ * between two records). group[v] of a table or an index is a value that stands for its record.
  */
 static bool note_records(fl_graph *predict, fl_graph *prologue, fl_arena *scratch)
 {
     uint32_t n_nodes = predict->n_nodes, n_values = predict->n_values;
     fl_id *group = fl_arena_new(scratch, fl_id, n_values + 1);
-    bool *listed = fl_arena_new(scratch, bool, n_values + 1);
     const char *list = "";
     for (fl_id v = 0; group && v < n_values; v++)
         group[v] = FL_NONE;
-    for (fl_id i = 0; group && i < n_nodes; i++) {
-        fl_id table = looked_up(predict, i), index = table == FL_NONE ? FL_NONE : predict->nodes[i].in[1];
-        if (table == FL_NONE)
-            continue;
-        fl_id to = group[table] != FL_NONE ? group[table] : group[index] != FL_NONE ? group[index] : i, from = group[index];
-        for (fl_id v = 0; from != FL_NONE && from != to && v < n_values; v++)
-            group[v] = group[v] == from ? to : group[v];
-        group[table] = group[index] = to;
-    }
-    for (fl_id i = 0; group && listed && list && i < n_nodes; i++) {
-        const char *between = *list ? ",," : "";
-        for (fl_id k = i; list && k < n_nodes; k++) {
-            fl_id table = looked_up(predict, k);
-            if (table == FL_NONE || group[table] != i || listed[table])
+    for (fl_id i = 0; group && i < n_nodes; i++)
+        for (uint32_t k = 0; k < count_look_ups(predict, i); k++) {
+            fl_id table = looked_up(predict, i, k), index = predict->nodes[i].in[2 * k + 1];
+            if (table == FL_NONE)
                 continue;
-            listed[table] = true;
-            list = fl_arena_printf(&predict->arena, "%s%s%s", list, between, predict->values[table].name);
+            fl_id to = group[table] != FL_NONE ? group[table] : group[index] != FL_NONE ? group[index] : table;
+            join(group, n_values, group[index], to);
+            group[table] = group[index] = to;
+        }
+    for (fl_id r = 0; group && list && r < n_values; r++) { /* a record is called after the table that it began with */
+        const char *between = *list ? ",," : "";
+        if (group[r] != r)
+            continue;
+        for (fl_id v = 0; list && v < n_values; v++) {
+            if (group[v] != r || !is_derived(predict, v))
+                continue;
+            list = fl_arena_printf(&predict->arena, "%s%s%s", list, between, predict->values[v].name);
             between = ",";
         }
     }
@@ -133,7 +146,7 @@ static bool note_records(fl_graph *predict, fl_graph *prologue, fl_arena *scratc
         fl_graph_set_meta(predict, "ai.flen.records", list);
         fl_graph_set_meta(prologue, "ai.flen.records", list);
     }
-    return group && listed && list;
+    return group && list;
 }
 
 static fl_status split(fl_graph *predict, fl_graph *prologue, const bool *wanted, uint32_t n_values, fl_arena *scratch, fl_diag *dg)

@@ -209,20 +209,6 @@ bool fl_index_is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch)
     return false;
 }
 
-fl_id fl_flat_look_up(const fl_graph *g, fl_id x)
-{
-    const fl_type *t = fl_value_type(g, x);
-    fl_id node = fl_value_node(g, x);
-    if (node == FL_NONE || t->rank != 2 || (g->nodes[node].op != FL_OP_RESHAPE && g->nodes[node].op != FL_OP_FLATTEN))
-        return FL_NONE;
-    fl_id gather = fl_value_is(g, g->nodes[node].in[0], FL_OP_GATHER);
-    if (gather == FL_NONE || fl_node_int(g, gather, "axis", 0) != 0)
-        return FL_NONE;
-    const fl_type *e = fl_value_type(g, g->nodes[gather].out[0]);
-    bool whole = e->rank == 3 && e->dims[0] == t->dims[0] && t->dims[1] == e->dims[1] * e->dims[2];
-    return whole ? gather : FL_NONE;
-}
-
 /* ---------------------------------------------------------------------------------------------- small nodes */
 
 fl_id fl_build_double(fl_graph *g, const char *base, double f)

@@ -48,8 +48,6 @@ bool fl_drop_unused(fl_graph *g, fl_arena *scratch, bool variables);
 
 /* Do the columns of this index own their rows (metadata `ai.flen.disjoint`)? */
 bool fl_index_is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch);
-/* The Gather of rows [B,S,K] that `x` [B,S*K] shows under another shape; FL_NONE if it shows none. */
-fl_id fl_flat_look_up(const fl_graph *g, fl_id x);
 
 /* A double scalar as a Constant with a tensor. */
 fl_id fl_build_double(fl_graph *g, const char *base, double f);

@@ -16,7 +16,10 @@
 
 #include <string.h>
 
-enum { STATIC_ROWS = 16 }; /* matrices of fewer rows are not worth cutting */
+enum {
+    STATIC_ROWS = 16, /* matrices of fewer rows are not worth cutting */
+    JOIN_WINDOW = 256 /* nodes among which pools of one index are brought together */
+};
 
 typedef struct distinct { /* of a symbol that counts distinct rows */
     fl_id count;
@@ -448,6 +451,33 @@ static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
     return true;
 }
 
+/* Does a pool in front of `node` spare it misses: another pool of the same index, or a Gather of the same rows? */
+static bool shares_rows(const fl_graph *g, fl_id node, fl_id pool)
+{
+    const fl_node *n = &g->nodes[node], *p = &g->nodes[pool];
+    return fl_share_far_index(g, node, pool) || (n->op == FL_OP_GATHER && n->in[0] == p->in[0] && n->in[1] == p->in[1]);
+}
+
+/*
+ * Pools that look up in variables by one input move up behind each other, and before a Gather of the same rows: they make one sweep over the batch, which fetches ahead what stands in one
+ * record. They read leaves alone, so that nothing is in their way.
+ */
+static void join_pools(const fl_graph *g, fl_segment *seg)
+{
+    for (uint32_t i = 1; i < seg->n_nodes; i++) {
+        fl_id pool = seg->nodes[i];
+        const fl_node *n = &g->nodes[pool];
+        if (n->op != FL_OP_FIELD_POOL || g->values[n->in[0]].kind != FL_VALUE_VARIABLE || g->values[n->in[1]].kind != FL_VALUE_INPUT)
+            continue;
+        uint32_t to = i > JOIN_WINDOW ? i - JOIN_WINDOW : 0;
+        while (to < i && !shares_rows(g, seg->nodes[to], pool))
+            to++;
+        to += to < i && g->nodes[seg->nodes[to]].op == FL_OP_FIELD_POOL;
+        memmove(seg->nodes + to + 1, seg->nodes + to, (i - to) * sizeof *seg->nodes);
+        seg->nodes[to] = pool;
+    }
+}
+
 /* The dimension that the node's scratch grows with; 0: it needs none. In one segment it is the same for all: those of one index. */
 static fl_dim scratch_rows(const fl_graph *g, fl_id node)
 {
@@ -541,6 +571,7 @@ static bool make_segments(cut *c, fl_schedule *s)
             s->segments[i].count = FL_NONE;
         if (!sort_segment(c, &s->segments[i], &order))
             return false;
+        join_pools(g, &s->segments[i]);
     }
     return true;
 }

@@ -43,6 +43,8 @@ bool l_is_group_member(fl_op op);
 
 /* group.c: emits as many of `nodes` as one nest holds; returns how many (at least 1). */
 uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n);
+/* emit_rows.c: the FieldPool nodes[0] and those behind it that share its sweep over the batch; returns how many (at least 1). */
+uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n);
 
 /* llvm_math.c: on floats of any width; within a few units in the last place, NaN in gives NaN out. */
 LLVMValueRef l_exp(fl_gen *gen, LLVMValueRef x);

@@ -3,7 +3,9 @@
  */
 #include "backend/llvm/emit.h"
 
-enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024 };
+#include "ir/rows.h"
+
+enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4 };
 
 typedef struct pool {
     fl_gen *gen;
@@ -42,14 +44,20 @@ bool l_is_far(const fl_gen *gen, fl_id data)
     return v->kind == FL_VALUE_VARIABLE && (FL_DIM_IS_SYM(rows) || rows > NEAR_BYTES / 4 / l_row_elements(&v->type));
 }
 
-static void prefetch_row(const pool *p, LLVMValueRef v_row)
+/* The rows that the batch's row v_row names in all tables, slot by slot: what stands in one record is fetched together. */
+static void prefetch_row(const pool *pools, uint32_t n, LLVMValueRef v_row)
 {
-    fl_gen *gen = p->gen;
+    fl_gen *gen = pools->gen;
     l_loop slot;
 
-    l_loop_begin(gen, &slot, l_i64(gen, 0), l_i64(gen, p->slots), 1);
-    for (int64_t byte = 0; byte < p->width * 4 && byte < 8 * LINE; byte += LINE)
-        l_prefetch(gen, l_at(gen, FL_INT8, indexed_row(p, v_row, slot.v_i), l_i64(gen, byte)));
+    l_loop_begin(gen, &slot, l_i64(gen, 0), l_i64(gen, pools->slots), 1);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!l_is_far(gen, pools[i].data))
+            continue;
+        LLVMValueRef v_at = indexed_row(&pools[i], v_row, slot.v_i);
+        for (int64_t byte = 0; byte < pools[i].width * 4 && byte < MAX_LINES * LINE; byte += LINE)
+            l_prefetch(gen, l_at(gen, FL_INT8, v_at, l_i64(gen, byte)));
+    }
     l_loop_end(gen, &slot);
 }
 
@@ -89,59 +97,102 @@ static void pool_strip(const pool *p, LLVMValueRef v_row, LLVMValueRef v_column,
     }
 }
 
-/*
- * FieldPool:
- * for row: for strips of up to 64 columns: for field:
- *     f = 0; q = 0; for slot of field: e = data[index[row, slot], strip]; f += e; q += e * e
- *     f_m[row, strip] = f; q_m[row, strip] = q
- */
-void fl_emit_field_pool(fl_gen *gen, fl_id node)
+static bool begin_pool(fl_gen *gen, fl_id node, pool *p)
 {
     const fl_node *n = &gen->g->nodes[node];
     const fl_attr *fields = fl_node_attr(gen->g, node, "fields");
-    pool p = {.gen = gen, .data = n->in[0], .index = n->in[1], .node = n};
     const fl_type *t = fl_value_type(gen->g, n->in[0]);
-    LLVMValueRef v_from, v_to, v_next;
-    l_loop row, strip;
-    l_if more;
-    int64_t full;
 
     if (fields == NULL || fields->kind != FL_ATTR_INTS || t->rank != 2 || FL_DIM_IS_SYM(t->dims[1])) {
         l_unsupported(gen, node, "it needs rows of static width and attribute `fields`");
-        return;
+        return false;
     }
-    p.fields = fields->as.ints;
-    p.n_fields = fields->n;
-    p.width = t->dims[1];
-    p.squares = fl_node_int(gen->g, node, "squares", 0) != 0;
-    for (uint32_t m = 0; m < p.n_fields; m++)
-        p.slots += p.fields[m];
-    l_rows(gen, fl_value_type(gen->g, p.index)->dims[0], &v_from, &v_to);
-    if (l_is_far(gen, p.data)) {
-        l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_from, v_to, ""));
-        prefetch_row(&p, v_from);
-        l_if_end(gen, &more);
-    }
-    l_loop_begin(gen, &row, v_from, v_to, 1);
-    if (l_is_far(gen, p.data)) {
-        v_next = l_add(gen, row.v_i, l_i64(gen, 1));
-        l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_next, v_to, ""));
-        prefetch_row(&p, v_next);
-        l_if_end(gen, &more);
-    }
-    full = p.width / (STRIP * L_LANES) * (STRIP * L_LANES);
-    if (full > 0) {
+    *p = (pool){.gen = gen, .data = n->in[0], .index = n->in[1], .node = n, .fields = fields->as.ints, .n_fields = fields->n, .width = t->dims[1]};
+    p->squares = fl_node_int(gen->g, node, "squares", 0) != 0;
+    for (uint32_t m = 0; m < p->n_fields; m++)
+        p->slots += p->fields[m];
+    return true;
+}
+
+static void pool_row(const pool *p, LLVMValueRef v_row)
+{
+    fl_gen *gen = p->gen;
+    int64_t full = p->width / (STRIP * L_LANES) * (STRIP * L_LANES);
+    l_loop strip;
+
+    if (full == STRIP * L_LANES) {
+        pool_strip(p, v_row, l_i64(gen, 0), STRIP, L_LANES);
+    } else if (full > 0) {
         l_loop_begin(gen, &strip, l_i64(gen, 0), l_i64(gen, full), STRIP * L_LANES);
-        pool_strip(&p, row.v_i, strip.v_i, STRIP, L_LANES);
+        pool_strip(p, v_row, strip.v_i, STRIP, L_LANES);
         l_loop_end(gen, &strip);
     }
-    for (int64_t j = full; j < p.width;) {
-        unsigned width = l_chunk(p.width - j), count = width == L_LANES ? (unsigned)((p.width - j) / L_LANES) : 1;
-
-        pool_strip(&p, row.v_i, l_i64(gen, j), count, width);
+    for (int64_t j = full; j < p->width;) {
+        unsigned width = l_chunk(p->width - j), count = width == L_LANES ? (unsigned)((p->width - j) / L_LANES) : 1;
+        pool_strip(p, v_row, l_i64(gen, j), count, width);
         j += count * width;
     }
+}
+
+/* Rows of the batch to fetch ahead: as many as fill part of the first cache. */
+static int64_t rows_ahead(const pool *pools, uint32_t n)
+{
+    int64_t lines = 0, ahead;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (l_is_far(pools->gen, pools[i].data))
+            lines += pools[i].slots * ((pools[i].width * 4 + LINE - 1) / LINE);
+    if (lines == 0)
+        return 0;
+    ahead = AHEAD_LINES / lines;
+    return ahead < 1 ? 1 : ahead > MAX_AHEAD ? MAX_AHEAD : ahead;
+}
+
+/*
+ * FieldPool, and those behind it that look up by the same index in far tables, whose rows stand in one record:
+ * for row: fetch the rows of row + ahead
+ *     for pool: for strips of up to 64 columns: for field:
+ *         f = 0; q = 0; for slot of field: e = data[index[row, slot], strip]; f += e; q += e * e
+ *         f_m[row, strip] = f; q_m[row, strip] = q
+ */
+uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n)
+{
+    pool pools[MAX_POOLS];
+    uint32_t n_pools = 0;
+    LLVMValueRef v_from, v_to;
+    l_loop row, first;
+    l_if more;
+
+    while (n_pools < n && n_pools < MAX_POOLS && (n_pools == 0 || fl_share_far_index(gen->g, nodes[0], nodes[n_pools])) &&
+           begin_pool(gen, nodes[n_pools], &pools[n_pools]))
+        n_pools++;
+    if (n_pools == 0)
+        return 1;
+    l_rows(gen, fl_value_type(gen->g, pools->index)->dims[0], &v_from, &v_to);
+    int64_t ahead = rows_ahead(pools, n_pools);
+    if (ahead > 0) {
+        LLVMValueRef v_end = l_add(gen, v_from, l_i64(gen, ahead));
+        v_end = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, v_end, v_to, ""), v_end, v_to, "");
+        l_loop_begin(gen, &first, v_from, v_end, 1);
+        prefetch_row(pools, n_pools, first.v_i);
+        l_loop_end(gen, &first);
+    }
+    l_loop_begin(gen, &row, v_from, v_to, 1);
+    if (ahead > 0) {
+        LLVMValueRef v_next = l_add(gen, row.v_i, l_i64(gen, ahead));
+        l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_next, v_to, ""));
+        prefetch_row(pools, n_pools, v_next);
+        l_if_end(gen, &more);
+    }
+    for (uint32_t i = 0; i < n_pools; i++)
+        pool_row(&pools[i], row.v_i);
     l_loop_end(gen, &row);
+    return n_pools;
+}
+
+void fl_emit_field_pool(fl_gen *gen, fl_id node)
+{
+    (void)l_emit_pools(gen, &node, 1);
 }
 
 /* ------------------------------------------------------------------------------------------- interaction */

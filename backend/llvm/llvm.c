@@ -135,6 +135,8 @@ static void emit_nodes(fl_gen *gen)
             l_names_node(gen->names, s->nodes[i]);
         if (l_is_group_member(op)) {
             i += l_emit_group(gen, s->nodes + i, s->n_nodes - i);
+        } else if (op == FL_OP_FIELD_POOL) {
+            i += l_emit_pools(gen, s->nodes + i, s->n_nodes - i);
         } else {
             l_node_of(op)(gen, s->nodes[i]);
             i++;
