@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const uint64_t most_inside = 1500000000; /* bytes of weights */
@@ -160,25 +161,27 @@ static bool put_weights(FILE *f, const fl_graph *g, const uint64_t *offsets)
     return true;
 }
 
-/* A file written aside; `bytes` NULL: the weights. */
+/* A file written aside, or a device or pipe directly: a rename would replace it. `bytes` NULL: the weights. */
 static fl_status write_file(const char *path, const void *bytes, size_t n, const fl_graph *g, const uint64_t *offsets, fl_diag *dg)
 {
     char *aside = NULL;
+    struct stat at;
+    bool direct = stat(path, &at) == 0 && !S_ISREG(at.st_mode);
     if (asprintf(&aside, "%s.tmp.%ld", path, (long)getpid()) < 0)
         return fl_out_of_memory(dg);
-    FILE *f = fopen(aside, "wb");
+    FILE *f = fopen(direct ? path : aside, "wb");
     fl_status status = FL_OK;
     if (!f) {
         status = cannot_write(path, dg);
     } else {
-        bool ok = (bytes ? put(f, bytes, n) : put_weights(f, g, offsets)) && fflush(f) == 0 && fsync(fileno(f)) == 0;
+        bool ok = (bytes ? put(f, bytes, n) : put_weights(f, g, offsets)) && fflush(f) == 0 && (direct || fsync(fileno(f)) == 0);
         if (!ok)
             status = cannot_write(path, dg);
         if (fclose(f) != 0 && status == FL_OK)
             status = cannot_write(path, dg);
-        if (status == FL_OK && rename(aside, path) != 0)
+        if (status == FL_OK && !direct && rename(aside, path) != 0)
             status = cannot_write(path, dg);
-        if (status != FL_OK)
+        if (status != FL_OK && !direct)
             (void)unlink(aside);
     }
     free(aside);

@@ -292,6 +292,9 @@ static fl_status sync_folder(saver *s)
 
 static fl_status save_aside(saver *s, const char *aside)
 {
+    struct stat at;
+    if (stat(s->path, &at) == 0 && !S_ISREG(at.st_mode) && !S_ISDIR(at.st_mode)) /* a rename would replace it */
+        return fl_error(s->dg, FL_E_WRITE, FL_FILE(s->path), "a model.bin is written to regular files only, and this is none");
     int fd = open(aside, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return io_error(s, "cannot create a file in this folder");

@@ -1,6 +1,6 @@
 /*
  * test_config_errors.c -- tests/cli/config/NAME.yaml holds a configuration with a mistake, NAME.expect the diagnostics that it must
- * give, "LINE:COLUMN text" each. UPDATE=1 rewrites the expectations.
+ * give, "LINE:COLUMN text [E0123]" each. UPDATE=1 rewrites the expectations.
  */
 #include "frontend/config.h"
 
@@ -28,7 +28,7 @@ static void diagnose(const char *path, char *text, size_t size)
     for (uint32_t i = 0; i < dg.n_entries && n < size; i++) {
         const fl_diag_entry *e = &dg.entries[i];
         if (e->severity == FL_SEVERITY_ERROR)
-            n += (size_t)snprintf(text + n, size - n, "%u:%u %s\n%s", e->line, e->column, e->text, e->hints ? e->hints : "");
+            n += (size_t)snprintf(text + n, size - n, "%u:%u %s [E%04d]\n%s", e->line, e->column, e->text, (int)e->code, e->hints ? e->hints : "");
     }
     fl_diag_deinit(&dg);
 }
