@@ -547,6 +547,43 @@ static fl_status read_meta(reader *r)
     return schedule ? fl_schedule_parse(r->g, schedule, LOC(r), r->dg) : FL_OK;
 }
 
+static const char broken[] = "broken"; /* origin.pass of what stands for the results of a node that was not read */
+
+static bool reads_broken(const reader *r, const Onnx__NodeProto *p)
+{
+    for (size_t i = 0; i < p->n_input; i++) {
+        fl_id v = fl_graph_find(r->g, p->input[i]);
+        if (v != FL_NONE && r->g->values[v].origin.pass == broken)
+            return true;
+    }
+    return false;
+}
+
+/* A node that is wrong does not hide mistakes of the next; those that read its results are passed over. The status is the first one's. */
+static fl_status read_nodes(reader *r)
+{
+    fl_status first = FL_OK;
+    for (size_t i = 0; i < r->in->n_node; i++) {
+        const Onnx__NodeProto *p = r->in->node[i];
+        bool reads = first != FL_OK && reads_broken(r, p);
+        fl_status s = reads ? FL_BAD_INPUT : read_node(r, p, 0);
+        if (s == FL_OK)
+            continue;
+        first = first == FL_OK ? s : first;
+        bool full = !r->dg || r->dg->n_entries == 0 || r->dg->n_errors >= FL_DIAG_MAX || r->dg->entries[r->dg->n_entries - 1].code == FL_E_ONNX_LIMIT;
+        if (s == FL_NO_MEMORY || full)
+            return first;
+        for (size_t k = 0; k < p->n_output; k++) {
+            fl_id v = fl_graph_find(r->g, p->output[k]);
+            v = v == FL_NONE && *p->output[k] ? fl_graph_input(r->g, p->output[k], FL_TYPE_UNKNOWN) : v;
+            if (v != FL_NONE && (r->g->values[v].kind == FL_VALUE_NODE || !r->g->values[v].origin.pass))
+                r->g->values[v].origin.pass = broken;
+        }
+        FL_TRY(fl_graph_ok(r->g, r->dg));
+    }
+    return first;
+}
+
 static fl_status read_model(reader *r)
 {
     FL_TRY(check_versions(r));
@@ -567,8 +604,7 @@ static fl_status read_model(reader *r)
     FL_TRY(read_initializers(r));
     FL_TRY(fl_meta_apply_shapes(r->g, meta(r, "ai.flen.shapes"), LOC(r), r->dg));
     FL_TRY(read_inputs(r));
-    for (size_t i = 0; i < r->in->n_node; i++)
-        FL_TRY(read_node(r, r->in->node[i], 0));
+    FL_TRY(read_nodes(r));
     FL_TRY(read_outputs(r));
     FL_TRY(read_value_types(r, r->in->value_info, r->in->n_value_info));
     FL_TRY(read_value_types(r, r->in->output, r->in->n_output));

@@ -192,6 +192,28 @@ static void unknown_operators_are_listed_at_once(void **state)
     free(w.bytes);
 }
 
+/* Not those that read what a wrong node makes. */
+static void wrong_nodes_are_listed_at_once(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"node \"a\" (Relu) reads \"nothing\"", "node \"c\" (Add) has 1 inputs and 1 outputs", "node \"y\" (Tanh) reads \"nowhere\""};
+    wire g = {0};
+    put_message(&g, 1, node("Relu", "nothing", "a"));
+    put_message(&g, 1, node("Add", "a", "b"));
+    put_message(&g, 1, node("Add", "x", "c"));
+    put_message(&g, 1, node("Tanh", "nowhere", "y"));
+    wire w = model(g);
+    fl_diag dg;
+    fl_diag_init(&dg);
+    fl_graph *out = NULL;
+    assert_int_equal(fl_onnx_decode(w.bytes, w.n, "bad.onnx", NULL, &out, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.n_entries, FL_COUNT(want));
+    for (uint32_t i = 0; i < FL_COUNT(want); i++)
+        assert_non_null(strstr(dg.entries[i].text, want[i]));
+    fl_diag_deinit(&dg);
+    free(w.bytes);
+}
+
 /* An initialiser "t" with these dimensions and data. */
 static wire tensor(const int64_t *dims, int n, int32_t type, size_t n_raw)
 {
@@ -371,7 +393,7 @@ int main(void)
         cmocka_unit_test(older_opset),
         cmocka_unit_test(wrong_forms),
         cmocka_unit_test(wrong_names),
-        cmocka_unit_test(unknown_operators_are_listed_at_once),
+        cmocka_unit_test(unknown_operators_are_listed_at_once), cmocka_unit_test(wrong_nodes_are_listed_at_once),
         cmocka_unit_test(wrong_tensors),
         cmocka_unit_test(external_data_stays_beneath_the_folder),
     };
