@@ -45,11 +45,14 @@ void fl_diag_deinit(fl_diag *dg)
     *dg = (fl_diag){0};
 }
 
+/* A switch, so that the compiler refuses a number that two codes have. */
 static fl_status code_status(fl_code code)
 {
-    for (size_t i = 0; i < FL_COUNT(codes); i++)
-        if (codes[i].number == (int)code)
-            return codes[i].status;
+    switch (code) {
+#define FL_CODE(number, id, status, title, page) case FL_E_##id: return status;
+#include "ir/base/diag_codes.def"
+#undef FL_CODE
+    }
     return FL_FAILED;
 }
 
