@@ -115,6 +115,29 @@ static fl_status constants_to_leaves(fl_graph *g, fl_pass_ctx *cx)
     return fl_graph_ok(g, cx->diag);
 }
 
+/* The leaf or computed value that a chain of views shows. */
+static fl_id behind_views(const fl_graph *g, fl_id v)
+{
+    for (fl_id n = fl_value_node(g, v); n != FL_NONE && fl_op_has(g->nodes[n].op, FL_VIEW) && g->nodes[n].op != FL_OP_CONCAT; n = fl_value_node(g, v))
+        v = g->nodes[n].in[0];
+    return v;
+}
+
+/* Would `node`, writing over the variable as it goes, read what it has written? Element by element, or by rows that it is told, it does not. */
+static bool reads_what_it_writes(const fl_graph *g, fl_id node, fl_id variable)
+{
+    const fl_node *n = &g->nodes[node];
+
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        if (n->in[k] == FL_NONE || behind_views(g, n->in[k]) != variable)
+            continue;
+        bool own = n->in[k] == variable && (fl_op_has(n->op, FL_ELEMENTWISE) || (n->op == FL_OP_SCATTER_ND && k == 0));
+        if (!own)
+            return true;
+    }
+    return false;
+}
+
 /* The next value of a variable has to be made by a node of its own, which writes it in place. */
 static fl_status own_next_values(fl_graph *g, fl_pass_ctx *cx)
 {
@@ -126,7 +149,8 @@ static fl_status own_next_values(fl_graph *g, fl_pass_ctx *cx)
         fl_id next = g->updates[u].next, node = fl_value_node(g, next);
         bool shared = taken[next];
         taken[next] = true;
-        if (node != FL_NONE && !shared && !fl_op_has(g->nodes[node].op, FL_VIEW) && g->nodes[node].op != FL_OP_CONSTANT)
+        if (node != FL_NONE && !shared && !fl_op_has(g->nodes[node].op, FL_VIEW) && g->nodes[node].op != FL_OP_CONSTANT &&
+            !reads_what_it_writes(g, node, g->updates[u].variable))
             continue;
         /* x + 0 and not Identity, which is a view. */
         fl_id zero = fl_build_scalar(g, "zero", 0.0);
@@ -135,6 +159,33 @@ static fl_status own_next_values(fl_graph *g, fl_pass_ctx *cx)
         g->updates[u].next = fl_build_2(g, FL_OP_ADD, "next", next, zero);
     }
     return fl_graph_ok(g, cx->diag);
+}
+
+/* ScatterND writes into its first operand: a variable that gets its result, or memory that nobody else knows. Anything else is copied before. */
+static bool own_scattered(fl_graph *g, fl_arena *scratch)
+{
+    uint32_t n_nodes = g->n_nodes, *uses = fl_graph_count_uses(g, scratch);
+    bool *updates = fl_arena_new(scratch, bool, g->n_nodes + 1u);
+
+    if (!uses || !updates)
+        return false;
+    for (uint32_t u = 0; u < g->n_updates; u++)
+        for (fl_id n = fl_value_is(g, g->updates[u].next, FL_OP_SCATTER_ND); n != FL_NONE; n = fl_value_is(g, g->nodes[n].in[0], FL_OP_SCATTER_ND))
+            updates[n] = true;
+    for (fl_id i = 0; i < n_nodes; i++) {
+        if (g->nodes[i].op != FL_OP_SCATTER_ND || updates[i])
+            continue;
+        fl_id data = g->nodes[i].in[0], maker = fl_value_node(g, data);
+        if (maker != FL_NONE && uses[data] == 1 && !fl_op_has(g->nodes[maker].op, FL_VIEW) && g->nodes[maker].op != FL_OP_CONSTANT)
+            continue;
+        fl_id copy = fl_node_new(g, FL_OP_CAST, "copy", &data, 1, 1);
+        if (copy == FL_NONE)
+            return false;
+        fl_node_set_int(g, copy, "to", (int64_t)fl_value_type(g, data)->dtype);
+        fl_build_infer(g, copy);
+        g->nodes[i].in[0] = fl_node_out(g, copy, 0);
+    }
+    return true;
 }
 
 static fl_status find_distinct(cut *c)
@@ -669,6 +720,9 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
     FL_TRY(constants_to_leaves(g, cx));
     FL_TRY(own_next_values(g, cx));
+    if (!own_scattered(g, &cx->scratch))
+        return fl_out_of_memory(cx->diag);
+    FL_TRY(fl_graph_ok(g, cx->diag));
     FL_TRY(fl_graph_sort(g, cx->diag));
     fl_graph_compact(g);
 

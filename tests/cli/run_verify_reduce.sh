@@ -49,6 +49,31 @@ verify --data "$dir/no.csv" $config && fail "verify --data of a file that is not
 verify --data models/sample/valid.csv.gz "--against=$config" $config
 [ $? = 2 ] || fail "verify --data --against"
 
+# Rows that a reshape makes, and rows written over what is read once more and is the caller's.
+cat >"$dir/reshape.onnxtxt" <<'GRAPH'
+<ir_version: 8, opset_import: ["" : 20]>
+g (float[batch,3,4] x) => (float[batch,3,4] y) {
+   s = Constant <value_ints = [-1,4]> ()
+   r = Reshape (x, s)
+   a = Relu (r)
+   t = Constant <value_ints = [-1,3,4]> ()
+   y = Reshape (a, t)
+}
+GRAPH
+cat >"$dir/scatter.onnxtxt" <<'GRAPH'
+<ir_version: 8, opset_import: ["" : 20]>
+g (float[8,4] x, float[2,4] u) => (float[8,4] y, float[8,4] z) {
+   i = Constant <value = int64[2,1] {1, 3}> ()
+   y = ScatterND (x, i, u)
+   r = Relu (x)
+   q = ScatterND (r, i, u)
+   z = Add (r, q)
+}
+GRAPH
+for graph in reshape scatter; do
+    verify "$dir/$graph.onnxtxt" || fail "verify, $graph"
+done
+
 # A wrong sign, in one of three places: the node is named, the rest of the graph falls away.
 "$bin/flenc" dump $config -o "$dir/right.onnxtxt" 2>"$dir/err" || fail dump
 sed 's/Sub (f_squared_2, q_2)/Add (f_squared_2, q_2)/' "$dir/right.onnxtxt" >"$dir/wrong.onnxtxt"
