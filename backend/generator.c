@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 
 #include "backend/codegen.h"
+#include "ir/verify.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -58,6 +59,7 @@ static void *open_generator(void)
 
 fl_status fl_compile_as(const fl_graph *g, const char *cpu, const char *emit, void **image, size_t *size, fl_diag *dg)
 {
+    FL_TRY(fl_schedule_verify(g, dg)); /* generated code checks nothing: a file that lies about memory ends here */
     void *library = open_generator();
     fl_codegen_fn *generate = NULL;
 

@@ -7,6 +7,7 @@
 #   the graph
 #   # EXPECT:
 #   what the command prints; in a folder `invalid`, what it says when it refuses the graph (exit status 1) or the command (2)
+# Every rule of ir/verify_rules.def that a text can break has a case in `invalid`.
 # What computes is run before and after on the interpreter, on the same random inputs, and must agree (flen-values); what was printed must read back
 # and print as the same text. --update writes the present output behind EXPECT. Every pass has a folder here, but for
 # segment and plan-memory, whose result is a schedule and not a text of nodes (tests/unit/test_segment.c).
@@ -76,6 +77,9 @@ else
     for pass in $("$bin/flenc" opt --list-passes | sed 's/ .*//'); do
         case $pass in segment | plan-memory) continue ;; esac
         [ -n "$(ls "$here/$pass"/*.onnxtxt 2>/dev/null)" ] || { echo "FAILED: the pass $pass has no case in tests/graph/$pass"; failed=$((failed + 1)); }
+    done
+    for rule in $(sed -n 's/^FL_VERIFY_RULE([A-Z_]*, "\([a-z-]*\)", TEXT,.*/\1/p' "$here/../../ir/verify_rules.def"); do
+        grep -q "hint: rule $rule: " "$here"/invalid/*.onnxtxt || { echo "FAILED: the verifier's rule $rule has no case in tests/graph/invalid"; failed=$((failed + 1)); }
     done
 fi
 echo "$cases cases, $failed failed"
