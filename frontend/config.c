@@ -77,20 +77,48 @@ static fl_status apply_overrides(fl_reader *r, fl_yaml *root, const char *const 
     return FL_OK;
 }
 
-/* Where each block is configured: its own key, or else what chose the network. */
-static void set_places(const fl_yaml *root, fl_network_spec *s)
+/* The place of a path of keys; of a list's first entry for "0". FL_NOWHERE if it is not there. */
+static fl_loc place_at(const fl_yaml *node, const char *path)
+{
+    fl_loc loc = FL_NOWHERE;
+    while (path && *path && node) {
+        size_t n = strcspn(path, ".");
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)n, path);
+        bool entry = node->kind == FL_YAML_LIST && strcmp(key, "0") == 0 && node->n > 0;
+        const fl_yaml_pair *pair = node->kind == FL_YAML_MAP ? fl_yaml_find(node, key) : NULL;
+        if (!entry && !pair)
+            return FL_NOWHERE;
+        loc = entry ? node->items[0]->loc : pair->loc;
+        node = entry ? node->items[0] : pair->value;
+        path += n + (path[n] == '.');
+    }
+    return loc;
+}
+
+/*
+ * Where each block is configured: its own key, what stands for it in PaddleRec's files, or else what chose the network: a key of ours or, there, the
+ * hyper-parameters, for the rest of the network is Python's.
+ */
+static void set_places(const fl_yaml *root, fl_config_style style, fl_network_spec *s)
 {
     static const char *const keys[FL_N_BLOCKS] = {
         [FL_BLOCK_INPUTS] = "inputs",           [FL_BLOCK_EMBEDDING] = "embedding_size", [FL_BLOCK_LINEAR] = "linear",
         [FL_BLOCK_FIELDS] = "fields",           [FL_BLOCK_INTERACTION] = "interaction",  [FL_BLOCK_HIDDEN] = "hidden_layer",
         [FL_BLOCK_MLP] = "mlp",                 [FL_BLOCK_OUTPUT] = "output",            [FL_BLOCK_LOSS] = "loss"};
-    fl_loc whole = root->loc;
-    const fl_yaml_pair *network = fl_yaml_find(root, "network");
-    if (network)
-        whole = network->loc;
+    static const char *const paddlerec18[FL_N_BLOCKS] = {
+        [FL_BLOCK_INPUTS] = "dataset.0.sparse_slots", [FL_BLOCK_EMBEDDING] = "hyper_parameters.sparse_feature_dim", [FL_BLOCK_FIELDS] = "dataset.0.sparse_slots"};
+    static const char *const paddlerec2[FL_N_BLOCKS] = {
+        [FL_BLOCK_INPUTS] = "hyper_parameters.sparse_inputs_slots", [FL_BLOCK_EMBEDDING] = "hyper_parameters.sparse_feature_dim",
+        [FL_BLOCK_FIELDS] = "hyper_parameters.sparse_num_field", [FL_BLOCK_MLP] = "hyper_parameters.layer_sizes_dnn"};
+    const char *const *theirs = style == FL_STYLE_PADDLEREC_18 ? paddlerec18 : style == FL_STYLE_PADDLEREC_2 ? paddlerec2 : NULL;
     for (int b = 0; b < FL_N_BLOCKS; b++) {
-        const fl_yaml_pair *pair = fl_yaml_find(root, keys[b]);
-        s->place[b] = pair ? pair->loc : whole;
+        const char *paths[] = {keys[b], theirs ? theirs[b] : NULL, "network", theirs ? "hyper_parameters" : NULL};
+        s->place[b] = root->loc;
+        for (size_t i = FL_COUNT(paths); i-- > 0;) {
+            fl_loc loc = paths[i] ? place_at(root, paths[i]) : FL_NOWHERE;
+            s->place[b] = loc.file ? loc : s->place[b];
+        }
     }
 }
 
@@ -117,7 +145,7 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
     if (a->failed)
         return fl_out_of_memory(dg);
     c->network.schema = &m->schema;
-    set_places(root, &c->network);
+    set_places(root, m->style, &c->network);
     if (dg->n_errors == errors_before)
         return FL_OK;
     fl_status status = FL_BAD_INPUT;

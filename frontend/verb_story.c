@@ -48,7 +48,7 @@ static void tell_place(const story *s, const fl_origin *o)
 {
     if (o->from)
         printf("      made from \"%s\"\n", o->from);
-    if (!o->loc.file)
+    if (!o->loc.file || o->loc.line == 0) /* the whole of a file is no place */
         return;
     printf("      %s:%u:%u\n", o->loc.file, o->loc.line, o->loc.column);
     const char *p = s->source;
@@ -135,19 +135,53 @@ static fl_status tell_passes(story *s, fl_graph *g, const char *pipeline, fl_dia
     return FL_OK;
 }
 
-/* The forward graph of a model.bin, from the configuration in it where there is one: that knows lines. */
-static fl_status forward_of_model(story *s, const fl_input *in, fl_graph **out, fl_diag *dg)
+static fl_origin origin_in(fl_graph *g, fl_origin o)
+{
+    o.loc.file = o.loc.file ? fl_strpool_put(&g->names, o.loc.file, strlen(o.loc.file)) : NULL;
+    return o;
+}
+
+/* Places of `from`, to values that have the same name and are made by the same operator. */
+static void take_origins(fl_graph *to, const fl_graph *from)
+{
+    for (fl_id v = 0; v < to->n_values; v++) {
+        fl_id w = to->values[v].name ? fl_graph_find(from, to->values[v].name) : FL_NONE;
+        if (w == FL_NONE)
+            continue;
+        fl_id a = fl_value_node(to, v), b = fl_value_node(from, w);
+        if (a == FL_NONE && b == FL_NONE)
+            to->values[v].origin = origin_in(to, from->values[w].origin);
+        else if (a != FL_NONE && b != FL_NONE && to->nodes[a].op == from->nodes[b].op)
+            to->nodes[a].origin = origin_in(to, from->nodes[b].origin);
+    }
+}
+
+/*
+ * The forward graph of a model.bin has no lines; the configuration in the file has. It is built again for its places alone: what --set changed when the model was
+ * compiled does not stand in it, and where it cannot be built there are none.
+ */
+static fl_status places_of_model(story *s, const fl_input *in, fl_diag *dg)
 {
     const fl_manifest *m = fl_model_manifest(in->model);
     fl_config c;
-    fl_status status;
+    fl_diag ignored;
+    fl_graph *again = NULL;
     if (!m->source_text || !*m->source_text)
         return FL_OK;
-    FL_TRY(fl_config_parse(m->source_text, strlen(m->source_text), m->source_name, NULL, 0, &c, dg));
     s->source = strdup(m->source_text);
-    status = s->source ? fl_network_build(&c.network, out, dg) : fl_out_of_memory(dg);
-    fl_config_deinit(&c);
-    return status;
+    if (!s->source)
+        return fl_out_of_memory(dg);
+    fl_diag_init(&ignored);
+    fl_status status = fl_config_parse(m->source_text, strlen(m->source_text), m->source_name, NULL, 0, &c, &ignored);
+    if (status == FL_OK) {
+        status = fl_network_build(&c.network, &again, &ignored);
+        if (status == FL_OK)
+            take_origins(in->graph, again);
+        fl_graph_free(again);
+        fl_config_deinit(&c);
+    }
+    fl_diag_deinit(&ignored);
+    return status == FL_NO_MEMORY ? fl_out_of_memory(dg) : fl_graph_ok(in->graph, dg);
 }
 
 static fl_status read_source(story *s, const char *input)
@@ -191,16 +225,14 @@ fl_status fl_tell_story(const char *input, const char *value, const char *progra
 {
     fl_graph_request request = {.input = input, .stage = "forward"};
     fl_input in;
-    fl_graph *again = NULL;
     story s = {.name = value};
     bool train = program && strcmp(program, "train") == 0;
     if (program && !train && strcmp(program, "predict") != 0)
         return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "stories are told of the programs train and predict, not \"%s\"", program);
     FL_TRY(fl_input_read(&request, &in, dg));
-    fl_status status = in.model ? forward_of_model(&s, &in, &again, dg) : read_source(&s, input);
+    fl_status status = in.model ? places_of_model(&s, &in, dg) : read_source(&s, input);
     if (status == FL_OK)
-        status = tell_story(&s, again ? again : in.graph, train, dg);
-    fl_graph_free(again);
+        status = tell_story(&s, in.graph, train, dg);
     fl_input_deinit(&in);
     free(s.line);
     free(s.source);

@@ -101,6 +101,25 @@ for x in $config "$dir/m.bin"; do
     grep -q '^memory: .*scratch' "$dir/out" || fail "explain: no memory"
     expect 0 'made from "mlp.0.product"' "$bin/flenc" explain "$x" d.mlp.0.w --program=train
 done
+# PaddleRec's files: slots, fields, widths from the keys that say them, the rest from the hyper-parameters; also from a model.bin.
+sed '/type: DataLoader/a\  batch_size: 2' tests/cli/config/pr18_batch_size.yaml >"$dir/pr18.yaml"
+sed 's/layer_sizes_dnn: .*/layer_sizes_dnn: [64, 32]/' tests/cli/config/pr2_widths.yaml >"$dir/pr2.yaml"
+place_of() { # FILE KEY VALUE: the story of VALUE begins at KEY's line
+    at=$(grep -n "^ *$2:" "$dir/$1.yaml" | sed 's/:.*//') column=$(grep "^ *$2:" "$dir/$1.yaml" | sed 's/[^ ].*//' | wc -c)
+    expect 0 "$1.yaml:$at:$column" "$bin/flenc" explain "$dir/$1.yaml" "$3"
+    expect 0 "$1.yaml:$at:$column" "$bin/flenc" explain "$dir/$1.bin" "$3"
+}
+for x in pr18 pr2; do
+    "$bin/flenc" compile --quiet "$dir/$x.yaml" -o "$dir/$x.bin" 2>"$dir/err" || fail "compile $x"
+    place_of $x sparse_feature_dim e
+    place_of $x hyper_parameters logit
+done
+place_of pr18 sparse_slots ids
+place_of pr18 fields f
+place_of pr2 sparse_inputs_slots ids
+place_of pr2 sparse_num_field f
+place_of pr2 layer_sizes_dnn mlp.0.w
+"$bin/flenc" compile --quiet --set network=fm $config -o "$dir/fm.bin" && expect 0 '"wide_logit" in the predict program' "$bin/flenc" explain "$dir/fm.bin" wide_logit
 expect 2 'did you mean "linear_3"?' "$bin/flenc" explain $config linear_33
 expect 2 'not "init"' "$bin/flenc" explain $config linear_3 --program=init
 
