@@ -321,6 +321,21 @@ static bool differs_from_bytes(const fl_array *x, fl_dtype type, const void *byt
     return false;
 }
 
+bool fl_trial_differs_from(const fl_trial *t, fl_id v, const fl_tensor *other, double tolerance, fl_difference *d)
+{
+    const fl_array *x = fl_interp_get(t->interp, v);
+    if (!x || x->rank != other->type.rank || memcmp(x->dims, other->type.dims, (size_t)x->rank * sizeof *x->dims) != 0) {
+        *d = (fl_difference){.shape = true};
+        return true;
+    }
+    return differs_from_bytes(x, other->type.dtype, other->bytes, tolerance, d);
+}
+
+const fl_tensor *fl_trial_leaf(const fl_trial *t, fl_id v)
+{
+    return &t->leaf[v];
+}
+
 /* ---------------------------------------------------------------------------------------------------- another engine */
 
 /* Fresh dense copies of all variables. */

@@ -55,6 +55,11 @@ typedef struct fl_difference {
 /* True, with *d, if value v of t differs by more than tolerance * (1 + |want|) from value w of `other`. Numbers of distinct rows are not compared. */
 bool fl_trial_differs(const fl_trial *t, fl_id v, const fl_trial *other, fl_id w, double tolerance, fl_difference *d);
 
+/* The same against numbers that came from elsewhere, of the value's shape. */
+bool fl_trial_differs_from(const fl_trial *t, fl_id v, const fl_tensor *other, double tolerance, fl_difference *d);
+/* The value of an input or variable: static type, borrowed bytes. */
+const fl_tensor *fl_trial_leaf(const fl_trial *t, fl_id v);
+
 /*
  * The same values on an engine of g: `make` gets fresh copies of the variables. Then each output, and each updated variable, whose extents inputs decide
  * is compared, in order: *differs is the first one that differs (FL_NONE: none), by its value in g (an update's next value).

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "backend/trial.h"
 #include "frontend/verb_graph.h"
+#include "frontend/verb_peer.h"
 #include "frontend/verb_rows.h"
 #include "frontend/verb_slopes.h"
 #include "ir/base/bytes.h"
@@ -41,6 +42,7 @@ static const char usage[] =
     "  --data=PATH   the first N rows (64) of PATH, read by the configuration's schema, in place of drawn ones, and a model.bin's weights\n"
     "  --each-pass   native code once more with each pass switched off in turn\n"
     "  --against=Y   compares the graphs X and Y as they are, by the names of their values\n"
+    "  --against=onnxruntime   the predict program as `flenc export` writes it, unoptimised and optimised, in ONNX Runtime, if $FLEN_PYTHON (python3) has it\n"
     "  --cpu=LEVEL   x86-64-v2, v3 or v4, at most this machine's (v3)\n"
     "  --max-memory=SIZE   that a run's values may take (K, M, G); default: what is free\n"
     "  --save=FILE   what differs, as a graph that shows it: with the passes before it, or the node alone and its inputs\n";
@@ -323,9 +325,44 @@ static fl_status choose_values(arguments *a, fl_input *in, fl_diag *dg)
     return fl_trial_keep(in->graph, a->rows.given, a->rows.n_given, &a->trial.table_rows, dg);
 }
 
+/* The predict program as it is exported, and with the functions of fused operators, in ONNX Runtime. */
+static fl_status verify_peer(arguments *a, fl_diag *dg)
+{
+    static const char *const stages[] = {"forward", "optimised"};
+    fl_input in;
+    fl_graph *programs[FL_N_PROGRAMS] = {NULL};
+    a->request.stage = "forward";
+    FL_TRY(fl_input_read(&a->request, &in, dg));
+    fl_status s = choose_values(a, &in, dg);
+    if (s == FL_OK)
+        s = fl_build_programs(in.graph, FL_STAGE_FORWARD, programs, dg);
+    for (size_t i = 0; s == FL_OK && i < FL_COUNT(stages); i++) {
+        fl_graph *g = programs[FL_PROGRAM_PREDICT];
+        fl_id differs_at = FL_NONE;
+        fl_difference d = {0};
+        char where[64];
+        snprintf(where, sizeof where, "predict, %s: ONNX Runtime", stages[i]);
+        if (i > 0)
+            s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict}, dg);
+        if (s == FL_OK)
+            s = fl_peer_run(g, &a->trial, a->n_tolerance, &differs_at, &d, dg);
+        if (s == FL_OK && differs_at != FL_NONE) {
+            s = differs(where, g, differs_at, &d, dg);
+            save(a, g, NULL, dg);
+        }
+        a->n_checked++;
+    }
+    fl_programs_free(programs);
+    fl_rows_deinit(&a->rows);
+    fl_input_deinit(&in);
+    return s;
+}
+
 static fl_status verify(arguments *a, fl_diag *dg)
 {
     fl_input in, other;
+    if (a->against && strcmp(a->against, "onnxruntime") == 0)
+        return verify_peer(a, dg);
     if (a->against) {
         fl_graph_request second = {.input = a->against};
         FL_TRY(fl_input_read(&a->request, &in, dg));
@@ -383,8 +420,8 @@ static int run(void *arg, int argc, char **argv)
         fputs("flenc: error: verify needs an input, and numbers for --batch, --seed and --tolerance [E0002]\n", stderr);
         return 2;
     }
-    if (a->data && a->against) {
-        fputs("flenc: error: --against compares graphs on drawn values, not on --data [E0002]\n", stderr);
+    if (a->data && a->against && strcmp(a->against, "onnxruntime") != 0) {
+        fputs("flenc: error: --against compares two graphs on drawn values, not on --data [E0002]\n", stderr);
         return 2;
     }
     if (a->request.stage || a->request.program) {

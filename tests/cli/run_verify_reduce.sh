@@ -74,6 +74,30 @@ for graph in reshape scatter; do
     verify "$dir/$graph.onnxtxt" || fail "verify, $graph"
 done
 
+# ONNX Runtime, in programs that stand for python: what is missing is said, a wrong number found, and no file left over (the real one: tests/conformance).
+mkdir "$dir/tmp"
+cat >"$dir/graph.onnxtxt" <<'GRAPH'
+<ir_version: 8, opset_import: ["" : 20]>
+g (float[batch,4] x) => (float[batch,4] y) {
+   y = Exp (x)
+}
+GRAPH
+peer() { # the exit status must be 1, and the words be said
+    printf '#!/bin/sh\n%s\n' "$1" >"$dir/python" && chmod +x "$dir/python"
+    TMPDIR=$dir/tmp FLEN_PYTHON=${3:-$dir/python} verify --against=onnxruntime "$dir/graph.onnxtxt"
+    [ $? = 1 ] && grep -q -- "$2" "$dir/err" || fail "verify --against=onnxruntime does not say $2"
+    [ -z "$(ls "$dir/tmp")" ] || fail "files are left over"
+}
+peer 'exit 0' 'cannot be started \[E0257\]' "$dir/nowhere"
+peer 'echo "No module named onnxruntime" >&2; exit 3' 'is not installed for .*: No module named onnxruntime \[E0257\]'
+peer 'echo one; echo two; exit 1' 'does not run the exported program: two \[E0257\]'
+peer 'kill -9 $$' 'died of signal 9 \[E0257\]'
+peer 'exit 0' 'out.0.npy: error'
+header="{'descr': '<f4', 'fortran_order': False, 'shape': (5, 4), }"
+{ printf '\223NUMPY\001\000v\000'; printf '%-117s\n' "$header"; head -c 80 /dev/zero; } >"$dir/zeros.npy"
+peer "cp '$dir/zeros.npy' out.0.npy" '"y" (Exp, from .*), element 0, is 0 and must be .* \[E0253\]'
+peer 'printf "no graph" | cmp -s - model.onnx && exit 0; [ -s model.onnx ] && [ -s in.0.npy ] && echo both are there; exit 1' 'both are there'
+
 # A wrong sign, in one of three places: the node is named, the rest of the graph falls away.
 "$bin/flenc" dump $config -o "$dir/right.onnxtxt" 2>"$dir/err" || fail dump
 sed 's/Sub (f_squared_2, q_2)/Add (f_squared_2, q_2)/' "$dir/right.onnxtxt" >"$dir/wrong.onnxtxt"

@@ -41,7 +41,7 @@ includes() {
             split(room, top, "/"); split(to, other, "/")
             if (top[1] != "ir" && top[1] == other[1]) next
             if (verb && (what == "passes/pass.h" && top[1] == "frontend" || what == "backend/backend.h")) next
-            if (FILENAME ~ /^frontend\/verb_(verify|rows|slopes)\.[ch]$/ && (what == "backend/trial.h" || other[1] == "runtime")) next
+            if (FILENAME ~ /^frontend\/verb_(verify|rows|slopes|peer)\.[ch]$/ && (what == "backend/trial.h" || other[1] == "runtime")) next
             if (top[1] == "backend" && (what == "runtime/abi.h" || what == "runtime/engine.h")) next
             if (room == to) next
             breach("\"" room "\" may not include \"" what "\"")
