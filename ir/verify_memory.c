@@ -305,15 +305,32 @@ static bool is_bound(const memory *m, const bool *bound, fl_dim d)
     return s == UINT32_MAX || bound[s] || (s < m->s->n_capacity && m->s->capacity[s].n_dims > 0);
 }
 
-static void check_capacity(memory *m)
+/* Bound by what a run is given; or made by an operator that native code has not, which refuses such a program by the node. */
+static bool *find_bound(const memory *m)
 {
     const fl_graph *g = m->g;
     bool *bound = fl_arena_new(m->scratch, bool, g->n_symbols + 1u);
-
-    for (fl_id v = 0; bound && v < g->n_values; v++) /* by what a run is given */
-        for (int d = 0; (g->values[v].kind != FL_VALUE_NODE) && d < g->values[v].type.rank; d++)
+    for (fl_id v = 0; bound && v < g->n_values; v++) {
+        fl_id node = fl_value_node(g, v);
+        bool given = node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_EMITTED);
+        for (int d = 0; given && d < g->values[v].type.rank; d++) {
+            fl_dim factors[FL_MAX_RANK];
+            uint32_t n = fl_shape_factors(g, g->values[v].type.dims[d], factors);
+            for (uint32_t k = 0; k < n; k++)
+                if (FL_DIM_IS_SYM(factors[k]))
+                    bound[FL_SYM_OF_DIM(factors[k])] = true;
             if (FL_DIM_IS_SYM(g->values[v].type.dims[d]))
                 bound[FL_SYM_OF_DIM(g->values[v].type.dims[d])] = true;
+        }
+    }
+    return bound;
+}
+
+static void check_capacity(memory *m)
+{
+    const fl_graph *g = m->g;
+    bool *bound = find_bound(m);
+
     for (uint32_t i = 0; bound && i < m->s->n_buffers; i++)
         if (!is_bound(m, bound, m->s->buffers[i].rows))
             fl_check_breaks(m->c, FL_VERIFY_CAPACITY, FL_NONE, "nothing bounds the rows of \"%s\"", name_of(m, m->s->buffers[i].value));

@@ -29,7 +29,6 @@ typedef struct plan {
     fl_id *owner;          /* [n_values] Concat result that the value is made inside of; FL_NONE */
     int64_t *at;           /* [n_values] element offset there */
     bool *by_row;          /* [n_values] variables that Gather or ScatterND address */
-    bool *bound;           /* [n_symbols] extents that inputs and variables have, or that have a capacity */
     bool *shared;          /* [n_values] read outside of the segment that makes it, or a result */
 } plan;
 
@@ -388,31 +387,6 @@ static void inverses_by_columns(plan *p)
     }
 }
 
-/* Extents that a run is given, bounds that follow from them, and products of such. */
-static void find_bound(plan *p)
-{
-    const fl_graph *g = p->g;
-    for (fl_id v = 0; v < g->n_values; v++)
-        for (int d = 0; g->values[v].kind != FL_VALUE_NODE && d < g->values[v].type.rank; d++)
-            if (FL_DIM_IS_SYM(g->values[v].type.dims[d]))
-                p->bound[FL_SYM_OF_DIM(g->values[v].type.dims[d])] = true;
-    for (uint32_t i = 0; i < g->n_symbols; i++) {
-        fl_dim factors[FL_MAX_RANK];
-        bool product = fl_shape_factors(g, FL_DIM_SYM(i), factors) > 1;
-        p->bound[i] = p->bound[i] || (!product && p->s->capacity[i].n_dims > 0);
-    }
-}
-
-static bool is_bound(const plan *p, fl_dim d)
-{
-    fl_dim factors[FL_MAX_RANK];
-    uint32_t n = fl_shape_factors(p->g, d, factors);
-    bool bound = true;
-    for (uint32_t k = 0; k < n; k++)
-        bound = bound && (!FL_DIM_IS_SYM(factors[k]) || p->bound[FL_SYM_OF_DIM(factors[k])]);
-    return bound;
-}
-
 static fl_status place_value(plan *p, fl_id v, fl_id node)
 {
     const fl_graph *g = p->g;
@@ -423,9 +397,6 @@ static fl_status place_value(plan *p, fl_id v, fl_id node)
     if (row_elements(t) < 0)
         return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[node].origin.loc,
                         "native code needs static dimensions behind the first, which \"%s\" (%s) does not have",
-                        g->values[v].name, fl_op_get(g->nodes[node].op)->name);
-    if (t->rank > 0 && !is_bound(p, t->dims[0]))
-        return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[node].origin.loc, "native code needs to know extents before it runs, and \"%s\" (%s) has one that is computed",
                         g->values[v].name, fl_op_get(g->nodes[node].op)->name);
     if (p->owner[v] != FL_NONE) { /* the result of Concat first, which may be inside of another */
         fl_id whole = p->owner[v];
@@ -570,7 +541,6 @@ fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
     p.known = fl_arena_new(a, bool, g->n_values + 1);
     p.by_row = fl_arena_new(a, bool, g->n_values + 1);
     p.shared = fl_arena_new(a, bool, g->n_values + 1);
-    p.bound = fl_arena_new(a, bool, g->n_symbols + 1);
     p.owner = fl_arena_new(a, fl_id, g->n_values + 1);
     p.at = fl_arena_new(a, int64_t, g->n_values + 1);
     p.segment_of = fl_arena_new(a, uint32_t, g->n_nodes + 1);
@@ -584,7 +554,6 @@ fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
         for (uint32_t k = 0; k < s->segments[i].n_nodes; k++)
             p.segment_of[s->segments[i].nodes[k]] = i;
     FL_TRY(find_capacities(&p));
-    find_bound(&p);
     place_leaves(&p);
     find_owners(&p);
     find_shared(&p);
