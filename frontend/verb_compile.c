@@ -14,18 +14,19 @@
 #include <string.h>
 
 typedef struct arguments {
-    const char *input, *output, *data_dir;
+    const char *input, *output, *data_dir, *disable;
     const char **sets;
     uint32_t n_sets;
     bool quiet, json, help;
 } arguments;
 
 static const char usage[] =
-    "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--quiet] [--json]\n"
+    "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--disable=P,...] [--quiet] [--json]\n"
     "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input.\n"
     "  -o FILE                where the model goes (model.bin)\n"
     "  --set KEY.PATH=VALUE   overrides a key of the configuration: --set dataset.0.data_path=DIR\n"
     "  --data-dir DIR         where the files lie that a graph text refers to (its own folder)\n"
+    "  --disable=P,...        leaves passes out (`flenc opt --list-passes`): to find the one that is wrong, or what it is worth\n"
     "  --quiet                no warnings, no summary\n"
     "  --json                 the summary as one line of JSON\n";
 
@@ -34,7 +35,7 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         bool set = strncmp(word, "--set=", 6) == 0;
-        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--data-dir") == 0) && i + 1 == argc)
+        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--data-dir") == 0 || strcmp(word, "--disable") == 0) && i + 1 == argc)
             return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "%s needs a value", word);
         if (strcmp(word, "-o") == 0)
             a->output = argv[++i];
@@ -42,6 +43,8 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
             a->sets[a->n_sets++] = set ? word + 6 : argv[++i];
         else if (strcmp(word, "--data-dir") == 0 || strncmp(word, "--data-dir=", 11) == 0)
             a->data_dir = word[10] ? word + 11 : argv[++i];
+        else if (strcmp(word, "--disable") == 0 || strncmp(word, "--disable=", 10) == 0)
+            a->disable = word[9] ? word + 10 : argv[++i];
         else if (strcmp(word, "--quiet") == 0)
             a->quiet = true;
         else if (strcmp(word, "--json") == 0)
@@ -113,7 +116,7 @@ static fl_status compile(const arguments *a, fl_diag *dg)
     FL_TRY(fl_source_read(a->input, a->sets, a->n_sets, &source, dg));
     fl_status status = fl_source_attach(source.graph, a->input, a->data_dir, false, dg);
     if (status == FL_OK)
-        status = fl_build_programs(source.graph, FL_STAGE_SCHEDULED, programs, dg);
+        status = fl_build_programs_without(source.graph, FL_STAGE_SCHEDULED, a->disable, programs, dg);
     if (status == FL_OK)
         status = fl_build_programs(source.graph, FL_STAGE_FORWARD, forward, dg);
     if (status == FL_OK)

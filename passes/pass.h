@@ -69,6 +69,8 @@ typedef enum fl_stage { FL_STAGE_FORWARD, FL_STAGE_TRAIN, FL_STAGE_OPTIMISED, FL
  * stage FORWARD all but predict). On success the caller frees them; on failure there is nothing to free.
  */
 FL_MUST_USE fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
+/* The same without the passes that `disable` lists, comma-separated (NULL: none are left out). Some leave nothing that can run: then whoever needs them says so. */
+FL_MUST_USE fl_status fl_build_programs_without(const fl_graph *forward, fl_stage stage, const char *disable, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
 void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS]);
 
 /* `lower-gradients` on g as it was read, if it has the standard's operator Gradient; fl_build_programs does the same to a copy. */

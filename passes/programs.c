@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* A copy of `from`, called `name`, after `passes`. */
-static fl_status derive(const fl_graph *from, const char *name, const char *passes, const char *stop_after, fl_graph **out, fl_diag *dg)
+/* A copy of `from`, called `name`, after `o`. */
+static fl_status derive(const fl_graph *from, const char *name, fl_pipeline_options o, fl_graph **out, fl_diag *dg)
 {
     fl_graph *g = fl_graph_clone(from);
     if (!g)
@@ -12,7 +12,7 @@ static fl_status derive(const fl_graph *from, const char *name, const char *pass
     g->name = name;
     fl_status status = fl_graph_ok(g, dg);
     if (status == FL_OK)
-        status = fl_pipeline_run(g, &(fl_pipeline_options){.passes = passes, .stop_after = stop_after}, dg);
+        status = fl_pipeline_run(g, &o, dg);
     if (status != FL_OK)
         fl_graph_free(g);
     else
@@ -20,9 +20,9 @@ static fl_status derive(const fl_graph *from, const char *name, const char *pass
     return status;
 }
 
-static fl_status schedule(fl_graph *g, fl_diag *dg)
+static fl_status schedule(fl_graph *g, const char *disable, fl_diag *dg)
 {
-    return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule}, dg) : FL_OK;
+    return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .disable = disable}, dg) : FL_OK;
 }
 
 static const char *predict_passes(const fl_graph *forward)
@@ -31,10 +31,10 @@ static const char *predict_passes(const fl_graph *forward)
 }
 
 /* Prediction with folded tables, and its prologue; neither if there is nothing to fold: no derived table that is looked up. */
-static fl_status build_folded(const fl_graph *predict, fl_graph **p, fl_diag *dg)
+static fl_status build_folded(const fl_graph *predict, const char *disable, fl_graph **p, fl_diag *dg)
 {
     fl_graph *g = NULL, *prologue = NULL;
-    FL_TRY(derive(predict, "folded", "fold-tables,cse,dce", NULL, &g, dg));
+    FL_TRY(derive(predict, "folded", (fl_pipeline_options){.passes = "fold-tables,cse,dce", .disable = disable}, &g, dg));
     fl_status status = fl_build_prologue(g, &prologue, dg);
     if (status != FL_OK || !prologue || !fl_graph_get_meta(g, "ai.flen.records")) {
         fl_graph_free(g);
@@ -47,26 +47,26 @@ static fl_status build_folded(const fl_graph *predict, fl_graph **p, fl_diag *dg
     return FL_OK;
 }
 
-static fl_status build(const fl_graph *forward, fl_stage stage, fl_graph **p, fl_diag *dg)
+static fl_status build(const fl_graph *forward, fl_stage stage, const char *disable, fl_graph **p, fl_diag *dg)
 {
     bool trained = forward->n_params > 0 && fl_graph_find(forward, "loss") != FL_NONE;
     if (stage == FL_STAGE_FORWARD)
-        return derive(forward, "predict", "infer-types,set-mode(predict)", NULL, &p[FL_PROGRAM_PREDICT], dg);
-    FL_TRY(derive(forward, "predict", predict_passes(forward), NULL, &p[FL_PROGRAM_PREDICT], dg));
-    FL_TRY(build_folded(p[FL_PROGRAM_PREDICT], p, dg)); /* before predict gives its prologue away */
+        return derive(forward, "predict", (fl_pipeline_options){.passes = "infer-types,set-mode(predict)", .disable = disable}, &p[FL_PROGRAM_PREDICT], dg);
+    FL_TRY(derive(forward, "predict", (fl_pipeline_options){.passes = predict_passes(forward), .disable = disable}, &p[FL_PROGRAM_PREDICT], dg));
+    FL_TRY(build_folded(p[FL_PROGRAM_PREDICT], disable, p, dg)); /* before predict gives its prologue away */
     FL_TRY(fl_build_prologue(p[FL_PROGRAM_PREDICT], &p[FL_PROGRAM_PROLOGUE], dg));
     if (trained) {
         const char *stop = stage == FL_STAGE_TRAIN ? "differentiate" : NULL;
-        FL_TRY(derive(forward, "train", fl_pipeline_train, stop, &p[FL_PROGRAM_TRAIN], dg));
+        FL_TRY(derive(forward, "train", (fl_pipeline_options){.passes = fl_pipeline_train, .disable = disable, .stop_after = stop}, &p[FL_PROGRAM_TRAIN], dg));
         FL_TRY(fl_build_init_program(p[FL_PROGRAM_TRAIN], &p[FL_PROGRAM_INIT], dg));
     }
     if (stage != FL_STAGE_SCHEDULED)
         return FL_OK;
-    FL_TRY(schedule(p[FL_PROGRAM_PREDICT], dg));
-    FL_TRY(schedule(p[FL_PROGRAM_PROLOGUE], dg));
-    FL_TRY(schedule(p[FL_PROGRAM_FOLDED], dg));
-    FL_TRY(schedule(p[FL_PROGRAM_FOLDING], dg));
-    return schedule(p[FL_PROGRAM_TRAIN], dg);
+    FL_TRY(schedule(p[FL_PROGRAM_PREDICT], disable, dg));
+    FL_TRY(schedule(p[FL_PROGRAM_PROLOGUE], disable, dg));
+    FL_TRY(schedule(p[FL_PROGRAM_FOLDED], disable, dg));
+    FL_TRY(schedule(p[FL_PROGRAM_FOLDING], disable, dg));
+    return schedule(p[FL_PROGRAM_TRAIN], disable, dg);
 }
 
 void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS])
@@ -90,7 +90,7 @@ fl_status fl_lower_gradients(fl_graph *g, fl_diag *dg)
     return has_gradients(g) ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = "infer-types,lower-gradients,infer-types"}, dg) : FL_OK;
 }
 
-fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
+fl_status fl_build_programs_without(const fl_graph *forward, fl_stage stage, const char *disable, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
 {
     fl_graph *lowered = NULL;
     memset(programs, 0, FL_N_PROGRAMS * sizeof *programs);
@@ -100,9 +100,14 @@ fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *p
     if (status == FL_OK && lowered)
         status = fl_lower_gradients(lowered, dg);
     if (status == FL_OK)
-        status = build(lowered ? lowered : forward, stage, programs, dg);
+        status = build(lowered ? lowered : forward, stage, disable, programs, dg);
     fl_graph_free(lowered);
     if (status != FL_OK)
         fl_programs_free(programs);
     return status;
+}
+
+fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
+{
+    return fl_build_programs_without(forward, stage, NULL, programs, dg);
 }
