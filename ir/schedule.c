@@ -226,7 +226,7 @@ static fl_status read_storage(const reader *r, const json_t *storage)
         int kind = word_index(json_array_get(j, 0), storage_names, FL_COUNT(storage_names));
         int64_t buffer, offset;
         json_int_t stride = json_integer_value(json_array_get(j, 3));
-        if (v == FL_NONE || kind < 0 || stride < FL_STRIDE_COLUMNS)
+        if (v == FL_NONE || kind < 0 || stride < FL_STRIDE_COLUMNS || stride > INT64_C(1) << 40)
             return wrong(r, "places a value that the program lacks, or in no known way");
         FL_TRY(read_int(r, json_array_get(j, 1), INT32_MAX, &buffer));
         FL_TRY(read_int(r, json_array_get(j, 2), INT64_C(1) << 40, &offset));

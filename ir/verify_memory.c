@@ -18,6 +18,7 @@
 typedef struct region {
     fl_id value;
     uint32_t memory;        /* buffer, or n_buffers + segment for scratch */
+    uint32_t lines;         /* scratch of slots: so many lines of each row lie before */
     int64_t begin, width, stride;
     int64_t rows;           /* INT64_MAX: as many as a run has */
     bool of_buffer;         /* the stride is known at run time only */
@@ -53,14 +54,14 @@ static bool is_one_row(const fl_type *t)
     return t->rank == 0 || (t->rank == 1 && !FL_DIM_IS_SYM(t->dims[0]));
 }
 
-/* Elements of one row; -1 if only a run knows. */
+/* Elements of one row; -1 if only a run knows, or if no memory has so many. */
 static int64_t row_elements(const fl_type *t)
 {
     int64_t n = is_one_row(t) ? t->rank == 0 ? 1 : t->dims[0] : 1;
     for (int d = 1; d < t->rank; d++)
         if (FL_DIM_IS_SYM(t->dims[d]) || __builtin_mul_overflow(n, t->dims[d], &n))
             return -1;
-    return n;
+    return n <= INT64_MAX / 32 ? n : -1;
 }
 
 static bool has_place(const memory *m, fl_id v)
@@ -81,10 +82,12 @@ static region region_of(const memory *m, fl_id v)
     const fl_storage *st = &m->s->storage[v];
     int64_t size = (int64_t)fl_dtype_size(t->dtype), width = row_elements(t);
     bool one = is_one_row(t), scratch = st->kind == FL_STORAGE_SCRATCH;
+    bool slot = scratch && segment_of(m, v) != UINT32_MAX && m->s->segments[segment_of(m, v)].domain == FL_DOMAIN_SLOTS;
     region r = {.value = v, .memory = scratch ? m->s->n_buffers + segment_of(m, v) : st->buffer, .begin = st->offset * size, .width = width * size};
 
-    r.rows = one ? 1 : scratch ? FL_TILE_ROWS : FL_DIM_IS_SYM(t->dims[0]) ? INT64_MAX : t->dims[0];
-    r.of_buffer = !one && st->row_stride == FL_STRIDE_OF_BUFFER;
+    r.lines = slot ? st->buffer : 0;
+    r.rows = one ? 1 : scratch && !slot ? FL_TILE_ROWS : FL_DIM_IS_SYM(t->dims[0]) ? INT64_MAX : t->dims[0];
+    r.of_buffer = !one && st->row_stride < 0; /* by columns: rows are anywhere, too */
     r.stride = one || r.of_buffer ? r.width : st->row_stride * size;
     return r;
 }
@@ -100,8 +103,16 @@ static int64_t end_of(const region *r)
     return end;
 }
 
+/* Lines that a row of a slot takes, at its stride. */
+static uint32_t lines_of(const region *r)
+{
+    return (uint32_t)((r->stride + FL_SCRATCH_LINE - 1) / FL_SCRATCH_LINE);
+}
+
 static bool meet(const region *a, const region *b)
 {
+    if (a->memory == b->memory && a->lines != b->lines)
+        return a->lines < b->lines + lines_of(b) && b->lines < a->lines + lines_of(a);
     if (a->memory != b->memory || a->width == 0 || b->width == 0 || end_of(a) <= b->begin || end_of(b) <= a->begin)
         return false;
     if (a->of_buffer != b->of_buffer || (!a->of_buffer && a->stride != b->stride) || a->rows == 1 || b->rows == 1 || a->stride <= 0)
@@ -138,6 +149,10 @@ static void check_places(memory *m)
     for (fl_id i = 0; i < g->n_nodes; i++)
         for (uint32_t k = 0; k < g->nodes[i].n_in; k++) {
             fl_id v = g->nodes[i].in[k];
+            bool by_columns = v != FL_NONE && has_place(m, v) && m->s->storage[v].row_stride == FL_STRIDE_COLUMNS;
+            if (by_columns && !(k == 1 && (g->nodes[i].op == FL_OP_GATHER || g->nodes[i].op == FL_OP_FIELD_POOL)))
+                fl_check_breaks(m->c, FL_VERIFY_PLACES, i, "node \"%s\" (%s) reads \"%s\", which lies by columns, as the index of a look-up may", fl_node_label(g, i),
+                                op_name(m, i), name_of(m, v));
             if (v != FL_NONE && !has_place(m, v) && fl_value_is(g, v, FL_OP_CONSTANT) == FL_NONE)
                 fl_check_breaks(m->c, FL_VERIFY_PLACES, i, "node \"%s\" (%s) reads \"%s\", which has no place in memory", fl_node_label(g, i), op_name(m, i), name_of(m, v));
         }
@@ -163,7 +178,8 @@ static uint32_t monomial(const fl_graph *g, fl_dim rows, int64_t elements, int64
     *number = elements;
     for (uint32_t k = 0; k < n; k++) {
         if (!FL_DIM_IS_SYM(factors[k])) {
-            *number *= factors[k];
+            if (__builtin_mul_overflow(*number, factors[k], number))
+                *number = -1;
             continue;
         }
         uint32_t at = n_symbols++;
@@ -200,7 +216,7 @@ static bool within_buffer(const memory *m, fl_id v)
     if (r.of_buffer)
         return b->rows == t->dims[0] && st->offset + width <= b->row_elements;
     if (r.rows != INT64_MAX) /* places of distinct rows and other extents of a run are no less than one */
-        return !FL_DIM_IS_SYM(b->rows) && !__builtin_mul_overflow(b->rows, b->row_elements, &total) && end_of(&r) <= total * size;
+        return !FL_DIM_IS_SYM(b->rows) && !__builtin_mul_overflow(b->rows, b->row_elements, &total) && end_of(&r) / size <= total;
     if (t->dims[0] == b->rows)
         return st->row_stride == b->row_elements && st->offset + width <= b->row_elements;
     return st->offset == 0 && st->row_stride == width && same_elements(m->g, t->dims[0], width, b->rows, b->row_elements);
@@ -217,18 +233,51 @@ static fl_dim hash_rows(const memory *m, fl_id node)
     return n->op == FL_OP_EMBEDDING_BAG_GRAD ? fl_value_type(m->g, n->in[3])->dims[0] : 0;
 }
 
+/* The first of the lines of a slot's row that hash tables leave. */
+static uint32_t lines_for_hash(const memory *m, const fl_segment *seg)
+{
+    bool hashes = false;
+    for (uint32_t k = 0; k < seg->n_nodes; k++)
+        hashes = hashes || hash_rows(m, seg->nodes[k]) != 0;
+    return hashes ? (FL_HASH_ROW_BYTES + FL_SCRATCH_LINE - 1) / FL_SCRATCH_LINE : 0;
+}
+
+/* A value by distinct row, for as many rows as a slot may have: as there are rows of the index. */
+static bool fits_slot(const memory *m, fl_id v, const fl_segment *seg)
+{
+    fl_id unique = fl_value_is(m->g, seg->count, FL_OP_UNIQUE_ROWS);
+    region r = region_of(m, v);
+    return unique != FL_NONE && seg->scratch_dim == fl_value_type(m->g, m->g->nodes[unique].in[0])->dims[0] && seg->scratch_bytes >= FL_HASH_BYTES &&
+           r.begin >= 0 && r.stride > 0 && r.begin + r.width <= r.stride && r.lines >= lines_for_hash(m, seg) &&
+           ((int64_t)r.lines + lines_of(&r)) * FL_SCRATCH_LINE <= seg->scratch_row_bytes;
+}
+
+/* Is v, in scratch, of the rows of its segment's calls? */
+static bool has_rows_of(const memory *m, fl_id v, const fl_segment *seg)
+{
+    const fl_type *t = fl_value_type(m->g, v);
+    fl_id unique = fl_value_is(m->g, seg->count, FL_OP_UNIQUE_ROWS);
+    if (t->rank == 0 || seg->domain == FL_DOMAIN_ONE)
+        return false;
+    return t->dims[0] == (seg->domain == FL_DOMAIN_ROWS ? seg->dim : unique == FL_NONE || m->g->nodes[unique].out[0] == FL_NONE ? -1
+                                                                   : fl_value_type(m->g, m->g->nodes[unique].out[0])->dims[0]);
+}
+
 static void check_scratch(memory *m, fl_id v)
 {
     fl_id node = fl_value_node(m->g, v);
     uint32_t i = segment_of(m, v);
     const fl_segment *seg = i == UINT32_MAX ? NULL : &m->s->segments[i];
 
-    if (!seg || seg->domain != FL_DOMAIN_ROWS || fl_value_type(m->g, v)->rank == 0 || fl_value_type(m->g, v)->dims[0] != seg->dim) {
+    if (!seg || !has_rows_of(m, v, seg)) {
         fl_check_breaks(m->c, FL_VERIFY_SCRATCH, node, "\"%s\" lies in a worker's scratch and is not made of rows of a segment over them", name_of(m, v));
         return;
     }
     region r = region_of(m, v);
-    if (r.begin < 0 || r.stride < r.width || end_of(&r) > seg->scratch_bytes)
+    if (seg->domain == FL_DOMAIN_SLOTS && !fits_slot(m, v, seg))
+        fl_check_breaks(m->c, FL_VERIFY_BOUNDS, node, "\"%s\", lines %u to %u of each row of a slot, does not fit into the %lld bytes of scratch of segment \"%s\"", name_of(m, v),
+                        r.lines, r.lines + lines_of(&r), (long long)seg->scratch_row_bytes, seg->symbol);
+    else if (seg->domain == FL_DOMAIN_ROWS && (r.begin < 0 || r.stride < r.width || end_of(&r) > seg->scratch_bytes))
         fl_check_breaks(m->c, FL_VERIFY_BOUNDS, node, "\"%s\", %lld bytes at %lld, does not fit into the %lld bytes of scratch of segment \"%s\"", name_of(m, v),
                         (long long)(end_of(&r) - r.begin), (long long)r.begin, (long long)seg->scratch_bytes, seg->symbol);
 }
@@ -398,7 +447,7 @@ static bool lies_in(const memory *m, fl_id part, fl_id whole, int64_t axis, int6
     int64_t size = (int64_t)fl_dtype_size(t->dtype);
     int64_t column = axis > 0 ? column_of(t, axis, first) : 0;
 
-    if (column < 0 || axis < 0 || axis >= t->rank || p.memory != w.memory || p.of_buffer != w.of_buffer)
+    if (column < 0 || axis < 0 || axis >= t->rank || p.memory != w.memory || p.lines != w.lines || p.of_buffer != w.of_buffer)
         return false;
     int64_t row = axis > 0 ? 0 : is_one_row(t) ? first * size : w.of_buffer && first ? -1 : first * w.stride;
     bool same_stride = p.stride == w.stride || p.rows == 1 || (w.rows == 1 && axis > 0) || is_one_row(t) || p.of_buffer;
@@ -411,7 +460,7 @@ static bool same_bytes(const memory *m, fl_id view, fl_id of)
     region p = region_of(m, view), w = region_of(m, of);
     bool rows = a->rank > 0 && b->rank > 0 && a->dims[0] == b->dims[0] && !is_one_row(a) && !is_one_row(b);
 
-    if (p.memory != w.memory || p.begin != w.begin || p.of_buffer != w.of_buffer)
+    if (p.memory != w.memory || p.lines != w.lines || p.begin != w.begin || p.of_buffer != w.of_buffer)
         return false;
     if (rows)
         return p.of_buffer || p.stride == w.stride || p.rows == 1;
@@ -607,6 +656,8 @@ static int by_place(const void *a, const void *b)
     const region *x = a, *y = b;
     if (x->memory != y->memory)
         return x->memory < y->memory ? -1 : 1;
+    if (x->lines != y->lines)
+        return x->lines < y->lines ? -1 : 1;
     if (x->begin != y->begin)
         return x->begin < y->begin ? -1 : 1;
     return x->value < y->value ? -1 : x->value > y->value;
@@ -630,7 +681,7 @@ static bool check_overlaps(memory *m)
         uint32_t kept = 0;
         for (uint32_t k = 0; k < n_open; k++) {
             const region *before = &list[open[k]];
-            if (before->memory != list[i].memory || end_of(before) <= list[i].begin)
+            if (before->memory != list[i].memory || (before->lines == list[i].lines && end_of(before) <= list[i].begin))
                 continue; /* behind it lies nothing that it could meet */
             open[kept++] = open[k];
             if (meet(before, &list[i]) && !may_meet(m, before->value, list[i].value))
