@@ -265,7 +265,7 @@ static fl_status verify_native(arguments *a, const fl_graph *g, const char *wher
 
 static fl_status verify_programs(arguments *a, const fl_graph *forward, fl_diag *dg)
 {
-    static const fl_program checked[] = {FL_PROGRAM_PREDICT, FL_PROGRAM_PROLOGUE, FL_PROGRAM_TRAIN};
+    static const fl_program checked[] = {FL_PROGRAM_PREDICT, FL_PROGRAM_PROLOGUE, FL_PROGRAM_TRAIN, FL_PROGRAM_FOLDED, FL_PROGRAM_FOLDING};
     fl_graph *programs[FL_N_PROGRAMS];
     fl_status s = FL_OK;
     FL_TRY(fl_build_programs(forward, FL_STAGE_OPTIMISED, programs, dg));

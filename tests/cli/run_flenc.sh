@@ -28,6 +28,16 @@ expect 2 'there is no diagnostic "E9999"' "$bin/flenc" explain E9999
 expect 0 "fuse-field-pool" "$bin/flenc" opt --list-passes
 expect 2 'names a pass "cze" that does not exist' "$bin/flenc" opt --passes=cze models/lr/config.yaml
 
+# Passes can be left out when a model is compiled, too.
+expect 2 'names a pass "cze" that does not exist' "$bin/flenc" compile --disable=cze models/lr/config.yaml -o "$dir/none.bin"
+expect 2 "--disable needs a value" "$bin/flenc" compile models/lr/config.yaml --disable
+for without in nothing fuse-linear; do
+    expect 0 "" "$bin/flenc" compile $([ $without = nothing ] || echo "--disable $without,cse") models/flen/config.yaml -o "$dir/m.bin"
+    "$bin/flenc" dump --program=predict "$dir/m.bin" >"$dir/$without.onnxtxt" 2>"$dir/err"
+done
+grep -q 'ai.flen.Linear' "$dir/nothing.onnxtxt" && ! grep -q 'ai.flen.Linear' "$dir/fuse-linear.onnxtxt" && grep -q 'MatMul' "$dir/fuse-linear.onnxtxt" ||
+    { echo "FAILED: --disable=fuse-linear does not leave products as they are"; failed=1; }
+
 for config in models/*/config.yaml models/*/flen.yaml; do
     expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$config" -o -
     cp "$dir/out" "$dir/first.onnxtxt"
