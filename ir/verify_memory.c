@@ -217,7 +217,7 @@ static bool within_buffer(const memory *m, fl_id v)
         return b->rows == t->dims[0] && st->offset + width <= b->row_elements;
     if (r.rows != INT64_MAX) /* places of distinct rows and other extents of a run are no less than one */
         return !FL_DIM_IS_SYM(b->rows) && !__builtin_mul_overflow(b->rows, b->row_elements, &total) && end_of(&r) / size <= total;
-    if (t->dims[0] == b->rows)
+    if (t->dims[0] == b->rows || (FL_DIM_IS_SYM(b->rows) && st->row_stride == b->row_elements && st->row_stride != width)) /* Concat along rows of two names */
         return st->row_stride == b->row_elements && st->offset + width <= b->row_elements;
     return st->offset == 0 && st->row_stride == width && same_elements(m->g, t->dims[0], width, b->rows, b->row_elements);
 }
