@@ -84,7 +84,7 @@ static void check_domain(fl_check *c, fl_id node, const fl_segment *seg, const f
         fits = has_rows_of(g, n->in[2], seg, counts) && seg->domain == FL_DOMAIN_SLOTS;
     } else {
         for (uint32_t k = 0; k < n->n_out; k++)
-            fits = fits && (n->out[k] == FL_NONE || has_rows_of(g, n->out[k], seg, counts));
+            fits = fits && (n->out[k] == FL_NONE || fl_op_has(n->op, FL_VIEW) || has_rows_of(g, n->out[k], seg, counts)); /* parts of a view have rows of their own */
     }
     if (!fits)
         fl_check_breaks(c, FL_VERIFY_DOMAIN, node, "node \"%s\" (%s) makes other rows than those of segment \"%s\"", fl_node_label(g, node), op_name(g, node), seg->symbol);
