@@ -23,6 +23,7 @@ typedef struct build {
     uint32_t *column;    /* slot -> column of ids; UINT32_MAX for multi-valued slots */
     fl_id ids;
     fl_id *values, *offsets; /* slot -> inputs of a multi-valued slot */
+    fl_id slots_axis;    /* Constant [1]; FL_NONE: none yet */
     fl_id e;             /* float[batch, n_single, K]; FL_NONE without single-valued slots */
     fl_id *bag;          /* slot -> float[batch, K]; FL_NONE for single-valued slots */
     int64_t next_key;    /* of random masks */
@@ -116,6 +117,41 @@ static fl_id add(build *b, const char *base, fl_id x, fl_id y)
 static fl_id mul(build *b, const char *base, fl_id x, fl_id y)
 {
     return fl_build_2(b->g, FL_OP_MUL, base, x, y);
+}
+
+enum { MAX_SUM = 8 }; /* operands of one Sum */
+
+/* h = the sum of n values, FL_NONE among them left out; FL_NONE if all are. */
+static fl_id sum(build *b, const char *h, const fl_id *x, uint32_t n)
+{
+    fl_id some[MAX_SUM], all = FL_NONE;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (x[i] == FL_NONE)
+            continue;
+        if (count == MAX_SUM) {
+            for (uint32_t k = 0; k < count; k++)
+                all = add(b, h, all, some[k]);
+            count = 0;
+        }
+        some[count++] = x[i];
+    }
+    if (all == FL_NONE && count > 2)
+        return fl_build_n(b->g, FL_OP_SUM, h, some, count);
+    for (uint32_t k = 0; k < count; k++)
+        all = add(b, h, all, some[k]);
+    return all;
+}
+
+/* float[batch, n, k] -> float[batch, k] */
+static fl_id sum_of_slots(build *b, const char *base, fl_id x)
+{
+    if (b->slots_axis == FL_NONE)
+        b->slots_axis = fl_build_ints(b->g, "axes", (int64_t[]){1}, 1);
+    fl_id node = fl_node_new(b->g, FL_OP_REDUCE_SUM, base, (fl_id[]){x, b->slots_axis}, 2, 1);
+    fl_node_set_int(b->g, node, "keepdims", 0);
+    fl_build_infer(b->g, node);
+    return fl_node_out(b->g, node, 0);
 }
 
 /* A value of type float[batch, n]; v FL_NONE: none. */
@@ -242,7 +278,7 @@ static fl_id linear(build *b)
     fl_id h = FL_NONE;
     if (b->n_single) {
         fl_id w = fl_build_2(b->g, FL_OP_GATHER, "linear.w", table, b->ids);
-        h = fl_build_reduce_sum(b->g, "linear.sum", w, (int64_t[]){1}, 1, false);
+        h = sum_of_slots(b, "linear.sum", w);
     }
     for (uint32_t i = 0; i < b->schema->n_slots; i++)
         if (b->schema->slots[i].pooling != FL_POOL_NONE)
@@ -305,10 +341,10 @@ static void pool(build *b, groups *gr, bool squares)
         for (uint32_t i = gr->first[m]; i < gr->first[m + 1]; i++)
             singles = singles || b->bag[i] == FL_NONE;
         if (singles) {
-            gr->sum[m] = fl_build_reduce_sum(b->g, "f", part[n], (int64_t[]){1}, 1, false);
+            gr->sum[m] = sum_of_slots(b, "f", part[n]);
             if (square) {
                 fl_id e2 = mul(b, "e_squared", part[n], part[n]);
-                gr->square[m] = fl_build_reduce_sum(b->g, "q", e2, (int64_t[]){1}, 1, false);
+                gr->square[m] = sum_of_slots(b, "q", e2);
             }
             n++;
         }
@@ -361,48 +397,53 @@ static fl_id matrix_terms(build *b, const char *name, const char *h, const fl_id
     return add(b, h, fl_build_2(b->g, FL_OP_MATMUL, join(b, name, "product"), all, w), sum);
 }
 
-/* Sum of the terms factor * x: of pairs (class MF) or of groups (FM). Absent terms are FL_NONE; FL_NONE if all are. */
-static fl_id scalar_terms(build *b, const char *name, const char *h, const fl_id *x, uint32_t n, fl_term term, fl_class class)
+/* x[i] becomes factor * x[i]: of pairs (class MF) or of groups (FM). Absent terms are FL_NONE. */
+static void scale_terms(build *b, const char *name, fl_id *x, uint32_t n, fl_term term, fl_class class)
 {
-    fl_id *r = NULL, half = FL_NONE, sum = FL_NONE;
+    fl_id *r = NULL, half = FL_NONE;
     if (term == FL_TERM_SCALAR) {
         r = split_parameter(b, class == FL_CLASS_MF ? "r_mf" : "r_fm", vector(b, name, class, n), n, 1);
         if (!r)
-            return FL_NONE;
+            return;
     } else if (class == FL_CLASS_FM) {
         half = fl_build_scalar(b->g, "half", 0.5);
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (x[i] == FL_NONE)
-            continue;
         fl_id factor = r ? r[i] : half;
-        sum = add(b, h, sum, factor == FL_NONE ? x[i] : mul(b, "term", x[i], factor));
+        if (x[i] != FL_NONE && factor != FL_NONE)
+            x[i] = mul(b, "term", x[i], factor);
     }
-    return sum;
 }
 
-static fl_id pair_terms(build *b, const groups *gr)
+/* Terms of pairs of groups, to be summed: returns how many; *out is theirs. */
+static uint32_t pair_terms(build *b, const groups *gr, fl_id **out)
 {
     uint32_t n = gr->n * (gr->n - 1) / 2, p = 0;
     fl_id *x = fl_arena_new(&b->g->arena, fl_id, n);
+    *out = x;
     if (!x || n == 0 || b->s->mf == FL_TERM_NONE)
-        return FL_NONE;
+        return 0;
     for (uint32_t i = 0; i < gr->n; i++)
         for (uint32_t j = i + 1; j < gr->n; j++)
             x[p++] = mul(b, "pair", gr->sum[i], gr->sum[j]);
-    if (b->s->mf == FL_TERM_MATRIX)
-        return matrix_terms(b, "fwbi.mf", "h_mf", x, n, FL_CLASS_MF, gr->sum[0]);
+    if (b->s->mf == FL_TERM_MATRIX) {
+        x[0] = matrix_terms(b, "fwbi.mf", "h_mf", x, n, FL_CLASS_MF, gr->sum[0]);
+        return 1;
+    }
     const char *name = b->s->groups == FL_GROUPS_SLOTS ? "fwfm.r" : "fwbi.r_mf";
-    return scalar_terms(b, name, "h_mf", x, n, b->s->mf, FL_CLASS_MF);
+    scale_terms(b, name, x, n, b->s->mf, FL_CLASS_MF);
+    return n;
 }
 
-static fl_id group_terms(build *b, const groups *gr)
+/* The same of the groups' own second order. */
+static uint32_t group_terms(build *b, const groups *gr, fl_id **out)
 {
     fl_id *x = fl_arena_new(&b->g->arena, fl_id, gr->n);
     fl_id *mask = fl_arena_new(&b->g->arena, fl_id, gr->n);
     double rate = 1 - b->s->dicefactor;
+    *out = x;
     if (!x || !mask || b->s->fm == FL_TERM_NONE)
-        return FL_NONE;
+        return 0;
     for (uint32_t m = 0; m < gr->n; m++)
         mask[m] = FL_NONE;
     if (rate > 0 && b->s->given_masks) {
@@ -424,9 +465,23 @@ static fl_id group_terms(build *b, const groups *gr)
             mask[m] = fl_build_reshape(b->g, "mask_of", mask[m], (int64_t[]){0, b->s->k}, 2);
         x[m] = dropout(b, "dicefactor", x[m], mask[m], rate, "downscale_in_infer");
     }
-    if (b->s->fm == FL_TERM_MATRIX)
-        return matrix_terms(b, "fwbi.fm", "h_fm", x, gr->n, FL_CLASS_FM, gr->sum[0]);
-    return scalar_terms(b, "fwbi.r_fm", "h_fm", x, gr->n, b->s->fm, FL_CLASS_FM);
+    if (b->s->fm == FL_TERM_MATRIX) {
+        x[0] = matrix_terms(b, "fwbi.fm", "h_fm", x, gr->n, FL_CLASS_FM, gr->sum[0]);
+        return 1;
+    }
+    scale_terms(b, "fwbi.r_fm", x, gr->n, b->s->fm, FL_CLASS_FM);
+    return gr->n;
+}
+
+/* h of the paper: h_MF + h_FM; FL_NONE without terms. */
+static fl_id interaction(build *b, const groups *gr)
+{
+    fl_id *mf = NULL, *fm = NULL;
+    uint32_t n_mf = pair_terms(b, gr, &mf), n_fm = group_terms(b, gr, &fm);
+    fl_id *all = fl_arena_new(&b->g->arena, fl_id, n_mf + n_fm);
+    for (uint32_t i = 0; all && i < n_mf + n_fm; i++)
+        all[i] = i < n_mf ? mf[i] : fm[i - n_mf];
+    return all ? sum(b, "h", all, n_mf + n_fm) : FL_NONE;
 }
 
 /* The interaction vector, h_S in front of it if there is one, through the hidden layer if there is one. */
@@ -590,8 +645,8 @@ static void loss(build *b, fl_id logit, fl_id label)
     fl_node_set_string(g, node, "kind", b->s->loss);
     fl_node_set_float(g, node, "epsilon", b->s->loss_epsilon);
     fl_build_infer(g, node);
-    fl_id in[2] = {fl_node_out(g, node, 0), fl_build_ints(g, "axes", (int64_t[]){0, 1}, 2)};
-    fl_id mean = fl_node_new(g, FL_OP_REDUCE_MEAN, "loss", in, 2, 1);
+    fl_id losses = fl_node_out(g, node, 0);
+    fl_id mean = fl_node_new(g, FL_OP_REDUCE_MEAN, "loss", &losses, 1, 1); /* of all elements */
     fl_node_set_int(g, mean, "keepdims", 0);
     fl_build_infer(g, mean);
     fl_graph_output(g, logit);
@@ -646,7 +701,7 @@ static void compose(build *b)
     if (interact && !by_field)
         pool(b, &others, s->fm != FL_TERM_NONE);
     if (interact)
-        h.v = add(b, "h", pair_terms(b, gr), group_terms(b, gr));
+        h.v = interaction(b, gr);
     if (s->linear == FL_LINEAR_LOGIT) {
         logit = h_s.v;
         h_s.v = FL_NONE;
@@ -672,7 +727,7 @@ static void compose(build *b)
 
 fl_status fl_network_build(const fl_network_spec *spec, fl_graph **out, fl_diag *dg)
 {
-    build b = {.s = spec, .schema = spec->schema, .next_key = 1};
+    build b = {.s = spec, .schema = spec->schema, .slots_axis = FL_NONE, .next_key = 1};
     FL_TRY(check(spec, dg));
     b.g = fl_graph_new("network");
     if (!b.g)
