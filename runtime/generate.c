@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ir/base/rng.h"
+#include "runtime/aside_file.h"
 
 enum { N_COLUMNS = 22, N_FIELDS = 3, LATENT = 2, TEXT_BYTES = 12, SAMPLE = 20000, N_BINS = 1 << 16, BUFFER = 1 << 20, ROW_BYTES = 1024 };
 
@@ -311,22 +311,12 @@ static void score(const generator *g, fl_generate_result *out)
 
 static fl_status write_file(generator *g, fl_generate_result *out, fl_diag *dg)
 {
-    if (!strcmp(g->o->path, "-")) {
-        FL_TRY(write_rows(g, stdout, out, dg));
-        return fflush(stdout) == 0 ? FL_OK : write_failed(g->o, dg);
-    }
-    char *temporary;
-    if (asprintf(&temporary, "%s.tmp.%ld", g->o->path, (long)getpid()) < 0)
-        return fl_out_of_memory(dg);
-    FILE *f = fopen(temporary, "wbe");
-    fl_status status = f ? write_rows(g, f, out, dg) : fl_error(dg, FL_E_OPEN, FL_FILE(g->o->path), "cannot create: %s", strerror(errno));
-    if (f && fclose(f) != 0 && status == FL_OK)
-        status = write_failed(g->o, dg);
-    if (status == FL_OK && rename(temporary, g->o->path) != 0)
-        status = write_failed(g->o, dg);
-    if (status != FL_OK && f)
-        unlink(temporary);
-    free(temporary);
+    fl_aside file;
+    FL_TRY(fl_aside_open(&file, g->o->path, dg));
+    fl_status status = write_rows(g, file.f, out, dg);
+    if (status == FL_OK)
+        return fl_aside_finish(&file, dg);
+    fl_aside_abandon(&file);
     return status;
 }
 

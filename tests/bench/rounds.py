@@ -1,4 +1,4 @@
-"""rounds.py BIN WORK_FOLDER OUT.json [--quick] [--absent PEER=REASON]... [--peer NAME=COMMAND]... -- checks that all compute the same, then measures in
+"""rounds.py BIN WORK_FOLDER OUT.json [--quick] [--rounds=N] [--absent PEER=REASON]... [--peer NAME=COMMAND]... -- checks that all compute the same, then measures in
 alternation.
 
 WORK_FOLDER has what run.sh made: rows (bench_rows.py), start.bin (a few steps of models/bench/flen.yaml without dropout), bench.bin (with), exported
@@ -209,6 +209,7 @@ def main():
     quick = "--quick" in sys.argv
     absent, others = (dict(a.split("=", 1) for a, before in zip(sys.argv[5:], sys.argv[4:]) if before == flag) for flag in ("--absent", "--peer"))
     rounds, seconds, most = (3, 0.3, 100) if quick else (7, 2, 3600)
+    rounds = next((int(a.split("=", 1)[1]) for a in sys.argv if a.startswith("--rounds=")), rounds)
     threads = [1, 2] if len(os.sched_getaffinity(0)) > 1 else [1]
     env = environment(threads[-1])
     ours = Flenrt(bin_folder, folder, env)

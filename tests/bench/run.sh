@@ -1,18 +1,18 @@
 #!/bin/sh
-# sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
+# sh tests/bench/run.sh [--quick] [--rounds N] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
 # sh tests/bench/run.sh --start -- how soon programs are there, beside ONNX Runtime's loading.
 # sh tests/bench/run.sh --sweep [--quick] -- the cost of a sample against the shape of model and data; no peers.
 #
 # Builds, installs PyTorch, ONNX Runtime, PaddlePaddle and TensorFlow into build/bench-venv if they can be had, checks that all compute the same, measures them
 # in alternation. Prints a table; build/bench/ gets results.json, results.md, results.html. --quick: at most 3 rounds, within 3 minutes once all is
-# installed and built, without PaddlePaddle and TensorFlow; otherwise 7 rounds and torch.compile too. --json: results.json goes to FILE as well.
+# installed and built, without PaddlePaddle and TensorFlow; otherwise 7 rounds, or N, and torch.compile too. --json: results.json goes to FILE as well.
 # --without: pytorch, onnxruntime, paddlepaddle or tensorflow is left out. --peer: a program of your own that answers bench_peer.py's requests; COMMAND
 # gets the model to start from, the folder of rows and the number of threads as further arguments. README.md says what is measured.
 # --sweep: tables of 1,000 to 50 million rows (13 GB), batches, slots, K, hidden layers, threads, skew; build/bench/ gets sweep.json, sweep.md, sweep.svg.
 # --start: compiling, generating code, starting, loading a table of 320 MB; build/bench/ gets start.json and start.md.
 # Status 1: a check failed, or nothing could be measured.
 set -u
-quick= json= without= peers= sweep= start=
+quick= rounds= json= without= peers= sweep= start=
 newline='
 '
 while [ $# -gt 0 ]; do
@@ -20,6 +20,7 @@ while [ $# -gt 0 ]; do
     --quick) quick=--quick ;;
     --json) [ $# -gt 1 ] || { echo "bench: --json needs a file" >&2; exit 2; }; json=$2; shift ;;
     --json=*) json=${1#--json=} ;;
+    --rounds) case ${2:-} in ''|*[!0-9]*|0*|????*) echo "bench: --rounds needs a number from 1 to 999" >&2; exit 2 ;; esac; rounds="--rounds=$2"; shift ;;
     --sweep) sweep=yes ;;
     --start) start=yes ;;
     --without) [ $# -gt 1 ] || { echo "bench: --without needs a peer" >&2; exit 2; }
@@ -29,7 +30,7 @@ while [ $# -gt 0 ]; do
         esac ;;
     --peer) case ${2:-} in ?*=?*) peers="$peers$2$newline"; shift ;; *) echo "bench: --peer needs NAME=COMMAND" >&2; exit 2 ;; esac ;;
     --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "usage: sh tests/bench/run.sh [--quick] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --start | --sweep [--quick]" >&2; exit 2 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--rounds N] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --start | --sweep [--quick]" >&2; exit 2 ;;
     esac
     shift
 done
@@ -110,7 +111,7 @@ if [ -n "$start" ]; then
     cat "$work/start.md"
     exit 0
 fi
-$ahead $python tests/bench/rounds.py "$bin" "$work" "$work/results.json" $quick "$@" >&2
+$ahead $python tests/bench/rounds.py "$bin" "$work" "$work/results.json" $quick $rounds "$@" >&2
 status=$?
 [ $status = 0 ] || say "a check failed or the measuring ended early"
 [ -f "$work/results.json" ] && [ "$work/results.json" -nt "$work/optimised.onnx" ] || exit 1

@@ -113,6 +113,8 @@ if [ -w /dev/full ]; then
     grep -qF "standard output: error: cannot write: No space left on device" "$dir/out" || fail "a full disk is not told"
     expect 0 "1 of 5 rows" "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/bad.csv" -o /dev/null
     [ -c /dev/null ] || fail "predict replaced a device"
+    expect 0 "bayes_auc" "$bin/flenrt" generate --rows 1000 -o /dev/null
+    [ -c /dev/null ] || fail "generate replaced a device"
 fi
 
 # Ctrl-C: status 130, and no half-written file. (INT is ignored in a shell's background; env gives it back.)
