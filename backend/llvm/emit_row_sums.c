@@ -382,18 +382,16 @@ static row_sums pool_sums(fl_gen *gen, fl_id node)
                       .width = l_row_elements(fl_value_type(gen->g, n->out[0]))};
 }
 
-/* The arrays of those fields whose case is (df, dq); false if there are none. */
-static bool add_case(row_sums *r, fl_id node, bool df, bool dq, field *fields, uint32_t *count)
+/* The arrays of those fields whose case is `kind`, df + 2 dq; there are some. */
+static void add_case(row_sums *r, fl_id node, int kind, field *fields)
 {
-    *count = fields_with(r->gen, node, df, dq, fields);
-    if (*count == 0)
-        return false;
-    r->only_squares = dq && !df;
-    if (df)
-        add_chosen(r, fields, *count, false);
-    if (dq)
-        add_chosen(r, fields, *count, true);
-    return true;
+    uint32_t count = fields_with(r->gen, node, (kind & 1) != 0, (kind & 2) != 0, fields);
+
+    r->only_squares = kind == 2;
+    if (kind & 1)
+        add_chosen(r, fields, count, false);
+    if (kind & 2)
+        add_chosen(r, fields, count, true);
 }
 
 /* The one case that all fields of `node` come in, as df + 2 dq; 0 if they come in several, or there is nothing to sum. */
@@ -461,15 +459,11 @@ static unsigned emit_together(fl_gen *gen, fl_id first, field *fields)
     if (n < 2)
         return 0;
     for (unsigned i = 0; i < n; i++) {
-        int kind = only_case(gen, nodes[i], fields);
-        uint32_t count;
-
         r[i] = pool_sums(gen, nodes[i]);
-        (void)add_case(&r[i], nodes[i], (kind & 1) != 0, (kind & 2) != 0, fields, &count);
+        add_case(&r[i], nodes[i], only_case(gen, nodes[i], fields), fields);
         gen->emitted[nodes[i]] = true;
     }
     sum_distinct_rows(r, n, gen->g->nodes[first].in[1]);
-    gen->fetched = true;
     return n;
 }
 
@@ -500,7 +494,7 @@ void fl_emit_field_pool_grad(fl_gen *gen, fl_id node)
             continue;
         gen->fetched = fetched; /* a slot goes through one of the cases */
         l_if_begin(gen, &branch, is_slot_of(gen, fields, count));
-        (void)add_case(&r, node, (kind & 1) != 0, (kind & 2) != 0, fields, &count);
+        add_case(&r, node, kind, fields);
         sum_distinct_rows(&r, 1, n->in[1]);
         l_if_end(gen, &branch);
     }
