@@ -529,6 +529,32 @@ static void join_pools(const fl_graph *g, fl_segment *seg)
     }
 }
 
+static bool reads_of(const fl_graph *g, fl_id node, fl_id from)
+{
+    for (uint32_t k = 0; k < g->nodes[node].n_in; k++)
+        if (g->nodes[node].in[k] != FL_NONE && fl_value_node(g, g->nodes[node].in[k]) == from)
+            return true;
+    return false;
+}
+
+/* A product of distinct rows moves down to the elementwise nodes behind it, if those in between do without it: its rows are then followed up while later
+ * ones are made (backend/llvm/group.c). */
+static void join_products(const cut *c, fl_segment *seg)
+{
+    for (uint32_t i = seg->n_nodes; i-- > 0;) {
+        fl_id product = seg->nodes[i];
+        uint32_t to = i + 1;
+        if (seg->domain != FL_DOMAIN_SLOTS || c->g->nodes[product].op != FL_OP_SLOT_LINEAR)
+            continue;
+        while (to < seg->n_nodes && to < i + JOIN_WINDOW && !is_chained(c, seg->nodes[to]) && !reads_of(c->g, seg->nodes[to], product))
+            to++;
+        if (to == seg->n_nodes || to == i + JOIN_WINDOW || !is_chained(c, seg->nodes[to]))
+            continue;
+        memmove(seg->nodes + i, seg->nodes + i + 1, (to - 1 - i) * sizeof *seg->nodes);
+        seg->nodes[to - 1] = product;
+    }
+}
+
 /* The dimension that the node's scratch grows with; 0: it needs none. In one segment it is the same for all: those of one index. */
 static fl_dim scratch_rows(const fl_graph *g, fl_id node)
 {
@@ -623,6 +649,7 @@ static bool make_segments(cut *c, fl_schedule *s)
         if (!sort_segment(c, &s->segments[i], &order))
             return false;
         join_pools(g, &s->segments[i]);
+        join_products(c, &s->segments[i]);
     }
     return true;
 }

@@ -43,6 +43,15 @@ bool l_is_group_member(fl_op op);
 
 /* group.c: emits as many of `nodes` as one nest holds; returns how many (at least 1). */
 uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n);
+/*
+ * group.c: the group that starts at nodes[0], row by row in the company of the node `product`, whose rows it reads: square roots and quotients,
+ * which wait for one unit, take place between the multiply-adds of rows to come. NULL if the group has to wait for the whole product.
+ */
+typedef struct l_company l_company;
+l_company *l_company_of(fl_gen *gen, fl_id product, const fl_id *nodes, uint32_t n);
+uint32_t l_company_size(const l_company *company); /* nodes it stands for */
+void l_company_row(l_company *company, LLVMValueRef v_row);
+void l_company_rows(l_company *company, LLVMValueRef v_from, LLVMValueRef v_to);
 /* emit_rows.c: the FieldPool nodes[0] and those behind it that share its sweep over the batch; returns how many (at least 1). */
 uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n);
 
@@ -76,6 +85,8 @@ LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
 /* emit_rows.c: a table beyond the second cache, whose rows are worth fetching ahead. Buffers of this step are still near. */
 bool l_is_far(const fl_gen *gen, fl_id data);
 
+/* emit_distinct.c: the rows, int64, that the current segment's slots go over; FL_NONE if they are none of UniqueRows or MergeRows. */
+fl_id l_distinct_rows(const fl_gen *gen);
 /* emit_distinct.c: fetches ahead what the segment gathers from far tables at a place of the distinct rows `rows`. */
 void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place);
 
@@ -100,7 +111,10 @@ typedef struct l_product {
     double beta;
     bool d_scalar;                 /* d does not depend on j */
     bool relu;
+    l_company *company;            /* follows the rows of C; NULL: none */
 } l_product;
 void l_emit_product(fl_gen *gen, const l_product *p);
+/* emit_slot_linear.c: SlotLinear, with what follows its rows, or NULL. */
+void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company);
 
 #endif

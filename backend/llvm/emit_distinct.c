@@ -178,6 +178,13 @@ static bool goes_through(const fl_gen *gen, fl_id node, fl_id rows)
     return n->op == FL_OP_GATHER && n->in[1] == rows && fl_node_int(gen->g, node, "axis", 0) == 0;
 }
 
+fl_id l_distinct_rows(const fl_gen *gen)
+{
+    fl_id node = fl_value_node(gen->g, gen->segment->count);
+
+    return node == FL_NONE ? FL_NONE : gen->g->nodes[node].out[0];
+}
+
 /* Rows that the segment goes on to read or write in far tables by the distinct rows `rows`, at one place of them: they are
  * under way while something else is done. */
 void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place)

@@ -16,7 +16,7 @@
 
 #include "ir/base/planted.h"
 
-enum { PACK_TERMS = 128, MAX_ROWS = 12, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
+enum { PACK_TERMS = 128, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
 static unsigned rows_of(const fl_gen *gen, const l_strip *s)
@@ -103,6 +103,87 @@ static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigne
                l_add(gen, v_column, l_i64(gen, s->at[i % s->n])));
 }
 
+/* Half of the registers hold sums, the rest is for the row that is followed up. */
+static unsigned rows_in_company(const fl_gen *gen, const l_strip *s)
+{
+    unsigned rows = MAX_COMPANY;
+
+    while (rows > 1 && rows * s->registers > gen->n_registers / 2)
+        rows /= 2;
+    return rows;
+}
+
+/* A row of C is made at once, by terms in equal parts. */
+static bool takes_company(const fl_gen *gen, const l_product *p, const l_strip *s)
+{
+    int64_t terms = LLVMIsAConstantInt(p->v_k) ? LLVMConstIntGetSExtValue(p->v_k) : 0;
+    unsigned rows = rows_in_company(gen, s);
+
+    return p->n > 1 && p->n == s->columns && rows > 1 && terms > 0 && terms % rows == 0 && (!p->transposed || terms <= PACK_TERMS);
+}
+
+/*
+ * With company: blocks of `rows` rows whose terms come in as many parts, and behind each part one row of the block before is followed up:
+ *
+ *     for i in blocks: c[rows][vectors] = 0
+ *         for part in 0 .. rows: for k in the part: c = fma(..); if there is a block before: follow up its row `part`
+ *         C[i .. i + rows] = c
+ *
+ * Between products only few rows are under way at a time, too few to hide a miss: rows of far tables are fetched AHEAD of their turn. Sums are
+ * those of emit_tile, bit by bit. Returns the first row that is not followed up; *v_to: the first that is not made.
+ */
+static LLVMValueRef emit_blocks_in_company(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef *v_to)
+{
+    LLVMValueRef v_sums[MAX_TILE], v_row_at[MAX_ROWS], v_b[L_MAX_VECTORS], v_pa, v_pb, v_count, v_end, v_last, v_row;
+    unsigned n = rows * s->n;
+    l_loop block, part, loop;
+    l_if follows;
+
+    v_count = LLVMBuildAnd(gen->b, LLVMBuildSub(gen->b, p->v_m_to, p->v_m_from, ""), l_i64(gen, -(int64_t)rows), "");
+    v_end = l_add(gen, p->v_m_from, v_count);
+    v_last = LLVMBuildSub(gen->b, p->v_m_to, l_i64(gen, 1), "");
+    l_loop_begin(gen, &block, p->v_m_from, v_end, rows);
+    for (unsigned r = 0; r < rows; r++)
+        v_row_at[r] = l_mul(gen, l_i64(gen, r), p->v_a_row);
+    v_pa = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, block.v_i, p->v_a_row));
+    l_loop_begin(gen, &part, l_i64(gen, -(int64_t)rows), l_i64(gen, 0), 1);
+    v_pa = l_carry(gen, &part, v_pa);
+    v_pb = l_carry(gen, &part, p->v_b);
+    for (unsigned i = 0; i < n; i++)
+        v_sums[i] = l_carry(gen, &part, LLVMConstNull(l_vector(gen->f32, s->width[i % s->n])));
+    l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, LLVMConstIntGetSExtValue(p->v_k) / rows), 1);
+    v_pa = l_carry(gen, &loop, v_pa);
+    v_pb = l_carry(gen, &loop, v_pb);
+    for (unsigned i = 0; i < n; i++)
+        v_sums[i] = l_carry(gen, &loop, v_sums[i]);
+    for (unsigned v = 0; v < s->n; v++)
+        v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pb, l_i64(gen, s->at[v])), s->width[v]);
+    for (unsigned r = 0; r < rows; r++) {
+        LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pa, v_row_at[r]), 1);
+
+        for (unsigned v = 0; v < s->n; v++)
+            l_next(&loop, 2 + r * s->n + v, l_fma(gen, l_splat(gen, v_a, s->width[v]), v_b[v], v_sums[r * s->n + v]));
+    }
+    l_next(&loop, 0, l_at(gen, FL_FLOAT, v_pa, p->v_a_k));
+    l_next(&loop, 1, l_at(gen, FL_FLOAT, v_pb, p->v_b_k));
+    l_loop_end(gen, &loop);
+    l_if_begin(gen, &follows, LLVMBuildICmp(gen->b, LLVMIntSGT, block.v_i, p->v_m_from, ""));
+    v_row = LLVMBuildAdd(gen->b, block.v_i, part.v_i, "");
+    l_company_row(p->company, v_row);
+    if (l_distinct_rows(gen) != FL_NONE)
+        l_fetch_rows(gen, l_distinct_rows(gen), l_min_i64(gen, l_add(gen, v_row, l_i64(gen, AHEAD)), v_last));
+    l_if_end(gen, &follows);
+    for (unsigned i = 0; i < n + 2; i++)
+        l_next(&part, i, loop.v_result[i]);
+    l_loop_end(gen, &part);
+    for (unsigned i = 0; i < n; i++)
+        finish(gen, p, part.v_result[2 + i], l_add(gen, block.v_i, l_i64(gen, i / s->n)), l_i64(gen, s->at[i % s->n]));
+    l_loop_end(gen, &block);
+    *v_to = v_end;
+    v_last = LLVMBuildSub(gen->b, v_end, l_i64(gen, rows), "");
+    return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSGT, v_count, l_i64(gen, 0), ""), v_last, p->v_m_from, "");
+}
+
 /* Rows from v_from in blocks of `rows`, as many as there are up to v_to; returns where they end. */
 static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_from,
                                 LLVMValueRef v_column, bool accumulate)
@@ -125,9 +206,11 @@ static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *
 static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool accumulate)
 {
     unsigned rows = rows_of(gen, s), rest = FEW_ROWS;
-    LLVMValueRef v_from = p->v_m_from;
+    LLVMValueRef v_from = p->v_m_from, v_behind = NULL;
 
-    if (rows > 1)
+    if (p->company != NULL)
+        v_behind = emit_blocks_in_company(gen, p, s, rows_in_company(gen, s), &v_from);
+    else if (rows > 1)
         v_from = emit_blocks(gen, p, s, rows, v_from, v_column, accumulate);
     if (LLVMIsAConstantInt(v_from) && LLVMIsAConstantInt(p->v_m_to))
         rest = (unsigned)(LLVMConstIntGetSExtValue(p->v_m_to) - LLVMConstIntGetSExtValue(v_from));
@@ -135,6 +218,8 @@ static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s
         v_from = emit_blocks(gen, p, s, rest, v_from, v_column, accumulate);
     if (v_from != p->v_m_to && !FL_PLANTED("product-tail"))
         emit_blocks(gen, p, s, 1, v_from, v_column, accumulate);
+    if (p->company != NULL)
+        l_company_rows(p->company, v_behind, p->v_m_to);
 }
 
 /* --------------------------------------------------------------------------------------------- transposed B */
@@ -335,6 +420,12 @@ void l_emit_product(fl_gen *gen, const l_product *p)
     int64_t full = s.columns > 0 ? p->n / s.columns : 0;
     l_loop loop;
 
+    if (p->company != NULL && !takes_company(gen, p, &s)) {
+        q.company = NULL;
+        l_emit_product(gen, &q);
+        l_company_rows(p->company, p->v_m_from, p->v_m_to);
+        return;
+    }
     if (p->transposed && is_one(p->v_k) && is_one(p->v_b_k)) {
         q.transposed = false; /* one term: B's column is contiguous */
     } else if (p->n == 1 && is_one(p->v_a_k) && (p->transposed || is_one(p->v_b_k))) {

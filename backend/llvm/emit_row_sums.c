@@ -156,19 +156,11 @@ static void sum_row(row_sums *r)
     l_strips(r->gen, r->width, r->gen->n_registers / 2 / n, sum_strip, r);
 }
 
-/* What the current segment's slots have distinct rows of. */
-static fl_id distinct_rows_of(const fl_gen *gen)
-{
-    fl_id node = fl_value_node(gen->g, gen->segment->count);
-
-    return node == FL_NONE || gen->g->nodes[node].op != FL_OP_UNIQUE_ROWS ? FL_NONE : gen->g->nodes[node].out[0];
-}
-
 /* n sums of the distinct rows of the current slot, each row with its part of `order`: one after the other, or row by row together. */
 static void sum_distinct_rows(row_sums *r, unsigned n, fl_id segment)
 {
     fl_gen *gen = r->gen;
-    fl_id rows = distinct_rows_of(gen);
+    fl_id rows = l_distinct_rows(gen);
     bool fetch = !gen->fetched;
     l_strip whole[MAX_TOGETHER] = {0};
     sums v_sums[MAX_TOGETHER];

@@ -31,7 +31,7 @@ static int64_t slots_of(fl_gen *gen, fl_id node)
  * SlotLinear:          out[rows of s] = e[rows of s] w[s K .. (s + 1) K]
  * SlotLinear, transposed: out[rows of s] = g[rows of s] (w[s K .. (s + 1) K])'
  */
-void fl_emit_slot_linear(fl_gen *gen, fl_id node)
+void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company)
 {
     const fl_node *n = &gen->g->nodes[node];
     const l_place *x, *w, *out;
@@ -55,7 +55,13 @@ void fl_emit_slot_linear(fl_gen *gen, fl_id node)
     p.v_b_k = w->v_row_stride;
     p.v_c = out->v_base;
     p.v_c_row = out->v_row_stride;
+    p.company = company;
     l_emit_product(gen, &p);
+}
+
+void fl_emit_slot_linear(fl_gen *gen, fl_id node)
+{
+    l_emit_slot_linear(gen, node, NULL);
 }
 
 /* SlotLinearWeightGrad: out[s K .. (s + 1) K] = (e[rows of s])' g[rows of s] */

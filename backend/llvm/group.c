@@ -38,7 +38,7 @@ typedef struct access {
     LLVMValueRef v_to_store;
 } access;
 
-typedef struct group {
+typedef struct l_company {
     fl_gen *gen;
     const fl_id *nodes; /* n of them, views left out */
     uint32_t n;
@@ -506,7 +506,7 @@ static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
     }
 }
 
-static void emit_by_one(group *grp, int d);
+static void emit_inside(group *grp, int d);
 
 /* The innermost dimension, in chunks. */
 static void emit_innermost(group *grp)
@@ -550,34 +550,40 @@ static void emit_innermost(group *grp)
     }
 }
 
+/* What one index of dimension d has inside of it. */
+static void emit_row(group *grp, int d, LLVMValueRef v_i)
+{
+    LLVMValueRef v_at[MAX_ACCESS], v_scalar[MAX_ACCESS];
+
+    for (int i = 0; i < grp->n_accesses; i++) {
+        v_at[i] = grp->accesses[i].v_at;
+        v_scalar[i] = grp->accesses[i].v_scalar;
+    }
+    enter_level(grp, d, v_i);
+    for (uint32_t k = 0; d == 0 && grp->has_rows && k < grp->n; k++)
+        if (grp->unit_access[k] >= 0)
+            grp->v_row_key[k] = l_mask_row_key(grp->gen, grp->v_key[k], v_i);
+    emit_inside(grp, d);
+    for (int i = 0; i < grp->n_accesses; i++) {
+        grp->accesses[i].v_at = v_at[i];
+        grp->accesses[i].v_scalar = v_scalar[i];
+    }
+}
+
 static void emit_dim(group *grp, int d)
 {
-    fl_gen *gen = grp->gen;
-    LLVMValueRef v_at[MAX_ACCESS], v_scalar[MAX_ACCESS];
     l_loop loop;
 
     if (d == grp->rank - 1 && !grp->by_one) {
         emit_innermost(grp);
         return;
     }
-    l_loop_begin(gen, &loop, grp->v_from[d], grp->v_to[d], 1);
-    for (int i = 0; i < grp->n_accesses; i++) {
-        v_at[i] = grp->accesses[i].v_at;
-        v_scalar[i] = grp->accesses[i].v_scalar;
-    }
-    enter_level(grp, d, loop.v_i);
-    for (uint32_t k = 0; d == 0 && grp->has_rows && k < grp->n; k++)
-        if (grp->unit_access[k] >= 0)
-            grp->v_row_key[k] = l_mask_row_key(gen, grp->v_key[k], loop.v_i);
-    emit_by_one(grp, d);
-    for (int i = 0; i < grp->n_accesses; i++) {
-        grp->accesses[i].v_at = v_at[i];
-        grp->accesses[i].v_scalar = v_scalar[i];
-    }
-    l_loop_end(gen, &loop);
+    l_loop_begin(grp->gen, &loop, grp->v_from[d], grp->v_to[d], 1);
+    emit_row(grp, d, loop.v_i);
+    l_loop_end(grp->gen, &loop);
 }
 
-static void emit_by_one(group *grp, int d)
+static void emit_inside(group *grp, int d)
 {
     if (d == grp->rank - 1)
         emit_chunk(grp, l_i64(grp->gen, 0), 1);
@@ -585,13 +591,14 @@ static void emit_by_one(group *grp, int d)
         emit_dim(grp, d + 1);
 }
 
-uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
+/* As many of `nodes` as one nest holds; NULL out of memory, or (reported) if it holds none. */
+static group *new_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
 {
     group *grp = fl_arena_new(&gen->arena, group, 1);
     const fl_type *t = iteration_type(gen, nodes[0]);
 
     if (grp == NULL)
-        return n;
+        return NULL;
     grp->gen = gen;
     grp->rank = t->rank;
     memcpy(grp->dims, t->dims, sizeof grp->dims);
@@ -599,9 +606,17 @@ uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
         add_member(grp, nodes[i]);
     if (grp->n == 0) {
         l_unsupported(gen, nodes[0], "it has too many operands");
-        return 1;
+        return NULL;
     }
     add_stores(grp);
+    return grp;
+}
+
+/* Before the first loop: what is known once a call. */
+static void begin_group(group *grp)
+{
+    fl_gen *gen = grp->gen;
+
     set_ranges(grp);
     grp->has_rows = grp->rank > 0 && grp->extent[0] != 1;
     simplify_dims(grp);
@@ -612,7 +627,88 @@ uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
     for (int i = 0; i < grp->n_accesses; i++)
         grp->accesses[i].v_at = grp->accesses[i].v_base;
     enter_level(grp, -1, NULL);
+}
+
+uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
+{
+    group *grp = new_group(gen, nodes, n);
+
+    if (grp == NULL)
+        return n;
+    begin_group(grp);
     if (gen->status == FL_OK)
         emit_dim(grp, 0);
     return grp->n;
+}
+
+/* ------------------------------------------------------------------------------------------------- in company */
+
+/* Is `value` the bytes of `of`, under whatever shape? */
+static bool is_view_of(const fl_graph *g, fl_id value, fl_id of)
+{
+    while (value != of) {
+        fl_id node = fl_value_node(g, value);
+
+        if (node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_VIEW))
+            return false;
+        value = g->nodes[node].in[0];
+    }
+    return true;
+}
+
+/* May row r of the group be made once row r of `product` is there, while later rows of that are made? The group reads the product row by row, and
+ * what it writes are rows of tables, which the product does not read. */
+static bool keeps_company(const group *grp, fl_id product)
+{
+    const fl_graph *g = grp->gen->g;
+    const fl_node *p = &g->nodes[product];
+    bool reads = false;
+
+    if (grp->rank != 2 || grp->dims[0] != grp->gen->row_dim || fl_value_type(g, p->out[0])->rank != 2)
+        return false;
+    for (uint32_t k = 0; k < grp->n; k++) {
+        const fl_node *n = &g->nodes[grp->members[k]];
+
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            reads = reads || n->in[i] == p->out[0];
+            if (n->in[i] != FL_NONE && is_view_of(g, n->in[i], p->out[0]) && (n->in[i] != p->out[0] || must_be_in_memory(n, i)))
+                return false;
+        }
+        if (n->op != FL_OP_SCATTER_ND) {
+            if (grp->result[k] >= 0 || n->op == FL_OP_RANDOM_MASK)
+                return false;
+            continue;
+        }
+        for (uint32_t i = 0; i < p->n_in; i++)
+            if (p->in[i] != FL_NONE && l_same_place(grp->gen, p->in[i], n->in[0], 0))
+                return false;
+    }
+    return reads;
+}
+
+l_company *l_company_of(fl_gen *gen, fl_id product, const fl_id *nodes, uint32_t n)
+{
+    group *grp = new_group(gen, nodes, n);
+
+    if (grp == NULL || !keeps_company(grp, product))
+        return NULL;
+    begin_group(grp);
+    return grp->rank == 2 && !grp->by_one && gen->status == FL_OK ? grp : NULL;
+}
+
+uint32_t l_company_size(const l_company *company)
+{
+    return company->n;
+}
+
+void l_company_row(l_company *company, LLVMValueRef v_row)
+{
+    emit_row(company, 0, v_row);
+}
+
+void l_company_rows(l_company *company, LLVMValueRef v_from, LLVMValueRef v_to)
+{
+    company->v_from[0] = v_from;
+    company->v_to[0] = v_to;
+    emit_dim(company, 0);
 }
