@@ -179,11 +179,11 @@ fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg)
     }
     if (s == FL_OK) { /* as it was read is not judged; types are shown as far as there are any */
         bool judged = !r->stage || strcmp(r->stage, "imported") != 0;
-        s = fl_shape_infer(in->graph, judged ? dg : NULL);
+        uint32_t before = dg->n_entries;
+        s = judged ? fl_graph_verify(in->graph, dg) : fl_shape_infer(in->graph, NULL);
+        fl_diag_sort(dg, before);
         if (!judged && s == FL_BAD_INPUT)
             s = FL_OK;
-        if (s == FL_OK && judged)
-            s = fl_graph_verify(in->graph, dg);
         if (s == FL_OK && judged && r->stage)
             s = fl_lower_gradients(in->graph, dg);
     }

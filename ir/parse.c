@@ -1,7 +1,10 @@
 /*
- * parse.c -- ONNX text to a graph. One pass over the bytes, no recursion: graphs as attributes are refused. After a mistake
- * inside the node list the reader goes on with the next line, so that several come out in one run. Somewhat longer than other
- * files: the productions of a grammar share one state.
+ * parse.c -- ONNX text to a graph. One pass over the bytes, no recursion: graphs as attributes are refused. Somewhat longer than
+ * other files: the productions of a grammar share one state.
+ *
+ * Independent mistakes come out in one run, by line. After one the reader goes on with the next item of the signature or the next
+ * statement; what the broken one would have defined becomes an input of unknown type, from which nothing follows; and what could be
+ * read is judged by the verifier, whose reports join those of the syntax. A mistake in the header ends the run: it says what the rest means.
  */
 #include "ir/print.h"
 
@@ -9,6 +12,7 @@
 #include "ir/parse_expansion.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
+#include "ir/verify.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -35,6 +39,8 @@ typedef struct parser {
     uint32_t n_late, types_capacity, names_capacity, locs_capacity, n_outputs;
     int64_t opset;
     uint32_t inferred; /* nodes that have types, as far as there was need */
+    bool wrong_types;  /* of one of these: the verifier reports it */
+    uint32_t mistakes; /* that were recovered from */
 } parser;
 
 /* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
@@ -53,10 +59,10 @@ static fl_loc place(parser *p, const char *at)
     return (fl_loc){p->file, p->line, (uint32_t)(at - p->line_start) + 1};
 }
 
-/* The first mistake's status stays. */
+/* The first mistake's status stays, but for the end of memory, which ends the reading. */
 static bool wrong(parser *p, fl_status s)
 {
-    p->status = p->status == FL_OK ? s : p->status;
+    p->status = p->status == FL_OK || s == FL_NO_MEMORY ? s : p->status;
     return false;
 }
 
@@ -471,14 +477,62 @@ static bool item(parser *p, part where)
     return true;
 }
 
+/* What would have been defined here is read further below: an input of unknown type, about which the verifier says nothing. */
+static void poison(parser *p, const char *word, const char *at)
+{
+    if (!*word || fl_graph_find(p->g, word) != FL_NONE)
+        return;
+    fl_id v = fl_graph_input(p->g, word, FL_TYPE_UNKNOWN);
+    if (v == FL_NONE)
+        (void)no_memory(p);
+    else
+        p->g->values[v].origin.loc = place(p, at);
+}
+
+static bool goes_on(parser *p)
+{
+    return p->status != FL_NO_MEMORY && ++p->mistakes < FL_DIAG_MAX;
+}
+
+/* From the start of a broken item to the comma or bracket behind it; false if there is none. */
+static bool skip_item(parser *p, const char *start, char close, part where)
+{
+    const char *word = "";
+    bool data_follow = false;
+    int depth = 0;
+    p->at = start;
+    for (char c = peek(p); p->at < p->end; c = peek(p)) {
+        if (depth <= 0 && (c == ',' || c == close)) {
+            if (where == PART_INPUTS || (where == PART_VALUES && data_follow))
+                poison(p, word, start);
+            return goes_on(p);
+        }
+        depth += (c == '[' || c == '{') - (c == ']' || c == '}');
+        data_follow = data_follow || c == '=';
+        if (c == '"' && !memchr(p->at + 1, '"', (size_t)(p->end - p->at) - 1))
+            return false;
+        if (c == '"' || is_letter(c)) {
+            const char *found;
+            if (!name(p, &found, "a name"))
+                return false;
+            word = depth > 0 || data_follow || fl_dtype_find(found) != FL_DTYPE_NONE ? word : found;
+        } else {
+            p->at++;
+        }
+    }
+    return false;
+}
+
 static bool items(parser *p, char close, part where)
 {
     if (accept(p, close))
         return true;
-    do
-        if (!item(p, where))
+    do {
+        (void)peek(p);
+        const char *start = p->at;
+        if (!item(p, where) && !skip_item(p, start, close, where))
             return false;
-    while (accept(p, ','));
+    } while (accept(p, ','));
     return need(p, close);
 }
 
@@ -630,10 +684,21 @@ static bool attributes(parser *p, fl_attr **list, uint32_t *n, uint32_t *capacit
     return need(p, '>');
 }
 
+/* Expansions ask for the types of their operands, and can say nothing of those that a mistake hides. */
+static bool hidden(parser *p, const fl_id *in, uint32_t n)
+{
+    for (; p->inferred < p->g->n_nodes; p->inferred++)
+        p->wrong_types = fl_shape_infer_node(p->g, p->inferred, NULL) == FL_BAD_INPUT || p->wrong_types;
+    bool unknown = false;
+    for (uint32_t i = 0; i < n; i++)
+        unknown = unknown || (in[i] != FL_NONE && fl_value_type(p->g, in[i])->rank < 0);
+    return unknown && (p->wrong_types || p->status != FL_OK);
+}
+
 static bool define(parser *p, const fl_parse_operator *o, const char *label, const names *outs, const names *ins, fl_attr *attr, uint32_t n_attr)
 {
     fl_id *in = fl_arena_new(&p->scratch, fl_id, ins->n);
-    bool ok = true;
+    bool ok = o->known;
     if (!in)
         return no_memory(p);
     for (uint32_t i = 0; i < ins->n; i++) {
@@ -648,22 +713,21 @@ static bool define(parser *p, const fl_parse_operator *o, const char *label, con
             if (*outs->word[i] && outs->word[i] == outs->word[k])
                 ok = fail(p, outs->at[i], "a node defines a name twice");
     }
-    if (o->op == FL_N_OPS && o->known && ok && p->status == FL_OK) {
+    if (o->op == FL_N_OPS && ok) {
         const char *first = outs->n ? outs->word[0] : "";
         fl_import m = {.g = p->g, .domain = o->domain, .op = o->word, .opset = p->opset, .label = label ? label : first, .stem = first, .infer = true,
                        .in = in, .attr = attr, .n_in = ins->n, .n_attr = n_attr, .n_out = outs->n, .loc = place(p, outs->at[0]), .dg = p->dg};
-        fl_status s = fl_parse_expand(&m, outs->word, fl_parse_budget((size_t)(p->end - p->text)), &p->inferred, &p->scratch);
-        if (s == FL_OK)
-            return true;
-        ok = wrong(p, s);
+        if (hidden(p, in, ins->n))
+            return wrong(p, FL_BAD_INPUT);
+        fl_status s = fl_parse_expand(&m, outs->word, fl_parse_budget((size_t)(p->end - p->text)), &p->scratch);
+        p->inferred = p->g->n_nodes;
+        return s == FL_OK || wrong(p, s);
     }
-    fl_op op = o->op == FL_N_OPS ? FL_OP_IDENTITY : o->op; /* of something broken */
-    /*
-     * A broken node still defines its outputs, so that the nodes after it are judged for themselves. Several get names that no one has, to be
-     * renamed: of each node its own, because the table of names would search long among many that were the same.
-     */
+    if (!ok)
+        return false;
+    /* Several outputs get names that no one has, to be renamed: of each node its own, because the table of names would search long among many that were the same. */
     const char *base = outs->n == 0 ? "" : outs->n == 1 ? outs->word[0] : fl_arena_printf(&p->scratch, "ai.flen.unnamed.%s", outs->word[0]);
-    fl_id node = base ? fl_node_new(p->g, op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
+    fl_id node = base ? fl_node_new(p->g, o->op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
     if (node == FL_NONE)
         return no_memory(p);
     fl_node *n = &p->g->nodes[node];
@@ -681,25 +745,82 @@ static bool define(parser *p, const fl_parse_operator *o, const char *label, con
             fl_value_rename(p->g, v, outs->word[i]);
         }
     }
-    return ok;
+    return true;
 }
 
-static bool node(parser *p)
+/* *parsed: where the statement ends, if its syntax is right. */
+static bool node(parser *p, names *outs, const char **parsed)
 {
     const char *label = NULL;
-    names outs = {0}, ins = {0};
+    names ins = {0};
     fl_attr *attr = NULL;
     uint32_t n_attr = 0, attr_capacity = 0;
     fl_parse_operator op;
     if (accept(p, '[') && (!name(p, &label, "a node's name") || !need(p, ']')))
         return false;
-    if (!name_list(p, &outs, '=') || !need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
+    if (!name_list(p, outs, '=') || !need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
         !need(p, '(') || !name_list(p, &ins, ')') || !need(p, ')'))
         return false;
     if (n_attr == 0 && !attributes(p, &attr, &n_attr, &attr_capacity))
         return false;
-    /* The text was whole: a mistake in what it says does not cost the next line. */
-    return define(p, &op, label, &outs, &ins, attr, n_attr) || p->status != FL_NO_MEMORY;
+    *parsed = p->at;
+    return define(p, &op, label, outs, &ins, attr, n_attr);
+}
+
+static const char *after_blanks(const parser *p, const char *at)
+{
+    while (at < p->end && (*at == ' ' || *at == '\t'))
+        at++;
+    return at;
+}
+
+/* Behind a name; `at` itself if there is none. */
+static const char *after_name(const parser *p, const char *at)
+{
+    if (at < p->end && *at == '"') {
+        const char *quote = memchr(at + 1, '"', (size_t)(p->end - at) - 1);
+        return quote ? quote + 1 : at;
+    }
+    while (at < p->end && (is_letter(*at) || is_digit(*at) || *at == '.'))
+        at++;
+    return at;
+}
+
+/* On this line a statement starts, `[label] name, name = Operator (` or `<`, or the list of nodes ends. */
+static bool starts_statement(const parser *p, const char *at)
+{
+    const char *next;
+    at = after_blanks(p, at);
+    if (at < p->end && *at == '}')
+        return at + 1 == p->end || strchr(" \t\r\n#", at[1]) != NULL;
+    if (at < p->end && *at == '[') {
+        next = after_blanks(p, after_name(p, at + 1));
+        if (next == p->end || *next != ']')
+            return false;
+        at = after_blanks(p, next + 1);
+    }
+    for (;; at = after_blanks(p, next + 1)) {
+        next = after_name(p, at);
+        if (next == at)
+            return false;
+        next = after_blanks(p, next);
+        if (next == p->end || (*next != ',' && *next != '='))
+            return false;
+        if (*next == '=')
+            break;
+    }
+    at = after_blanks(p, next + 1);
+    next = after_blanks(p, after_name(p, at));
+    return next > at && next < p->end && (*next == '(' || *next == '<');
+}
+
+/* To the first statement that starts on a line behind a broken one, whatever that one swallowed; false if there is none. */
+static bool skip_statement(parser *p, const char *start)
+{
+    for (p->at = start; p->at < p->end; p->at++)
+        if (*p->at == '\n' && starts_statement(p, p->at + 1))
+            return true;
+    return false;
 }
 
 static bool nodes(parser *p)
@@ -709,15 +830,16 @@ static bool nodes(parser *p)
     while (!accept(p, '}')) {
         if (p->at == p->end)
             return fail(p, p->at, "the list of nodes does not end");
-        const char *start = p->at;
-        if (node(p))
+        names outs = {0};
+        const char *start = p->at, *parsed = p->text;
+        if (node(p, &outs, &parsed))
             continue;
-        if (p->status == FL_NO_MEMORY || (p->dg && p->dg->n_errors >= FL_DIAG_MAX))
+        for (uint32_t i = 0; i < outs.n && p->status != FL_NO_MEMORY; i++)
+            poison(p, outs.word[i], outs.at[i]);
+        if (!goes_on(p))
             return false;
-        if (p->at == start)
-            p->at++;
-        while (p->at < p->end && p->at[-1] != '\n')
-            p->at++;
+        if (parsed < start && !skip_statement(p, start)) /* a statement that could be read, but means nothing, ends where it ends */
+            return true;
     }
     return true;
 }
@@ -753,7 +875,7 @@ static fl_status apply_meta(parser *p)
     FL_TRY(fl_graph_ok(p->g, p->dg));
     if (!schedule)
         return FL_OK;
-    FL_TRY(fl_shape_infer(p->g, p->dg)); /* a schedule speaks of symbols that only types of intermediate values have */
+    FL_TRY(fl_shape_infer(p->g, NULL)); /* a schedule speaks of symbols that only types of intermediate values have; the verifier reports */
     return fl_schedule_parse(p->g, schedule, loc, p->dg);
 }
 
@@ -782,6 +904,7 @@ fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph 
 {
     parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .opset = 20, .g = fl_graph_new("graph")};
     fl_status status = fl_graph_ok(p.g, dg);
+    uint32_t before = dg ? dg->n_entries : 0;
     if (status != FL_OK) {
         fl_graph_free(p.g);
         return status;
@@ -794,6 +917,11 @@ fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph 
         status = fl_graph_ok(p.g, dg);
     if (status == FL_OK)
         status = apply_meta(&p);
+    if (status != FL_OK && status != FL_NO_MEMORY && dg) { /* and what can be said of the rest */
+        if (fl_graph_verify(p.g, dg) == FL_NO_MEMORY)
+            status = FL_NO_MEMORY;
+        fl_diag_sort(dg, before);
+    }
     fl_arena_deinit(&p.scratch);
     if (status == FL_OK)
         *out = p.g;

@@ -20,7 +20,7 @@ void fl_parse_find_op(fl_parse_operator *o, int64_t opset)
         o->op = FL_N_OPS;
 }
 
-fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budget, uint32_t *inferred, fl_arena *scratch)
+fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budget, fl_arena *scratch)
 {
     fl_graph *g = m->g;
     uint32_t first_node = g->n_nodes, first_value = g->n_values;
@@ -29,8 +29,6 @@ fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budge
     m->wanted = wanted;
     if (!wanted || !m->out)
         return fl_out_of_memory(m->dg);
-    for (; *inferred < g->n_nodes; (*inferred)++)
-        fl_build_infer(g, *inferred);
     for (uint32_t i = 0; i < m->n_out; i++)
         wanted[i] = *names[i];
     fl_status status = fl_import_node(m);
@@ -51,7 +49,6 @@ fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budge
         }
         g->values[m->out[i]].origin.pass = NULL;
     }
-    *inferred = g->n_nodes;
     return fl_graph_ok(g, m->dg);
 }
 

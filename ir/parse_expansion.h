@@ -26,10 +26,9 @@ static inline uint64_t fl_parse_budget(size_t n)
 }
 /*
  * Append the nodes that m's operator stands for; its outputs get these names ("": none), which must be free. Types of the nodes before it are
- * inferred from node *inferred on, for an expansion asks for them; *inferred is then the number of nodes. m->out and m->wanted need not be set.
- * FL_BAD_INPUT (reported) also if the graph takes more than `budget` bytes then.
+ * inferred, for an expansion asks for them. m->out and m->wanted need not be set. FL_BAD_INPUT (reported) also if the graph takes more than `budget` bytes then.
  */
-FL_MUST_USE fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budget, uint32_t *inferred, fl_arena *scratch);
+FL_MUST_USE fl_status fl_parse_expand(fl_import *m, const char *const *names, uint64_t budget, fl_arena *scratch);
 /* If the value of this name is one that an expansion made up, it gets another: names of the text come first. */
 void fl_parse_give_way(fl_graph *g, const char *name);
 /* Reports an operator that neither ops.def nor expansions.def has, with the nearest name. */

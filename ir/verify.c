@@ -11,7 +11,7 @@
  * Rules are checked one after another and all broken ones are reported; a rule that indexes by an id comes after the
  * one that says that ids are in range, and is left out if that one is broken.
  */
-void fl_check_hint(fl_diag *dg, fl_verify_rule rule)
+static void name_rule(fl_diag *dg, fl_verify_rule rule)
 {
     static const char *const rules[] = {
 #define FL_VERIFY_RULE(id, name, where, text) name ": " text,
@@ -34,7 +34,7 @@ void fl_check_breaks(fl_check *c, fl_verify_rule rule, fl_id node, const char *f
     c->broken++;
     (void)fl_error(c->dg, FL_E_VERIFY, node == FL_NONE ? FL_NOWHERE : c->g->nodes[node].origin.loc, "%s", text);
     if (c->dg && c->dg->n_entries > before)
-        fl_check_hint(c->dg, rule);
+        name_rule(c->dg, rule);
 }
 
 const char *fl_node_label(const fl_graph *g, fl_id node)
@@ -218,8 +218,8 @@ static fl_status check_bodies(fl_check *c)
     return FL_OK;
 }
 
-/* What a schedule may rely on; false if it must not be looked at. */
-static bool check_structure(fl_check *c)
+/* What a schedule may rely on; false if it must not be looked at. Numbers of operands are checked here where types are not inferred. */
+static bool check_structure(fl_check *c, bool counts)
 {
     const fl_graph *g = c->g;
 
@@ -227,11 +227,13 @@ static bool check_structure(fl_check *c)
     for (fl_id i = 0; i < g->n_nodes; i++) {
         if (g->nodes[i].op == FL_OP_NOP)
             continue;
-        check_counts(c, i);
+        if (counts)
+            check_counts(c, i);
         check_ids(c, i);
     }
     check_leaves(c);
-    if (c->broken > 0)
+    c->in_range = c->broken == 0;
+    if (!c->in_range)
         return false;
     for (fl_id i = 0; i < g->n_nodes; i++)
         if (g->nodes[i].op != FL_OP_NOP)
@@ -242,14 +244,14 @@ static bool check_structure(fl_check *c)
 
 fl_status fl_graph_verify(fl_graph *g, fl_diag *dg)
 {
-    fl_check c = {g, dg, 0};
+    fl_check c = {g, dg, 0, false};
+    bool sound = check_structure(&c, false);
 
-    if (!check_structure(&c))
+    if (!sound && !c.in_range)
         return FL_BAD_INPUT;
-    fl_status s = fl_shape_infer(g, dg); /* types, which the inference compares with those that stand there */
-    if (s == FL_BAD_INPUT)
-        fl_check_hint(dg, FL_VERIFY_TYPES);
-    FL_TRY(s);
+    FL_TRY(fl_shape_infer(g, dg)); /* numbers of operands, and types, which it compares with those that stand there */
+    if (!sound)
+        return FL_BAD_INPUT;
     FL_TRY(check_bodies(&c));
     if (c.broken == 0 && g->schedule)
         FL_TRY(fl_check_schedule(&c));
@@ -258,9 +260,9 @@ fl_status fl_graph_verify(fl_graph *g, fl_diag *dg)
 
 fl_status fl_schedule_verify(const fl_graph *g, fl_diag *dg)
 {
-    fl_check c = {g, dg, 0};
+    fl_check c = {g, dg, 0, false};
 
-    if (check_structure(&c) && g->schedule)
+    if (check_structure(&c, true) && g->schedule)
         FL_TRY(fl_check_schedule(&c));
     return c.broken > 0 ? FL_BAD_INPUT : FL_OK;
 }

@@ -30,6 +30,17 @@ void fl_diag_truncate(fl_diag *dg, uint32_t n)
     }
 }
 
+void fl_diag_sort(fl_diag *dg, uint32_t n)
+{
+    for (uint32_t i = n + 1; i < dg->n_entries; i++) { /* by insertion: there are FL_DIAG_MAX at most */
+        fl_diag_entry e = dg->entries[i];
+        uint32_t k = i;
+        for (; k > n && dg->entries[k - 1].line - 1 > e.line - 1; k--) /* 0 - 1 is behind all */
+            dg->entries[k] = dg->entries[k - 1];
+        dg->entries[k] = e;
+    }
+}
+
 void fl_diag_clear(fl_diag *dg)
 {
     fl_diag_truncate(dg, 0);

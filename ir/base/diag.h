@@ -64,6 +64,9 @@ void fl_diag_clear(fl_diag *dg);
 /* Forget the entries behind the first n. dg may be NULL. */
 void fl_diag_truncate(fl_diag *dg, uint32_t n);
 
+/* Put the entries behind the first n in order of line; those of one line stay as they came, those without a line follow. */
+void fl_diag_sort(fl_diag *dg, uint32_t n);
+
 /*
  * Report an error. dg may be NULL (the words are lost). The text is one line without a full stop: what was found,
  * what was expected. Returns the status that belongs to the code, so that `return fl_error(...)` reads naturally.

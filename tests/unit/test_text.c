@@ -84,7 +84,7 @@ static void test_errors_have_places(void **state)
     expect_error("", 1, 1, "expected the graph's name, but the text ends");
     expect_error("g (float[n] x) => (float[n] y) {\n  y = Relu (z)\n}", 2, 13, "\"z\" is read, but not defined before");
     expect_error("g (float[n] x) => (float[n] y) {\n  y = Reluu (x)\n}", 2, 7, "unknown operator \"Reluu\"");
-    expect_error("g (float[n] x) => (float[n] y) {\n  x = Relu (x)\n}", 2, 3, "\"x\" is defined twice");
+    expect_error("g (float[n] x) => (float[n] x) {\n  x = Relu (x)\n}", 2, 3, "\"x\" is defined twice");
     expect_error("g (float[n] x) => (float[n] y) {\n}", 1, 29, "\"y\" is an output, but not defined");
     expect_error("g (floaty[n] x) => (float[n] y) {}", 1, 4, "expected a type such as float[batch,4], but found \"floaty\"");
     expect_error("g (float[2] x) => (float[2] y) <float[2] w = {1.0}> {}", 1, 50, "expected ',', but found '}'");
@@ -122,7 +122,7 @@ static void test_verifier_names_rule(void **state)
     g->nodes[fl_value_node(g, y)].in[0] = x;
     g->nodes[fl_value_node(g, y)].n_in = 0;
     assert_int_equal(fl_graph_verify(g, &dg), FL_BAD_INPUT);
-    assert_string_equal(dg.entries[0].text, "node \"y\" (Relu) has 0 inputs, which must be 1 to 1");
+    assert_string_equal(dg.entries[0].text, "Relu \"y\": has 0 operands, but takes at least 1");
     fl_diag_deinit(&dg);
     fl_graph_free(g);
 }
