@@ -5,7 +5,7 @@
 
 #include "ir/rows.h"
 
-enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4 };
+enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_PARTS = 8 };
 
 typedef struct pool {
     fl_gen *gen;
@@ -24,16 +24,14 @@ static fl_id wanted(const pool *p, uint32_t out)
     return v != FL_NONE && p->gen->schedule->storage[v].kind != FL_STORAGE_NONE ? v : FL_NONE;
 }
 
-/* Address of the row that index[row, slot] names. */
-static LLVMValueRef indexed_row(const pool *p, LLVMValueRef v_row, LLVMValueRef v_slot)
+/* index[row, slot], i64. */
+static LLVMValueRef row_index(const pool *p, LLVMValueRef v_row, LLVMValueRef v_slot)
 {
     fl_gen *gen = p->gen;
     fl_dtype dtype = fl_value_type(gen->g, p->index)->dtype;
     LLVMValueRef v_index = l_load(gen, dtype, l_element_address(gen, p->index, v_row, v_slot), 1);
 
-    if (dtype != FL_INT64)
-        v_index = LLVMBuildSExt(gen->b, v_index, gen->i64, "");
-    return l_element_address(gen, p->data, v_index, l_i64(gen, 0));
+    return dtype == FL_INT64 ? v_index : LLVMBuildSExt(gen->b, v_index, gen->i64, "");
 }
 
 bool l_is_far(const fl_gen *gen, fl_id data)
@@ -44,56 +42,150 @@ bool l_is_far(const fl_gen *gen, fl_id data)
     return v->kind == FL_VALUE_VARIABLE && (FL_DIM_IS_SYM(rows) || rows > NEAR_BYTES / 4 / l_row_elements(&v->type));
 }
 
-/* The rows that the batch's row v_row names in all tables, slot by slot: what stands in one record is fetched together. */
-static void prefetch_row(const pool *pools, uint32_t n, LLVMValueRef v_row)
-{
-    fl_gen *gen = pools->gen;
-    l_loop slot;
+/* What to fetch while other rows are added: that which the batch's row v_row names; none if that is NULL. */
+typedef struct ahead {
+    const pool *pools;
+    uint32_t n;
+    LLVMValueRef v_row;
+} ahead;
 
-    l_loop_begin(gen, &slot, l_i64(gen, 0), l_i64(gen, pools->slots), 1);
-    for (uint32_t i = 0; i < n; i++) {
-        if (!l_is_far(gen, pools[i].data))
+/* The rows that one slot names in all tables: what stands in one record is fetched together. */
+static void prefetch_slot(const ahead *a, LLVMValueRef v_slot)
+{
+    fl_gen *gen = a->pools->gen;
+    LLVMValueRef v_index = row_index(a->pools, a->v_row, v_slot);
+
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (!l_is_far(gen, a->pools[i].data))
             continue;
-        LLVMValueRef v_at = indexed_row(&pools[i], v_row, slot.v_i);
-        for (int64_t byte = 0; byte < pools[i].width * 4 && byte < MAX_LINES * LINE; byte += LINE)
+        LLVMValueRef v_at = l_element_address(gen, a->pools[i].data, v_index, l_i64(gen, 0));
+        for (int64_t byte = 0; byte < a->pools[i].width * 4 && byte < MAX_LINES * LINE; byte += LINE)
             l_prefetch(gen, l_at(gen, FL_INT8, v_at, l_i64(gen, byte)));
     }
+}
+
+static void prefetch_row(const ahead *a)
+{
+    fl_gen *gen = a->pools->gen;
+    l_loop slot;
+
+    l_loop_begin(gen, &slot, l_i64(gen, 0), l_i64(gen, a->pools->slots), 1);
+    prefetch_slot(a, slot.v_i);
     l_loop_end(gen, &slot);
 }
 
-/* Columns [v_column, + n * width) of every field of a row. */
-static void pool_strip(const pool *p, LLVMValueRef v_row, LLVMValueRef v_column, unsigned n, unsigned width)
+/* Columns [v_column, + n * width) of a pool in a sweep over the slots: sums of its current field, then sums of squares. */
+typedef struct part {
+    const pool *p;
+    LLVMValueRef v_column;
+    unsigned n, width;
+    uint32_t field;
+    int64_t end; /* slot behind that field */
+    LLVMValueRef v_sums[2 * STRIP];
+} part;
+
+/* The output for the current field's sums or squares. */
+static fl_id output(const part *a, bool squares)
 {
-    fl_gen *gen = p->gen;
-    LLVMValueRef v_zero = LLVMConstNull(l_vector(gen->f32, width)), v_sums[2 * STRIP];
-    int64_t first = 0;
+    if (a->field >= a->p->n_fields || (squares && !a->p->squares))
+        return FL_NONE;
+    return wanted(a->p, a->field + squares * a->p->n_fields);
+}
 
-    for (uint32_t m = 0; m < p->n_fields; first += p->fields[m++]) {
-        fl_id f = wanted(p, m), q = p->squares ? wanted(p, p->n_fields + m) : FL_NONE;
-        LLVMValueRef v_at;
-        l_loop slot;
+static void begin_field(part *a, uint32_t field)
+{
+    a->field = field;
+    if (field < a->p->n_fields)
+        a->end += a->p->fields[field];
+    for (unsigned c = 0; c < 2 * a->n; c++)
+        a->v_sums[c] = LLVMConstNull(l_vector(a->p->gen->f32, a->width));
+}
 
-        if (f == FL_NONE && q == FL_NONE)
-            continue;
-        l_loop_begin(gen, &slot, l_i64(gen, first), l_i64(gen, first + p->fields[m]), 1);
-        for (unsigned c = 0; c < 2 * n; c++)
-            v_sums[c] = l_carry(gen, &slot, v_zero);
-        v_at = l_at(gen, FL_FLOAT, indexed_row(p, v_row, slot.v_i), v_column);
-        for (unsigned c = 0; c < n; c++) {
-            LLVMValueRef v = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, c * width)), width);
+/* One slot's row; sums that an output wants are carried, in this order. */
+static unsigned add_row(const part *a, l_loop *slot, unsigned carried, LLVMValueRef v_index)
+{
+    fl_gen *gen = a->p->gen;
+    bool f = output(a, false) != FL_NONE, q = output(a, true) != FL_NONE;
+    LLVMValueRef v_at;
 
-            l_next(&slot, c, LLVMBuildFAdd(gen->b, v_sums[c], v, ""));
-            if (q != FL_NONE)
-                l_next(&slot, n + c, LLVMBuildFAdd(gen->b, v_sums[n + c], LLVMBuildFMul(gen->b, v, v, ""), ""));
+    if (!f && !q)
+        return carried;
+    v_at = l_at(gen, FL_FLOAT, l_element_address(gen, a->p->data, v_index, l_i64(gen, 0)), a->v_column);
+    for (unsigned c = 0; c < a->n; c++) {
+        LLVMValueRef v = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, c * a->width)), a->width);
+        unsigned s = carried + c, squared = s + f * a->n;
+
+        if (f)
+            l_next(slot, s, LLVMBuildFAdd(gen->b, slot->v_phi[s], v, ""));
+        if (q)
+            l_next(slot, squared, LLVMBuildFAdd(gen->b, slot->v_phi[squared], LLVMBuildFMul(gen->b, v, v, ""), ""));
+    }
+    return carried + (f + q) * a->n;
+}
+
+static void store_field(const part *a, LLVMValueRef v_row)
+{
+    fl_gen *gen = a->p->gen;
+
+    for (unsigned c = 0; c < 2 * a->n; c++) {
+        fl_id out = output(a, c >= a->n);
+        LLVMValueRef v_j = l_add(gen, a->v_column, l_i64(gen, c % a->n * a->width));
+
+        if (out != FL_NONE)
+            l_store(gen, FL_FLOAT, a->v_sums[c], l_element_address(gen, out, v_row, v_j));
+    }
+}
+
+/* Slots [from, to), inside of one field of each part. */
+static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t from, int64_t to, const ahead *next)
+{
+    fl_gen *gen = parts->p->gen;
+    unsigned carried = 0;
+    l_loop slot;
+
+    l_loop_begin(gen, &slot, l_i64(gen, from), l_i64(gen, to), 1);
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned c = 0; c < 2 * parts[i].n; c++)
+            if (output(&parts[i], c >= parts[i].n) != FL_NONE)
+                (void)l_carry(gen, &slot, parts[i].v_sums[c]);
+    if (next->v_row != NULL)
+        prefetch_slot(next, slot.v_i);
+    LLVMValueRef v_index = row_index(parts->p, v_row, slot.v_i);
+    for (unsigned i = 0; i < n; i++)
+        carried = add_row(&parts[i], &slot, carried, v_index);
+    l_loop_end(gen, &slot);
+    carried = 0;
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned c = 0; c < 2 * parts[i].n; c++)
+            if (output(&parts[i], c >= parts[i].n) != FL_NONE)
+                parts[i].v_sums[c] = slot.v_result[carried++];
+}
+
+/* All slots of a row, once for all parts: a loop up to each slot at which a field of some part ends. */
+static void sweep(part *parts, unsigned n, LLVMValueRef v_row, const ahead *next)
+{
+    int64_t slots = parts->p->slots, from = 0, to;
+
+    for (unsigned i = 0; i < n; i++)
+        begin_field(&parts[i], 0);
+    for (;; from = to) {
+        bool more = false, any = false;
+
+        to = slots;
+        for (unsigned i = 0; i < n; i++) {
+            if (parts[i].field >= parts[i].p->n_fields)
+                continue;
+            more = true;
+            any = any || output(&parts[i], false) != FL_NONE || output(&parts[i], true) != FL_NONE;
+            to = parts[i].end < to ? parts[i].end : to;
         }
-        l_loop_end(gen, &slot);
-        for (unsigned c = 0; c < 2 * n; c++) {
-            fl_id out = c < n ? f : q;
-            LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, c % n * width));
-
-            if (out != FL_NONE)
-                l_store(gen, FL_FLOAT, slot.v_result[c], l_element_address(gen, out, v_row, v_j));
-        }
+        if (!more)
+            return;
+        if (any && to > from)
+            sweep_slots(parts, n, v_row, from, to, next);
+        for (unsigned i = 0; i < n; i++)
+            for (; parts[i].field < parts[i].p->n_fields && parts[i].end == to; begin_field(&parts[i], parts[i].field + 1))
+                store_field(&parts[i], v_row);
     }
 }
 
@@ -114,54 +206,130 @@ static bool begin_pool(fl_gen *gen, fl_id node, pool *p)
     return true;
 }
 
-static void pool_row(const pool *p, LLVMValueRef v_row)
+/* Registers for sums of one sweep; the others are for loads, products and addresses. */
+static unsigned budget(const fl_gen *gen)
 {
-    fl_gen *gen = p->gen;
-    int64_t full = p->width / (STRIP * L_LANES) * (STRIP * L_LANES);
+    return gen->n_registers - 4;
+}
+
+static unsigned registers_of(const pool *p, unsigned n, unsigned width)
+{
+    unsigned each = (width + p->gen->register_lanes - 1) / p->gen->register_lanes;
+
+    return n * each * (1 + p->squares);
+}
+
+/* Vectors of L_LANES in a strip of this pool: the most whose sums fit. */
+static unsigned strip_vectors(const pool *p)
+{
+    unsigned n = STRIP;
+
+    while (n > 1 && registers_of(p, n, L_LANES) > budget(p->gen))
+        n /= 2;
+    return n;
+}
+
+/* Strips of up to as many columns as one sweep takes, in a loop; returns the column behind them. */
+static int64_t pool_loop(const pool *p, LLVMValueRef v_row)
+{
+    unsigned vectors = strip_vectors(p);
+    int64_t step = (int64_t)vectors * L_LANES, to = p->width / step * step;
     l_loop strip;
 
-    if (full == STRIP * L_LANES) {
-        pool_strip(p, v_row, l_i64(gen, 0), STRIP, L_LANES);
-    } else if (full > 0) {
-        l_loop_begin(gen, &strip, l_i64(gen, 0), l_i64(gen, full), STRIP * L_LANES);
-        pool_strip(p, v_row, strip.v_i, STRIP, L_LANES);
-        l_loop_end(gen, &strip);
+    l_loop_begin(p->gen, &strip, l_i64(p->gen, 0), l_i64(p->gen, to), step);
+    sweep(&(part){.p = p, .v_column = strip.v_i, .n = vectors, .width = L_LANES}, 1, v_row, &(ahead){0});
+    l_loop_end(p->gen, &strip);
+    return to;
+}
+
+/*
+ * Pools of one index, with as few sweeps over a row's slots as registers allow: what a record holds is met at once, and its place computed once. The
+ * first sweep fetches the rows of `next` meanwhile, slot by slot: all at once they would fill the queue of lines that are under way.
+ */
+static void pool_row(const pool *pools, uint32_t n, LLVMValueRef v_row, ahead next)
+{
+    fl_gen *gen = pools->gen;
+    part parts[MAX_PARTS];
+    unsigned n_parts = 0, registers = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const pool *p = &pools[i];
+        unsigned vectors = strip_vectors(p), count, width;
+        int64_t j = 0;
+
+        if (p->width > MAX_UNROLLED) {
+            if (next.v_row != NULL)
+                prefetch_row(&next);
+            next.v_row = NULL;
+            j = pool_loop(p, v_row);
+        }
+        for (; j < p->width; j += count * width) {
+            width = l_chunk(p->width - j);
+            count = width < L_LANES ? 1 : p->width - j < vectors * L_LANES ? (unsigned)((p->width - j) / L_LANES) : vectors;
+            if (n_parts == MAX_PARTS || (n_parts > 0 && registers + registers_of(p, count, width) > budget(gen))) {
+                sweep(parts, n_parts, v_row, &next);
+                next.v_row = NULL;
+                n_parts = registers = 0;
+            }
+            parts[n_parts++] = (part){.p = p, .v_column = l_i64(gen, j), .n = count, .width = width};
+            registers += registers_of(p, count, width);
+        }
     }
-    for (int64_t j = full; j < p->width;) {
-        unsigned width = l_chunk(p->width - j), count = width == L_LANES ? (unsigned)((p->width - j) / L_LANES) : 1;
-        pool_strip(p, v_row, l_i64(gen, j), count, width);
-        j += count * width;
-    }
+    if (n_parts > 0)
+        sweep(parts, n_parts, v_row, &next);
 }
 
 /* Rows of the batch to fetch ahead: as many as fill part of the first cache. */
 static int64_t rows_ahead(const pool *pools, uint32_t n)
 {
-    int64_t lines = 0, ahead;
+    int64_t lines = 0, rows;
 
     for (uint32_t i = 0; i < n; i++)
         if (l_is_far(pools->gen, pools[i].data))
             lines += pools[i].slots * ((pools[i].width * 4 + LINE - 1) / LINE);
     if (lines == 0)
         return 0;
-    ahead = AHEAD_LINES / lines;
-    return ahead < 1 ? 1 : ahead > MAX_AHEAD ? MAX_AHEAD : ahead;
+    rows = AHEAD_LINES / lines;
+    return rows < 1 ? 1 : rows > MAX_AHEAD ? MAX_AHEAD : rows;
+}
+
+/* Up to which row of the batch indices are there to fetch by: this call's last, or, where the index is the batch's, those of the call that follows, too. */
+static LLVMValueRef last_index(const pool *p, LLVMValueRef v_to)
+{
+    fl_gen *gen = p->gen;
+    fl_dim rows = fl_value_type(gen->g, p->index)->dims[0];
+
+    if (gen->segment->domain != FL_DOMAIN_ROWS || gen->g->values[p->index].kind != FL_VALUE_INPUT || rows != gen->row_dim)
+        return v_to;
+    return l_extent(gen, rows);
+}
+
+static void pool_rows(const pool *pools, uint32_t n, LLVMValueRef v_from, LLVMValueRef v_to, int64_t rows_ahead)
+{
+    fl_gen *gen = pools->gen;
+    ahead next = {.pools = pools, .n = n};
+    l_loop row;
+
+    l_loop_begin(gen, &row, v_from, v_to, 1);
+    if (rows_ahead > 0)
+        next.v_row = l_add(gen, row.v_i, l_i64(gen, rows_ahead));
+    pool_row(pools, n, row.v_i, next);
+    l_loop_end(gen, &row);
 }
 
 /*
  * FieldPool, and those behind it that look up by the same index in far tables, whose rows stand in one record:
- * for row: fetch the rows of row + ahead
- *     for pool: for strips of up to 64 columns: for field:
- *         f = 0; q = 0; for slot of field: e = data[index[row, slot], strip]; f += e; q += e * e
- *         f_m[row, strip] = f; q_m[row, strip] = q
+ * for row: (meanwhile, slot by slot: fetch the rows that row + ahead names)
+ *     for as many strips of up to 64 columns as fit into the registers: for slots up to where some field ends:
+ *         for slot: for strip: e = data[index[row, slot], strip]; f += e; q += e * e
+ *         where field m ends: f_m[row, strip] = f; q_m[row, strip] = q; f = 0; q = 0
  */
 uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n)
 {
     pool pools[MAX_POOLS];
     uint32_t n_pools = 0;
     LLVMValueRef v_from, v_to;
-    l_loop row, first;
-    l_if more;
+    l_loop first;
 
     while (n_pools < n && n_pools < MAX_POOLS && (n_pools == 0 || fl_share_far_index(gen->g, nodes[0], nodes[n_pools])) &&
            begin_pool(gen, nodes[n_pools], &pools[n_pools]))
@@ -169,24 +337,17 @@ uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n)
     if (n_pools == 0)
         return 1;
     l_rows(gen, fl_value_type(gen->g, pools->index)->dims[0], &v_from, &v_to);
-    int64_t ahead = rows_ahead(pools, n_pools);
-    if (ahead > 0) {
-        LLVMValueRef v_end = l_add(gen, v_from, l_i64(gen, ahead));
-        v_end = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, v_end, v_to, ""), v_end, v_to, "");
+    int64_t n_ahead = rows_ahead(pools, n_pools);
+    if (n_ahead > 0) {
+        LLVMValueRef v_end = l_min_i64(gen, l_add(gen, v_from, l_i64(gen, n_ahead)), v_to);
         l_loop_begin(gen, &first, v_from, v_end, 1);
-        prefetch_row(pools, n_pools, first.v_i);
+        prefetch_row(&(ahead){.pools = pools, .n = n_pools, .v_row = first.v_i});
         l_loop_end(gen, &first);
+        v_end = l_min_i64(gen, l_add(gen, last_index(pools, v_to), l_i64(gen, -n_ahead)), v_to);
+        pool_rows(pools, n_pools, v_from, v_end, n_ahead);
+        v_from = l_max_i64(gen, v_from, v_end);
     }
-    l_loop_begin(gen, &row, v_from, v_to, 1);
-    if (ahead > 0) {
-        LLVMValueRef v_next = l_add(gen, row.v_i, l_i64(gen, ahead));
-        l_if_begin(gen, &more, LLVMBuildICmp(gen->b, LLVMIntSLT, v_next, v_to, ""));
-        prefetch_row(pools, n_pools, v_next);
-        l_if_end(gen, &more);
-    }
-    for (uint32_t i = 0; i < n_pools; i++)
-        pool_row(&pools[i], row.v_i);
-    l_loop_end(gen, &row);
+    pool_rows(pools, n_pools, v_from, v_to, 0);
     return n_pools;
 }
 

@@ -225,6 +225,11 @@ LLVMValueRef l_min_i64(fl_gen *gen, LLVMValueRef a, LLVMValueRef b)
     return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, a, b, ""), a, b, "");
 }
 
+LLVMValueRef l_max_i64(fl_gen *gen, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, a, b, ""), b, a, "");
+}
+
 /* -------------------------------------------------------------------------------------------------- memory */
 
 LLVMValueRef l_at(fl_gen *gen, fl_dtype dtype, LLVMValueRef v_base, LLVMValueRef v_index)

@@ -95,6 +95,7 @@ LLVMValueRef l_min(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef l_add(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef l_mul(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef l_min_i64(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef l_max_i64(fl_gen *gen, LLVMValueRef a, LLVMValueRef b);
 
 /* -- memory -- */
 /* Address of element `v_index` (i64) of an array of `dtype`. */
