@@ -116,7 +116,7 @@ static fl_status open_parts(flenrt_model *m, const char *path, const flenrt_opti
         return fl_error(&m->dg, FL_E_UNBOUND, FL_FILE(path), "the model has not seen data yet: its vocabulary is not known");
     m->encoder = (fl_value_encoder){schema, m->session.vocabulary, NULL};
     FL_TRY(fl_decoder_init(&m->decoder, schema, &m->dg));
-    fl_decoder_set_padding(&m->decoder, &m->encoder);
+    fl_decoder_bind(&m->decoder, &m->encoder);
     if (fl_row_block_init(&m->block, &m->decoder) != FL_OK)
         return fl_out_of_memory(&m->dg);
     return fl_predictor_init(&m->predictor, &m->session, 1, &m->dg);

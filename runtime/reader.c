@@ -569,7 +569,7 @@ static fl_status set_up(fl_reader *r, const char *path, const fl_vocabulary *voc
             return fl_out_of_memory(dg);
     for (uint32_t i = 0; i < (n ? n : 1); i++)
         r->encoders[i] = (fl_value_encoder){r->schema, vocabulary, builders ? builders[i] : NULL};
-    fl_decoder_set_padding(&r->decoder, &r->encoders[0]);
+    fl_decoder_bind(&r->decoder, &r->encoders[0]);
     return n ? start_workers(r, n, dg) : FL_OK;
 }
 

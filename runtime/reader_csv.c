@@ -286,7 +286,6 @@ typedef struct csv_state {
     fl_row_block *b;
     const char *start; /* of the record */
     int64_t line;
-    fl_vocabulary_look_ups later; /* of the row under way */
 } csv_state;
 
 /* Column of a cell in its line; quoted cells lie elsewhere, their place is the row. */
@@ -348,7 +347,6 @@ static void put_row(csv_state *s, uint32_t count)
         b->rows.part[b->rows.n] = order > 0 || (order == 0 && have >= wide);
     }
     int64_t *ids = b->rows.ids + b->rows.n * (int64_t)s->d->n_singles;
-    s->later.n = 0;
     for (uint32_t k = 0; k < schema->n_slots; k++) {
         int32_t c = s->l->cell_of_slot[k];
         const char *text = c < 0 ? "" : b->cells[c];
@@ -363,14 +361,12 @@ static void put_row(csv_state *s, uint32_t count)
             *ids++ = s->d->padding[k]; /* an absent column of numbers: no text can stand for it */
             continue;
         }
-        status = fl_encode_value_later(s->e, &s->later, k, text, n, ids++);
+        status = fl_encode_value_later(s->e, &s->d->quick[k], &b->later, k, text, n, ids++);
         if (status != FL_VALUE_OK) {
             fl_row_fail_value(s->d, b, s->line, c < 0 ? 0 : column(s, text), status, k, text, n);
             return;
         }
     }
-    if (s->later.n)
-        fl_vocabulary_find_all(s->e->vocabulary, &s->later);
     fl_row_commit(b);
 }
 
@@ -391,10 +387,12 @@ static const char *plain_record(csv_state *s, const char *end, bool has_nul)
         fl_row_fail(s->d, b, s->line, (size_t)(nul - p) + 1, FL_E_NUL_BYTE, "the line has a NUL byte");
     } else {
         uint32_t n = split_plain(b, p, stop, s->l->delimiter, s->l->n_cells, &bad);
-        if (n)
+        if (n) {
             put_row(s, n);
-        else if (b->status == FL_OK)
+            fl_vocabulary_find_all(&b->later); /* quoted cells are in the scratch, which the next record gets */
+        } else if (b->status == FL_OK) {
             fl_row_fail(s->d, b, s->line, (size_t)(bad - p) + 1, FL_E_QUOTE, "the quote does not end before the next delimiter");
+        }
     }
     for (const char *q = p; (q = memchr(q, '\n', (size_t)(next - 1 - q))); q++)
         s->line++;
@@ -403,8 +401,7 @@ static const char *plain_record(csv_state *s, const char *end, bool has_nul)
 
 void fl_decode_csv(const fl_decoder *d, const fl_value_encoder *e, const fl_layout *l, const char *text, size_t n, fl_row_block *b)
 {
-    csv_state s; /* not zeroed: room for look-ups is large */
-    s.d = d, s.e = e, s.l = l, s.b = b, s.start = text, s.line = 0, s.later.n = 0;
+    csv_state s = {.d = d, .e = e, .l = l, .b = b, .start = text};
     bool has_nul = memchr(text, 0, n) != NULL;
 
     if (!reserve_cells(b, l->n_cells))
@@ -428,5 +425,6 @@ void fl_decode_csv(const fl_decoder *d, const fl_value_encoder *e, const fl_layo
         put_row(&s, count);
         p = stop + 1;
     }
+    fl_vocabulary_find_all(&b->later);
     b->n_lines = s.line;
 }

@@ -15,6 +15,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { N_STRANGERS = 32, MAX_DIGITS = 18, WORD_BYTES = 16 };
 
@@ -34,7 +37,6 @@ typedef struct line_state {
     token_name *names; /* slots, the label, the start of a line, then strangers */
     uint32_t n_slots, next_stranger;
     int64_t line;
-    fl_vocabulary_look_ups later; /* of the line under way */
 } line_state;
 
 static void set_name(token_name *t, const char *text, size_t n, int32_t target)
@@ -98,6 +100,25 @@ static bool pad(line_state *s, int64_t *ids)
     return true;
 }
 
+/* Where the value at p ends: at a blank or a line end, which is never far beyond the chunk. */
+static inline const char *value_end(const char *p)
+{
+#ifdef __SSE2__
+    const __m128i blanks = _mm_set1_epi8(' '), newlines = _mm_set1_epi8('\n'), returns = _mm_set1_epi8('\r');
+    for (;; p += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, blanks), _mm_cmpeq_epi8(x, newlines)), _mm_cmpeq_epi8(x, returns));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+#else
+    while (*p != ' ' && *p != '\n' && *p != '\r')
+        p++;
+    return p;
+#endif
+}
+
 /* A value of slot k at p: behind it, or NULL if the plain way must look at the line. */
 static const char *fast_value(line_state *s, uint32_t k, const char *p, int64_t *row)
 {
@@ -105,10 +126,9 @@ static const char *fast_value(line_state *s, uint32_t k, const char *p, int64_t 
     const char *begin = p;
 
     if (slot->vocab != FL_VOCAB_RANGE || slot->transform != FL_TRANSFORM_NONE || s->e->builder) {
-        while (*p != ' ' && *p != '\n' && *p != '\r')
-            p++;
+        p = value_end(p);
         bool single = slot->pooling == FL_POOL_NONE; /* values of bags may move when more come */
-        fl_value_status status = single ? fl_encode_value_later(s->e, &s->later, k, begin, (size_t)(p - begin), row) : fl_encode_value(s->e, k, begin, (size_t)(p - begin), row);
+        fl_value_status status = single ? fl_encode_value_later(s->e, &s->d->quick[k], &s->b->later, k, begin, (size_t)(p - begin), row) : fl_encode_value(s->e, k, begin, (size_t)(p - begin), row);
         return status == FL_VALUE_OK ? p : NULL;
     }
     uint64_t v = 0;
@@ -126,7 +146,7 @@ static const char *fast_value(line_state *s, uint32_t k, const char *p, int64_t 
     return p;
 }
 
-/* One line, of which nothing is wrong: behind its newline, or NULL, and then nothing was committed. */
+/* One line, of which nothing is wrong: behind its newline, or NULL, and then nothing was committed (look-ups that wait are dropped by the next fl_row_begin). */
 static const char *fast_line(line_state *s, const char *p)
 {
     fl_row_block *b = s->b;
@@ -134,7 +154,6 @@ static const char *fast_line(line_state *s, const char *p)
     uint32_t before = s->n_slots + 1, n_singles = 0;
     bool has_label = false;
 
-    s->later.n = 0;
     for (;;) {
         while (*p == ' ')
             p++;
@@ -175,8 +194,7 @@ static const char *fast_line(line_state *s, const char *p)
             b->rows.label[b->rows.n] = (float)(*p++ - '0');
             has_label = true;
         } else {
-            while (*p != ' ' && *p != '\n' && *p != '\r')
-                p++;
+            p = value_end(p);
         }
         if (*p != ' ' && !at_end(p))
             return NULL;
@@ -185,8 +203,6 @@ static const char *fast_line(line_state *s, const char *p)
         return NULL;
     if (n_singles < s->d->n_singles && !pad(s, ids))
         return NULL;
-    if (s->later.n)
-        fl_vocabulary_find_all(s->e->vocabulary, &s->later);
     return p + (*p == '\r') + 1;
 }
 
@@ -325,6 +341,7 @@ void fl_decode_slots(const fl_decoder *d, const fl_value_encoder *e, const char 
         p = next;
         s.line++;
     }
+    fl_vocabulary_find_all(&b->later);
     b->n_lines = s.line;
     free(s.names);
 }

@@ -43,9 +43,10 @@ fl_status fl_decoder_init(fl_decoder *d, const fl_schema *schema, fl_diag *dg)
         d->n_names *= 2;
     d->place = calloc(n + 1, sizeof *d->place);
     d->padding = calloc(n + 1, sizeof *d->padding);
+    d->quick = calloc(n + 1, sizeof *d->quick);
     d->filler = calloc(n + 1, sizeof *d->filler);
     d->names = calloc(d->n_names, sizeof *d->names);
-    if (!d->place || !d->padding || !d->filler || !d->names)
+    if (!d->place || !d->padding || !d->quick || !d->filler || !d->names)
         return fl_out_of_memory(dg);
     for (uint32_t s = 0, bags = 0; s < n; s++) {
         put_name(d, schema->slots[s].name, (int32_t)s);
@@ -61,16 +62,19 @@ fl_status fl_decoder_init(fl_decoder *d, const fl_schema *schema, fl_diag *dg)
     return FL_OK;
 }
 
-void fl_decoder_set_padding(fl_decoder *d, const fl_value_encoder *e)
+void fl_decoder_bind(fl_decoder *d, const fl_value_encoder *e)
 {
-    for (uint32_t s = 0; s < d->schema->n_slots; s++)
+    for (uint32_t s = 0; s < d->schema->n_slots; s++) {
         d->padding[s] = e->builder ? 0 : padding_row(&d->schema->slots[s], e, s);
+        d->quick[s] = fl_quick_slot_of(e, s);
+    }
 }
 
 void fl_decoder_deinit(fl_decoder *d)
 {
     free(d->place);
     free(d->padding);
+    free(d->quick);
     free(d->filler);
     free(d->names);
     *d = (fl_decoder){0};
@@ -100,14 +104,25 @@ void fl_row_block_clear(fl_row_block *b, const fl_decoder *d)
     b->n_lines = b->n_rows = b->n_bad = b->n_skipped = 0;
     b->n_places = 0;
     b->status = FL_OK;
+    b->later.n = 0;
     memset(b->stamp, 0, (d->schema->n_slots + 1) * sizeof *b->stamp);
     b->now = 0;
+}
+
+/* Look-ups of the row under way; those of a committed row stay. */
+static void drop_look_ups(fl_row_block *b)
+{
+    const int64_t *ids = b->rows.ids + b->rows.n * (int64_t)b->rows.n_columns;
+    while (b->later.n && b->later.at[b->later.n - 1].row >= ids)
+        b->later.n--;
 }
 
 bool fl_row_begin(fl_row_block *b)
 {
     b->now++;
+    drop_look_ups(b);
     if (b->rows.n == b->rows.capacity) {
+        fl_vocabulary_find_all(&b->later); /* rows move */
         fl_status status = fl_batch_reserve(&b->rows, b->rows.capacity ? 2 * b->rows.capacity : 1024);
         if (status != FL_OK) {
             b->status = status;
@@ -168,6 +183,7 @@ static void forget_row(const fl_decoder *d, fl_row_block *b)
 {
     int64_t i = b->rows.n;
     b->n_bad++;
+    drop_look_ups(b);
     for (uint32_t k = 0; k < b->rows.n_bags; k++)
         b->rows.bags[k].n_values = b->rows.bags[k].offsets[i];
     if (!d->keep_bad_rows) {

@@ -31,6 +31,7 @@ typedef struct fl_decoder {
     uint32_t n_singles;
     uint32_t *place;      /* [n_slots] column of ids, or index of the bag */
     int64_t *padding;     /* [n_slots] row of a single-valued slot that slot text leaves out; -1: that is an error */
+    fl_quick_slot *quick; /* [n_slots] */
     int64_t *filler;      /* [n_singles] rows that a bad row gets */
     fl_name_entry *names; /* open addressing: slots and label by name */
     uint32_t n_names;     /* a power of two */
@@ -59,6 +60,7 @@ typedef struct fl_row_block {
     const char **cells; /* CSV: [cell_capacity] begin ... */
     size_t *cell_bytes; /* ... and length of the row's cells */
     uint32_t cell_capacity;
+    fl_vocabulary_look_ups later; /* ids of rows that still wait for it; their texts are in the chunk */
 } fl_row_block;
 
 typedef struct fl_layout {
@@ -72,8 +74,8 @@ typedef struct fl_layout {
 } fl_layout;
 
 FL_MUST_USE fl_status fl_decoder_init(fl_decoder *d, const fl_schema *schema, fl_diag *dg);
-/* The rows of absent slots, once the vocabulary is there. */
-void fl_decoder_set_padding(fl_decoder *d, const fl_value_encoder *e);
+/* The rows of absent slots and the short ways of present ones, once the vocabulary is there. */
+void fl_decoder_bind(fl_decoder *d, const fl_value_encoder *e);
 void fl_decoder_deinit(fl_decoder *d);
 /* Slot index or FL_TARGET_ of a name. */
 int32_t fl_decoder_find(const fl_decoder *d, const char *name, size_t n);
@@ -106,7 +108,7 @@ const char *fl_csv_record_end(const char *text, size_t n, char delimiter);
 
 /* ------------------------------------------------------------------------------------ rows of a block, for decoders */
 
-/* Room for one more row; false: out of memory (b->status says so). */
+/* Room for one more row; look-ups of a row that was not committed are dropped. False: out of memory (b->status says so). */
 bool fl_row_begin(fl_row_block *b);
 /* Append a value to a bag of the row under way. */
 bool fl_row_add_value(fl_row_block *b, uint32_t bag, int64_t row);

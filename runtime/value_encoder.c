@@ -152,14 +152,22 @@ fl_value_status fl_encode_value(const fl_value_encoder *e, uint32_t slot, const 
     return FL_VALUE_OK;
 }
 
-fl_value_status fl_encode_value_later(const fl_value_encoder *e, fl_vocabulary_look_ups *later, uint32_t slot, const char *text, size_t n, int64_t *row)
+fl_quick_slot fl_quick_slot_of(const fl_value_encoder *e, uint32_t slot)
 {
     const fl_slot *s = &e->schema->slots[slot];
+    fl_quick_slot q = {.way = FL_SHORT_NONE, .first_row = s->first_row};
 
-    if (s->vocab != FL_VOCAB_DICT || s->transform != FL_TRANSFORM_NONE || e->builder)
-        return fl_encode_value(e, slot, text, n, row);
-    fl_vocabulary_find_later(e->vocabulary, later, slot, text, n, s->first_row, row);
-    return FL_VALUE_OK;
+    if (s->transform != FL_TRANSFORM_NONE || e->builder)
+        return q;
+    if (s->vocab == FL_VOCAB_DICT && e->vocabulary) {
+        q.way = FL_SHORT_DICT;
+        q.dictionary = fl_vocabulary_slot_get(e->vocabulary, slot);
+    } else if (s->vocab == FL_VOCAB_HASH && s->rows > 1) {
+        q.way = FL_SHORT_HASH;
+        q.rows = (uint64_t)s->rows;
+        q.reciprocal = UINT64_MAX / q.rows;
+    }
+    return q;
 }
 
 fl_code fl_value_problem(fl_value_status status, const fl_slot *slot, const char *text, size_t n, char *to, size_t size)

@@ -1,15 +1,17 @@
 /*
  * vocabulary.c -- dictionaries as they lie in a file.
  *
- * Layout, little-endian, all sections at multiples of 8 bytes:
+ * Layout, little-endian, sections at multiples of 8 bytes, tables at multiples of 64:
  *   header: magic "FLENVOCB", u32 version, u32 slots, u64 bytes in all, u32 CRC-32 of all behind the header, u32 0
  *   for each slot: u64 offset and u64 length of its name, u64 rows, u64 n entries, u64 offset of the entries' ends u64 [n],
- *     u64 offset and u64 bytes of the text, u64 offset and u64 places of the table
+ *     u64 offset and u64 bytes of the text, u64 offset and u64 lines of the table
  *   sections: names; text of the entries one after another in the order of ids; tables
  *
- * A table is open addressing with linear probing: a place is u64, the high 32 bits of the text's hash and entry + 1; 0 is
- * free. So a probe touches text only if 32 bits of hash agree. Nothing is built on opening. Look-ups check what they read against the sections'
- * bounds, and probe at most as often as there are places: bytes that lie give wrong ids, never a crash; the checksum finds them.
+ * A table is open addressing by cache lines of four places; a text's places are those of its home line, then of the next ones, up to a free place. A
+ * place holds a short text itself (8 bytes, nearly all values of click logs), so that a look-up costs one cache miss and no comparison of strings; a longer one is
+ * found by 64 bits of hash and then compared. Entries are put in by decreasing count: frequent ones stand in their home lines. Nothing is
+ * built on opening. Look-ups check what they read against the sections' bounds, and look at no line twice: bytes that lie give wrong ids, never a crash;
+ * the checksum finds them.
  */
 #include "runtime/vocabulary.h"
 
@@ -113,10 +115,9 @@ static fl_status open_slot(fl_vocabulary *v, uint32_t k, const fl_slot *slot, co
 
     memcpy(&r, v->bytes + sizeof(fl_vocabulary_header) + k * sizeof r, sizeof r);
     if (!inside(r.name, r.name_bytes, 1, total) || !inside(r.ends, r.n_entries, 8, total) || !inside(r.text, r.text_bytes, 1, total) ||
-        !inside(r.table, r.n_places, 8, total) || r.ends % 8 || r.table % 8)
+        !inside(r.table, r.n_lines, FL_VOCABULARY_ALIGN, total) || r.ends % 8 || r.table % 8)
         return damaged(file, "a section lies outside the file", dg);
-    if ((r.n_places & (r.n_places - 1)) || (r.n_entries && r.n_places <= r.n_entries) || r.n_entries >= UINT32_MAX ||
-        r.rows > INT64_MAX || r.rows < r.n_entries)
+    if (r.n_lines >= UINT32_MAX || r.n_entries > r.n_lines * FL_VOCABULARY_LINE || r.n_entries >= UINT32_MAX || r.rows > INT64_MAX || r.rows < r.n_entries)
         return damaged(file, "sizes contradict each other", dg);
     size_t n = strlen(slot->name);
     if (r.name_bytes != n || memcmp(v->bytes + r.name, slot->name, n))
@@ -128,8 +129,8 @@ static fl_status open_slot(fl_vocabulary *v, uint32_t k, const fl_slot *slot, co
         .ends = (const uint64_t *)(const void *)(v->bytes + r.ends),
         .text = v->bytes + r.text,
         .text_bytes = r.text_bytes,
-        .table = (const uint64_t *)(const void *)(v->bytes + r.table),
-        .n_places = r.n_places,
+        .table = (const fl_vocabulary_place *)(const void *)(v->bytes + r.table),
+        .n_lines = r.n_lines,
     };
     return FL_OK;
 }
@@ -224,73 +225,66 @@ static const char *entry(const fl_vocabulary_slot *s, uint64_t i, size_t *n)
     return s->text + begin;
 }
 
-static int64_t find(const fl_vocabulary_slot *s, const char *text, size_t n, uint64_t h)
+/* A long text, from its home line on. */
+static int64_t find_long(const fl_vocabulary_slot *s, uint64_t key, uint64_t line, const char *text, size_t n)
 {
-    if (s->n_places == 0)
-        return 0;
-    uint64_t mask = s->n_places - 1;
-    for (uint64_t i = h & mask, probes = 0; probes < s->n_places; i = (i + 1) & mask, probes++) {
-        uint64_t place = s->table[i];
-        if (place == 0)
-            return 0;
-        if ((place ^ h) >> 32)
-            continue;
-        uint64_t e = (place & 0xffffffffu) - 1;
+    uint64_t n_places = s->n_lines * FL_VOCABULARY_LINE;
+
+    for (uint64_t i = line * FL_VOCABULARY_LINE, probes = 0; probes < n_places; i = i + 1 < n_places ? i + 1 : 0, probes++) {
+        const fl_vocabulary_place *p = &s->table[i];
         size_t bytes;
-        if (e >= s->n_entries)
+        if (p->entry == 0)
+            return 0;
+        if (p->key != key || p->bytes != (uint32_t)n || p->entry > s->n_entries)
             continue;
-        const char *known = entry(s, e, &bytes);
+        const char *known = entry(s, p->entry - 1, &bytes);
         if (bytes == n && !memcmp(known, text, n))
-            return (int64_t)e + 1;
+            return p->entry;
+    }
+    return 0;
+}
+
+/* The entry of a line's place if it is the text's, else 0; without a branch, because nobody can guess the place. */
+static inline uint32_t match(const fl_vocabulary_place *p, uint64_t key, uint32_t n)
+{
+    uint64_t apart = (p->key ^ key) | (p->bytes ^ n);
+    return p->entry & (uint32_t)(((apart | (0 - apart)) >> 63) - 1);
+}
+
+/* A short text, which no two entries share. */
+static inline int64_t find_short(const fl_vocabulary_slot *s, uint64_t key, uint64_t line, uint32_t n)
+{
+    _Static_assert(FL_VOCABULARY_LINE == 4, "places of a line");
+    for (uint64_t probes = 0; probes < s->n_lines; probes++) {
+        const fl_vocabulary_place *p = &s->table[line * FL_VOCABULARY_LINE];
+        uint32_t e = (match(p, key, n) | match(p + 1, key, n)) | (match(p + 2, key, n) | match(p + 3, key, n));
+        if (e || p[3].entry == 0)
+            return e <= s->n_entries ? e : 0;
+        line = line + 1 < s->n_lines ? line + 1 : 0;
     }
     return 0;
 }
 
 int64_t fl_vocabulary_find(const fl_vocabulary *v, uint32_t slot, const char *text, size_t n)
 {
-    return find(&v->slots[slot], text, n, fl_text_hash(text, n));
-}
-
-void fl_vocabulary_find_later(const fl_vocabulary *v, fl_vocabulary_look_ups *l, uint32_t slot, const char *text, size_t n, int64_t first_row, int64_t *row)
-{
     const fl_vocabulary_slot *s = &v->slots[slot];
+    uint64_t key = fl_vocabulary_key(text, n), line = fl_vocabulary_line(key, n, s->n_lines);
 
-    if (l->n == FL_VOCABULARY_TOGETHER)
-        fl_vocabulary_find_all(v, l);
-    uint64_t h = fl_text_hash(text, n);
-    if (s->n_places)
-        __builtin_prefetch(&s->table[h & (s->n_places - 1)]);
-    l->at[l->n].text = text;
-    l->at[l->n].n = n;
-    l->at[l->n].hash = h;
-    l->at[l->n].slot = slot;
-    l->at[l->n].first_row = first_row;
-    l->at[l->n++].row = row;
+    return n <= FL_VOCABULARY_SHORT ? find_short(s, key, line, (uint32_t)n) : find_long(s, key, line, text, n);
 }
 
-/* The entry that the first place points to, if its hash fits: nearly always the right one. UINT64_MAX: none. */
-static uint64_t likely_entry(const fl_vocabulary_slot *s, uint64_t h)
+void fl_vocabulary_find_all(fl_vocabulary_look_ups *l)
 {
-    uint64_t place = s->n_places ? s->table[h & (s->n_places - 1)] : 0, e = (place & 0xffffffffu) - 1;
-
-    return place == 0 || (place ^ h) >> 32 || e >= s->n_entries ? UINT64_MAX : e;
-}
-
-void fl_vocabulary_find_all(const fl_vocabulary *v, fl_vocabulary_look_ups *l)
-{
-    uint64_t e;
-
-    for (uint32_t i = 0; i < l->n; i++)
-        if ((e = likely_entry(&v->slots[l->at[i].slot], l->at[i].hash)) != UINT64_MAX)
-            __builtin_prefetch(&v->slots[l->at[i].slot].ends[e]);
-    for (uint32_t i = 0; i < l->n; i++) {
-        const fl_vocabulary_slot *s = &v->slots[l->at[i].slot];
-        if ((e = likely_entry(s, l->at[i].hash)) != UINT64_MAX && s->ends[e] <= s->text_bytes && s->ends[e] >= l->at[i].n)
-            __builtin_prefetch(s->text + s->ends[e] - l->at[i].n);
+    for (uint32_t i = 0, n = l->n; i < n; i++) {
+        const fl_vocabulary_look_up *u = &l->at[i];
+        *u->row = u->first_row + (u->n <= FL_VOCABULARY_SHORT ? find_short(u->slot, u->key, u->line, u->n) : find_long(u->slot, u->key, u->line, u->text, u->n));
     }
-    for (uint32_t i = 0; i < l->n; i++)
-        *l->at[i].row = l->at[i].first_row + find(&v->slots[l->at[i].slot], l->at[i].text, l->at[i].n, l->at[i].hash);
     l->n = 0;
+}
+
+const fl_vocabulary_slot *fl_vocabulary_slot_get(const fl_vocabulary *v, uint32_t slot)
+{
+    return &v->slots[slot];
 }
 
 const char *fl_vocabulary_text(const fl_vocabulary *v, uint32_t slot, int64_t id, size_t *n)

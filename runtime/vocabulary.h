@@ -38,27 +38,6 @@ void fl_vocabulary_free(fl_vocabulary *v); /* NULL is fine */
 /* Id of a value of DICT slot `slot`, from 0; 0 if it is unknown. */
 int64_t fl_vocabulary_find(const fl_vocabulary *v, uint32_t slot, const char *text, size_t n);
 
-/*
- * Look-ups that are gathered and done together: in a large dictionary each costs three cache misses, one after the other, and those of
- * different values overlap. Texts must stay where they are until then.
- */
-enum { FL_VOCABULARY_TOGETHER = 64 };
-typedef struct fl_vocabulary_look_ups {
-    uint32_t n; /* starts at 0 */
-    struct {
-        const char *text;
-        size_t n;
-        uint64_t hash;
-        uint32_t slot;
-        int64_t first_row, *row;
-    } at[FL_VOCABULARY_TOGETHER];
-} fl_vocabulary_look_ups;
-
-/* Later *row = first_row + the value's id. Does those that wait if there are too many. */
-void fl_vocabulary_find_later(const fl_vocabulary *v, fl_vocabulary_look_ups *l, uint32_t slot, const char *text, size_t n, int64_t first_row, int64_t *row);
-/* Those that wait. */
-void fl_vocabulary_find_all(const fl_vocabulary *v, fl_vocabulary_look_ups *l);
-
 /* The text of an id (not NUL-terminated); NULL for 0, for ids that do not exist and for slots without dictionary. */
 const char *fl_vocabulary_text(const fl_vocabulary *v, uint32_t slot, int64_t id, size_t *n);
 /* Rows that slot needs: of its dictionary (1 + values), or of its largest id; 0 if the vocabulary does not know. */

@@ -152,10 +152,11 @@ typedef struct plan {
     counted *values;
 } plan;
 
-static uint64_t place_section(uint64_t *end, uint64_t bytes)
+/* A section of `bytes` at the next multiple of `align`. */
+static uint64_t place_section(uint64_t *end, uint64_t bytes, uint64_t align)
 {
-    uint64_t at = *end;
-    *end += (bytes + 7) / 8 * 8;
+    uint64_t at = (*end + align - 1) / align * align;
+    *end = at + bytes;
     return at;
 }
 
@@ -168,9 +169,9 @@ static fl_status plan_sections(const fl_vocabulary_builder *b, plan *plans, uint
         const fl_slot *slot = &schema->slots[k];
         fl_vocabulary_record *r = &plans[k].record;
         r->name_bytes = strlen(slot->name);
-        r->name = place_section(&end, r->name_bytes);
+        r->name = place_section(&end, r->name_bytes, 8);
         r->rows = slot->vocab == FL_VOCAB_RANGE ? (uint64_t)b->counters[k].largest : (uint64_t)slot->rows;
-        r->text = r->ends = r->table = end;
+        r->text = r->ends = r->table = (end + 7) / 8 * 8;
         if (slot->vocab != FL_VOCAB_DICT)
             continue;
         plans[k].values = select_values(&b->counters[k], slot, &r->n_entries);
@@ -179,13 +180,12 @@ static fl_status plan_sections(const fl_vocabulary_builder *b, plan *plans, uint
         r->rows = r->n_entries + 1;
         for (uint64_t i = 0; i < r->n_entries; i++)
             r->text_bytes += plans[k].values[i].n;
-        for (r->n_places = 4; r->n_places < 2 * r->n_entries;)
-            r->n_places *= 2;
-        r->ends = place_section(&end, 8 * r->n_entries);
-        r->text = place_section(&end, r->text_bytes);
-        r->table = place_section(&end, 8 * r->n_places);
+        r->n_lines = r->n_entries / FL_VOCABULARY_LINE_LOAD + 1;
+        r->ends = place_section(&end, 8 * r->n_entries, 8);
+        r->text = place_section(&end, r->text_bytes, 8);
+        r->table = place_section(&end, FL_VOCABULARY_ALIGN * r->n_lines, FL_VOCABULARY_ALIGN);
     }
-    *total = end;
+    *total = (end + FL_VOCABULARY_ALIGN - 1) / FL_VOCABULARY_ALIGN * FL_VOCABULARY_ALIGN;
     return FL_OK;
 }
 
@@ -193,15 +193,16 @@ static void write_slot(char *bytes, const plan *p, const char *name)
 {
     const fl_vocabulary_record *r = &p->record;
     memcpy(bytes + r->name, name, r->name_bytes);
-    uint64_t *ends = (uint64_t *)(void *)(bytes + r->ends), *table = (uint64_t *)(void *)(bytes + r->table), end = 0;
+    uint64_t *ends = (uint64_t *)(void *)(bytes + r->ends), n_places = r->n_lines * FL_VOCABULARY_LINE, end = 0;
+    fl_vocabulary_place *table = (fl_vocabulary_place *)(void *)(bytes + r->table);
     for (uint64_t i = 0; i < r->n_entries; i++) {
         const counted *v = &p->values[i];
         memcpy(bytes + r->text + end, v->text, v->n);
         ends[i] = end += v->n;
-        uint64_t j = v->hash & (r->n_places - 1);
-        while (table[j])
-            j = (j + 1) & (r->n_places - 1);
-        table[j] = (v->hash & ~(uint64_t)0xffffffffu) | (i + 1);
+        uint64_t key = fl_vocabulary_key(v->text, v->n), j = fl_vocabulary_line(key, v->n, r->n_lines) * FL_VOCABULARY_LINE;
+        while (table[j].entry)
+            j = j + 1 < n_places ? j + 1 : 0;
+        table[j] = (fl_vocabulary_place){key, (uint32_t)(i + 1), (uint32_t)v->n};
     }
 }
 
@@ -212,9 +213,10 @@ fl_status fl_vocabulary_builder_finish(const fl_vocabulary_builder *b, fl_vocabu
     plan *plans = calloc(n + 1, sizeof *plans);
     char *bytes = NULL;
     fl_status status = plans ? plan_sections(b, plans, &total) : FL_NO_MEMORY;
-    if (status == FL_OK && !(bytes = calloc(1, total)))
+    if (status == FL_OK && !(bytes = aligned_alloc(FL_VOCABULARY_ALIGN, total)))
         status = FL_NO_MEMORY;
     if (status == FL_OK) {
+        memset(bytes, 0, total);
         fl_vocabulary_header h = {.version = FL_VOCABULARY_VERSION, .n_slots = n, .bytes = total};
         memcpy(h.magic, FL_VOCABULARY_MAGIC, sizeof h.magic);
         for (uint32_t k = 0; k < n; k++) {

@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fl_value_encoder e = {.schema = &schema};
         memcpy(text, data, size);
         text[size] = '\n';
-        fl_decoder_set_padding(&d, &e);
+        fl_decoder_bind(&d, &e);
         d.keep_bad_rows = size & 1;
         d.need_label = size & 2;
         decode(&d, &e, text, size + 1);

@@ -4,6 +4,7 @@
 #include "runtime/cache_file.h"
 #include "runtime/generate.h"
 #include "runtime/prepare.h"
+#include "runtime/vocabulary_format.h"
 
 #include <math.h>
 
@@ -131,8 +132,8 @@ static void look_ups_together(void **state)
     }
     assert_int_equal(fl_vocabulary_builder_finish(b, &v, NULL), FL_OK);
     for (int i = 0; i < N; i++)
-        fl_vocabulary_find_later(v, &later, i % 10 == 0, text[i], strlen(text[i]), 7, &rows[i]);
-    fl_vocabulary_find_all(v, &later);
+        fl_vocabulary_find_later(&later, fl_vocabulary_slot_get(v, i % 10 == 0), text[i], strlen(text[i]), 7, &rows[i]);
+    fl_vocabulary_find_all(&later);
     assert_int_equal(later.n, 0);
     for (int i = 0; i < N; i++) {
         assert_int_equal(rows[i], 7 + fl_vocabulary_find(v, i % 10 == 0, text[i], strlen(text[i])));
@@ -140,6 +141,74 @@ static void look_ups_together(void **state)
     }
     fl_vocabulary_builder_free(b);
     fl_vocabulary_free(v);
+}
+
+/*
+ * Ids that are looked up later are those of their own rows: among rows that fail behind their first look-ups, quoted ones, texts of all lengths and more rows than
+ * fit at first; as CSV and as slot text. Oracle: values one by one.
+ */
+static void look_ups_of_many_rows(void **state)
+{
+    enum { N = 5000, VALUES = 700 };
+    static const int64_t hash_rows[] = {2, 1000003, ((int64_t)1 << 40) + 7};
+    char *text[2] = {malloc(N * 128), malloc(N * 128)};
+    fl_vocabulary_builder *b;
+    fl_vocabulary *v;
+    test_schema t = {0};
+    (void)state;
+
+    for (int k = 0; k < 3; k++)
+        add_slot(&t, (const char *[]){"a", "number", "c"}[k], 10);
+    for (uint32_t k = 0; k < FL_COUNT(hash_rows); k++) {
+        add_slot(&t, (const char *[]){"h0", "h1", "h2"}[k], hash_rows[k]);
+        t.slots[3 + k].vocab = FL_VOCAB_HASH;
+    }
+    t.slots[0].vocab = t.slots[2].vocab = FL_VOCAB_DICT;
+    t.slots[0].rows = t.slots[2].rows = 0;
+    t.slots[2].first_row = 100000;
+    assert_int_equal(fl_vocabulary_builder_new(&t.s, &b), FL_OK);
+    char value[VALUES][16];
+    for (int i = 0; i < VALUES; i++) {
+        snprintf(value[i], sizeof value[i], "%.*s%d", i % 11, "abcdefghijk", i);
+        if (i % 3)
+            assert_true(fl_vocabulary_builder_add(b, i % 3 == 1 ? 0 : 2, value[i], strlen(value[i])));
+    }
+    assert_int_equal(fl_vocabulary_builder_finish(b, &v, NULL), FL_OK);
+    t.slots[0].rows = fl_vocabulary_rows(v, 0), t.slots[2].rows = fl_vocabulary_rows(v, 2);
+    size_t n[2];
+    n[0] = (size_t)sprintf(text[0], "click,a,number,c,h0,h1,h2\n"), n[1] = 0;
+    for (int i = 0; i < N; i++) {
+        const char *x = value[i * 7 % VALUES], *y = value[i * 13 % VALUES], *number = i % 5 == 3 ? "x" : "4", *quote = i % 6 == 1 ? "\"" : "";
+        n[0] += (size_t)sprintf(text[0] + n[0], "%d,%s%s%s,%s,%s%s%s,%s,%s,%s\n", i % 2, quote, x, quote, number, quote, y, quote, x, y, x);
+        n[1] += (size_t)sprintf(text[1] + n[1], "click:%d a:%s number:%s c:%s h0:%s h1:%s h2:%s\n", i % 2, x, number, y, x, y, x);
+    }
+    for (int format = 0; format < 2; format++) {
+        for (int keep = 0; keep < 2; keep++) {
+            fl_batch all;
+            fl_diag dg;
+            fl_diag_init(&dg);
+            fl_reader_options o = {.need_label = true, .keep_bad_rows = keep, .threads = 2};
+            assert_int_equal(read_all(write_file("many", text[format], n[format]), &t.s, v, &o, &all, NULL, &dg), FL_OK);
+            assert_int_equal(all.n, keep ? N : N - N / 5);
+            for (int64_t j = 0; j < all.n; j++) {
+                int64_t i = all.row[j], *ids = all.ids + j * 6;
+                const char *x = value[i * 7 % VALUES], *y = value[i * 13 % VALUES];
+                size_t nx = strlen(x), ny = strlen(y);
+                assert_int_equal(all.bad[j], i % 5 == 3);
+                int64_t good[] = {fl_vocabulary_find(v, 0, x, nx), 4, fl_vocabulary_find(v, 2, y, ny), (int64_t)(fl_text_hash(x, nx) % (uint64_t)hash_rows[0]),
+                                  (int64_t)(fl_text_hash(y, ny) % (uint64_t)hash_rows[1]), (int64_t)(fl_text_hash(x, nx) % (uint64_t)hash_rows[2])};
+                for (uint32_t k = 0; k < 6; k++)
+                    assert_int_equal(ids[k], t.slots[k].first_row + (all.bad[j] ? 0 : good[k]));
+                assert_true(all.bad[j] || (ids[0] > 0) == (i * 7 % VALUES % 3 == 1));
+            }
+            fl_batch_deinit(&all);
+            fl_diag_deinit(&dg);
+        }
+    }
+    fl_vocabulary_builder_free(b);
+    fl_vocabulary_free(v);
+    free(text[0]);
+    free(text[1]);
 }
 
 /* Any flipped byte of a vocabulary or a cache is a diagnostic. */
@@ -250,6 +319,7 @@ int main(void)
         cmocka_unit_test(cache_equals_text),
         cmocka_unit_test(ids_by_count_then_text),
         cmocka_unit_test(look_ups_together),
+        cmocka_unit_test(look_ups_of_many_rows),
         cmocka_unit_test(damage_is_reported),
         cmocka_unit_test(planted_rows),
         cmocka_unit_test(a_pass_takes_no_memory),
