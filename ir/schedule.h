@@ -16,8 +16,8 @@
 #define FL_TILE_ROWS 64
 
 /* What UniqueRows, MergeRows and EmbeddingBagGrad need at the start of the scratch of their segment, in turn. */
-#define FL_HASH_BYTES     128
-#define FL_HASH_ROW_BYTES 56
+#define FL_HASH_BYTES     256
+#define FL_HASH_ROW_BYTES 80
 
 /* Scratch of a slot is counted in lines for each row that the slot may have. */
 #define FL_SCRATCH_LINE 64

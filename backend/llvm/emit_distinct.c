@@ -1,27 +1,30 @@
 /*
  * emit_distinct.c -- distinct rows: UniqueRows of one slot, MergeRows of many.
  *
- * The table of a call lies at the start of its scratch: 2 to 4 times as many places as there can be rows, each the number of a
- * distinct row plus one, 0 if it is free, beside the row itself. In a batch known and new rows alternate at random, and a
- * branch between them would be guessed wrong every other time: the search ends alike for both, and what a new row writes
- * goes to a place behind the table for a known one. So no look-up waits for what the one before it has found.
+ * The table of a call lies at the start of its scratch: 2 to 4 times as many places as there can be rows, each with a row and, in one word, the number
+ * of the distinct row that it is and how often it was met, 0 if the place is free. In a batch known and new rows alternate at random, and a branch
+ * between them would be guessed wrong every other time: the search ends alike for both, and writes the row where it is or will be. So no look-up
+ * waits for what the one before it has found, and one word a batch row says all that ordering the rows needs: which, and the how manieth.
  */
 #include "backend/llvm/emit.h"
 #include "ir/schedule.h"
 
-/* Scratch: numbers, 4 bytes for each of at most 4 places a row, whole vectors; rows, 8 bytes a place and one behind; then two
- * arrays of 4 bytes a row. */
-enum { ENTRY = 4, PLACES = 4, NUMBERS_BYTES = L_LANES * ENTRY, ROW = 8, TABLE_BYTES = NUMBERS_BYTES + L_LANES * ENTRY,
-       TABLE_ROW_BYTES = PLACES * (ENTRY + ROW) };
-_Static_assert(NUMBERS_BYTES + ROW <= TABLE_BYTES && TABLE_BYTES <= FL_HASH_BYTES &&
-                   TABLE_ROW_BYTES + 2 * ENTRY <= FL_HASH_ROW_BYTES,
-               "scratch of a hash table");
+/* Scratch, bytes: a word and a row for each of at most PLACES places a row; then arrays by row: its place, the word of a batch row, where its part of
+ * the order starts. */
+enum { WORD = 8, ROW = 8, ENTRY = 4, PLACES = 4, TABLE_ROW_BYTES = PLACES * (WORD + ROW), MET = 32 };
+_Static_assert(L_LANES * (WORD + ROW) <= FL_HASH_BYTES && TABLE_ROW_BYTES + ENTRY + WORD + ENTRY <= FL_HASH_ROW_BYTES, "scratch of a hash table");
 
 typedef struct table {
     LLVMValueRef v_size, v_mask, v_shift; /* places; places - 1; 64 - log2(places) */
-    LLVMValueRef v_keys;                  /* address of the row of place 0 */
+    LLVMValueRef v_keys;                  /* address of the row of place 0; words lie at the start of the scratch */
     LLVMValueRef v_rows;                  /* address of distinct row 0 */
 } table;
+
+typedef struct found {
+    LLVMValueRef v_new;   /* i1 */
+    LLVMValueRef v_word;  /* number << MET | times met, this one counted */
+    LLVMValueRef v_place; /* in the table */
+} found;
 
 /* The index is read by columns, a line for each row: rows so far ahead are fetched. Lines of a table row at
  * most. */
@@ -48,7 +51,7 @@ static LLVMValueRef scratch_at(fl_gen *gen, int64_t fixed, int64_t each, LLVMVal
 static table new_table(fl_gen *gen, LLVMValueRef v_n, LLVMValueRef v_rows)
 {
     table t = {.v_rows = v_rows};
-    LLVMValueRef v_last = LLVMBuildSub(gen->b, l_intrinsic(gen, "llvm.umax", (LLVMValueRef[]){v_n, l_i64(gen, 1)}, 2),
+    LLVMValueRef v_last = LLVMBuildSub(gen->b, l_intrinsic(gen, "llvm.umax", (LLVMValueRef[]){v_n, l_i64(gen, L_LANES / 2)}, 2),
                                        l_i64(gen, 1), "");
     LLVMValueRef v_zeros = l_intrinsic(gen, "llvm.ctlz", (LLVMValueRef[]){v_last, LLVMConstNull(gen->i1)}, 2);
     l_loop loop;
@@ -57,27 +60,26 @@ static table new_table(fl_gen *gen, LLVMValueRef v_n, LLVMValueRef v_rows)
     t.v_shift = LLVMBuildSub(gen->b, v_zeros, l_i64(gen, 1), "");
     t.v_size = LLVMBuildShl(gen->b, l_i64(gen, 1), LLVMBuildSub(gen->b, l_i64(gen, 64), t.v_shift, ""), "");
     t.v_mask = LLVMBuildSub(gen->b, t.v_size, l_i64(gen, 1), "");
-    t.v_keys = scratch_at(gen, NUMBERS_BYTES, ENTRY, t.v_size);
+    t.v_keys = scratch_at(gen, 0, WORD, t.v_size);
     l_loop_begin(gen, &loop, l_i64(gen, 0), t.v_size, L_LANES);
-    l_store(gen, FL_INT32, LLVMConstNull(LLVMVectorType(gen->i32, L_LANES)),
-            l_at(gen, FL_INT32, gen->v_scratch, loop.v_i));
+    l_store(gen, FL_INT64, LLVMConstNull(LLVMVectorType(gen->i64, L_LANES)), l_at(gen, FL_INT64, gen->v_scratch, loop.v_i));
     l_loop_end(gen, &loop);
     return t;
 }
 
 /*
- * The number of v_row among v_n distinct ones, v_n itself if it is new, which *v_new tells:
+ * v_row among v_n distinct ones, to which it is added if it is new:
  *
  *     rows[n] = row;  p = row * golden ratio >> shift
- *     while (number[p] != 0 && key[p] != row) p = (p + 1) & mask
- *     new = number[p] == 0;  d = new ? n : number[p] - 1
- *     q = new ? p : size;  number[q] = n + 1;  key[q] = row
+ *     while (word[p] != 0 && key[p] != row) p = (p + 1) & mask
+ *     new = word[p] == 0;  word[p] = (new ? n << 32 : word[p]) + 1;  key[p] = row
  */
-static LLVMValueRef find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValueRef v_row, LLVMValueRef *v_new)
+static found find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValueRef v_row)
 {
-    LLVMValueRef v_first, v_at, v_entry, v_d, v_next, v_place, v_found;
+    LLVMValueRef v_first, v_word, v_key, v_next, v_stop, v_at;
     LLVMBasicBlockRef b_before, b_probe = l_block(gen, "probe"), b_next = l_block(gen, "collision"),
                                 b_found = l_block(gen, "found");
+    found f;
 
     l_store(gen, FL_INT64, v_row, l_at(gen, FL_INT64, t->v_rows, v_n));
     v_first = LLVMBuildMul(gen->b, v_row, l_i64(gen, (int64_t)UINT64_C(0x9e3779b97f4a7c15)), "");
@@ -86,28 +88,38 @@ static LLVMValueRef find(fl_gen *gen, const table *t, LLVMValueRef v_n, LLVMValu
     LLVMBuildBr(gen->b, b_probe);
 
     LLVMPositionBuilderAtEnd(gen->b, b_probe);
-    v_place = LLVMBuildPhi(gen->b, gen->i64, "place");
-    v_entry = l_load(gen, FL_INT32, l_at(gen, FL_INT32, gen->v_scratch, v_place), 1);
-    *v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_entry, l_i32(gen, 0), "");
+    f.v_place = LLVMBuildPhi(gen->b, gen->i64, "place");
+    v_at = l_at(gen, FL_INT64, gen->v_scratch, f.v_place);
+    v_word = l_load(gen, FL_INT64, v_at, 1);
+    f.v_new = LLVMBuildICmp(gen->b, LLVMIntEQ, v_word, l_i64(gen, 0), "");
     /* arithmetic, as an or of comparisons becomes two branches: all ones if the place is taken, and 0 unless the row differs too */
-    v_found = LLVMBuildNeg(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), "");
-    v_found = LLVMBuildAShr(gen->b, v_found, l_i64(gen, 63), "");
-    v_at = LLVMBuildXor(gen->b, l_load(gen, FL_INT64, l_at(gen, FL_INT64, t->v_keys, v_place), 1), v_row, "");
-    v_found = LLVMBuildICmp(gen->b, LLVMIntEQ, LLVMBuildAnd(gen->b, v_found, v_at, ""), l_i64(gen, 0), "");
-    LLVMBuildCondBr(gen->b, v_found, b_found, b_next);
+    v_stop = LLVMBuildAShr(gen->b, LLVMBuildNeg(gen->b, v_word, ""), l_i64(gen, 63), "");
+    v_key = l_at(gen, FL_INT64, t->v_keys, f.v_place);
+    v_stop = LLVMBuildAnd(gen->b, v_stop, LLVMBuildXor(gen->b, l_load(gen, FL_INT64, v_key, 1), v_row, ""), "");
+    LLVMBuildCondBr(gen->b, LLVMBuildICmp(gen->b, LLVMIntEQ, v_stop, l_i64(gen, 0), ""), b_found, b_next);
 
     LLVMPositionBuilderAtEnd(gen->b, b_next);
-    v_next = LLVMBuildAnd(gen->b, LLVMBuildAdd(gen->b, v_place, l_i64(gen, 1), ""), t->v_mask, "");
+    v_next = LLVMBuildAnd(gen->b, LLVMBuildAdd(gen->b, f.v_place, l_i64(gen, 1), ""), t->v_mask, "");
     LLVMBuildBr(gen->b, b_probe);
-    LLVMAddIncoming(v_place, (LLVMValueRef[]){v_first, v_next}, (LLVMBasicBlockRef[]){b_before, b_next}, 2);
+    LLVMAddIncoming(f.v_place, (LLVMValueRef[]){v_first, v_next}, (LLVMBasicBlockRef[]){b_before, b_next}, 2);
 
     LLVMPositionBuilderAtEnd(gen->b, b_found);
-    v_d = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_entry, gen->i64, ""), l_i64(gen, 1), "");
-    v_d = LLVMBuildSelect(gen->b, *v_new, v_n, v_d, "");
-    v_at = LLVMBuildSelect(gen->b, *v_new, v_place, t->v_size, "");
-    l_store(gen, FL_INT32, int_32(gen, LLVMBuildAdd(gen->b, v_n, l_i64(gen, 1), "")), l_at(gen, FL_INT32, gen->v_scratch, v_at));
-    l_store(gen, FL_INT64, v_row, l_at(gen, FL_INT64, t->v_keys, v_at));
-    return v_d;
+    f.v_word = LLVMBuildSelect(gen->b, f.v_new, LLVMBuildShl(gen->b, v_n, l_i64(gen, MET), ""), v_word, "");
+    f.v_word = LLVMBuildAdd(gen->b, f.v_word, l_i64(gen, 1), "");
+    l_store(gen, FL_INT64, f.v_word, v_at);
+    l_store(gen, FL_INT64, v_row, v_key);
+    return f;
+}
+
+/* n after a row has been found. */
+static LLVMValueRef count_new(fl_gen *gen, LLVMValueRef v_n, const found *f)
+{
+    return LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, f->v_new, gen->i64, ""), "");
+}
+
+static LLVMValueRef number_of(fl_gen *gen, LLVMValueRef v_word)
+{
+    return LLVMBuildLShr(gen->b, v_word, l_integer(LLVMTypeOf(v_word), MET), "");
 }
 
 /* ----------------------------------------------------------------------------------------------------
@@ -117,42 +129,63 @@ typedef struct unique {
     fl_gen *gen;
     const fl_node *node;
     LLVMValueRef v_batch, v_first; /* rows of the index; the slot's first place */
-    LLVMValueRef v_numbers,
-        v_positions; /* scratch: distinct row of each batch row; counts, then places in order */
+    LLVMValueRef v_places, v_words, v_starts; /* scratch: place of each distinct row in the table; word of each batch row; where a part of the order starts, less 1 */
 } unique;
 
-/* The slot's distinct rows, their number, and the inverse; counts of each distinct row. */
+/* The slot's distinct rows and their number; places and words. */
 static LLVMValueRef number_rows(const unique *u)
 {
     fl_gen *gen = u->gen;
-    fl_id index = u->node->in[0], inverse = u->node->out[1];
+    fl_id index = u->node->in[0];
     fl_dtype dtype = fl_value_type(gen->g, index)->dtype;
-    LLVMValueRef v_column = fl_value_type(gen->g, index)->rank == 2 ? gen->v_slot : l_i64(gen, 0);
+    LLVMValueRef v_column = fl_value_type(gen->g, index)->rank == 2 ? gen->v_slot : l_i64(gen, 0), v_stride = l_stride(gen, index, 0);
     table t = new_table(gen, u->v_batch, l_element_address(gen, u->node->out[0], u->v_first, l_i64(gen, 0)));
-    LLVMValueRef v_n, v_d, v_new, v_count, v_at, v_row, v_inverse = NULL;
-    LLVMValueRef v_index = l_element_address(gen, index, l_i64(gen, 0), v_column);
+    LLVMValueRef v_index = l_element_address(gen, index, l_i64(gen, 0), v_column), v_n, v_at, v_row;
+    found f;
     l_loop b;
 
-    if (inverse != FL_NONE)
-        v_inverse = l_element_address(gen, inverse, l_i64(gen, 0), v_column);
     l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
     v_n = l_carry(gen, &b, l_i64(gen, 0));
-    v_at = l_at(gen, dtype, v_index, l_mul(gen, b.v_i, l_stride(gen, index, 0)));
-    l_prefetch(gen, l_at(gen, dtype, v_at, l_mul(gen, l_i64(gen, AHEAD), l_stride(gen, index, 0))));
+    v_at = l_carry(gen, &b, v_index);
+    l_prefetch(gen, l_at(gen, dtype, v_at, l_mul(gen, l_i64(gen, AHEAD), v_stride)));
     v_row = l_load(gen, dtype, v_at, 1);
-    v_d = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row), &v_new);
-    l_next(&b, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, v_new, gen->i64, ""), ""));
-    if (inverse != FL_NONE)
-        l_store(gen, FL_INT32, int_32(gen, l_add(gen, u->v_first, v_d)),
-                l_at(gen, FL_INT32, v_inverse, l_mul(gen, b.v_i, l_stride(gen, inverse, 0))));
-    l_store(gen, FL_INT32, int_32(gen, v_d), l_at(gen, FL_INT32, u->v_numbers, b.v_i));
-    v_at = l_at(gen, FL_INT32, u->v_positions, v_d);
-    /* arithmetic, as a select of a load becomes a branch, on what nobody can guess */
-    v_count = LLVMBuildSub(gen->b, LLVMBuildZExt(gen->b, v_new, gen->i32, ""), l_i32(gen, 1), "");
-    v_count = LLVMBuildAnd(gen->b, v_count, l_load(gen, FL_INT32, v_at, 1), "");
-    l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_count, l_i32(gen, 1), ""), v_at);
+    f = find(gen, &t, v_n, dtype == FL_INT64 ? v_row : signed_64(gen, v_row));
+    l_store(gen, FL_INT64, f.v_word, l_at(gen, FL_INT64, u->v_words, b.v_i));
+    l_store(gen, FL_INT32, int_32(gen, f.v_place), l_at(gen, FL_INT32, u->v_places, v_n));
+    l_next(&b, 0, count_new(gen, v_n, &f));
+    l_next(&b, 1, l_at(gen, dtype, v_at, v_stride));
     l_loop_end(gen, &b);
     return b.v_result[0];
+}
+
+/* inverse[b, s] = f + number of b's row, from v_from to v_to in steps of `width`. */
+static void invert(const unique *u, LLVMValueRef v_from, LLVMValueRef v_to, unsigned width)
+{
+    fl_gen *gen = u->gen;
+    fl_id inverse = u->node->out[1];
+    LLVMValueRef v_column = fl_value_type(gen->g, inverse)->rank == 2 ? gen->v_slot : l_i64(gen, 0), v_number;
+    LLVMValueRef v_inverse = l_element_address(gen, inverse, l_i64(gen, 0), v_column);
+    l_loop b;
+
+    l_loop_begin(gen, &b, v_from, v_to, width);
+    v_number = number_of(gen, l_load(gen, FL_INT64, l_at(gen, FL_INT64, u->v_words, b.v_i), width));
+    v_number = LLVMBuildTrunc(gen->b, v_number, l_vector(gen->i32, width), "");
+    l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_number, l_splat(gen, int_32(gen, u->v_first), width), ""),
+            l_at(gen, FL_INT32, v_inverse, l_mul(gen, b.v_i, l_stride(gen, inverse, 0))));
+    l_loop_end(gen, &b);
+}
+
+/* By columns a vector at a time. */
+static void invert_rows(const unique *u)
+{
+    fl_gen *gen = u->gen;
+    LLVMValueRef v_stride = l_stride(gen, u->node->out[1], 0), v_from = l_i64(gen, 0);
+
+    if (LLVMIsAConstantInt(v_stride) && LLVMConstIntGetSExtValue(v_stride) == 1) {
+        v_from = LLVMBuildAnd(gen->b, u->v_batch, l_i64(gen, -L_LANES), "");
+        invert(u, l_i64(gen, 0), v_from, L_LANES);
+    }
+    invert(u, v_from, u->v_batch, 1);
 }
 
 /* Is `index` the distinct rows `rows`, under whatever shape? */
@@ -211,7 +244,7 @@ void l_fetch_rows(fl_gen *gen, fl_id rows, LLVMValueRef v_place)
     gen->fetched = true;
 }
 
-/* Counts become the bounds of each distinct row's part of order, and where its next batch row goes. */
+/* The bounds of each distinct row's part of order. */
 static void bound_rows(const unique *u, LLVMValueRef v_n)
 {
     fl_gen *gen = u->gen;
@@ -222,9 +255,10 @@ static void bound_rows(const unique *u, LLVMValueRef v_n)
     l_loop_begin(gen, &d, l_i64(gen, 0), v_n, 1);
     v_start = l_carry(gen, &d, v_start);
     l_fetch_rows(gen, u->node->out[0], l_add(gen, u->v_first, d.v_i));
-    v_at = l_at(gen, FL_INT32, u->v_positions, d.v_i);
-    v_end = LLVMBuildAdd(gen->b, v_start, l_load(gen, FL_INT32, v_at, 1), "");
-    l_store(gen, FL_INT32, v_start, v_at);
+    v_at = signed_64(gen, l_load(gen, FL_INT32, l_at(gen, FL_INT32, u->v_places, d.v_i), 1));
+    v_end = int_32(gen, l_load(gen, FL_INT64, l_at(gen, FL_INT64, gen->v_scratch, v_at), 1));
+    v_end = LLVMBuildAdd(gen->b, v_start, v_end, "");
+    l_store(gen, FL_INT32, LLVMBuildSub(gen->b, v_start, l_i32(gen, 1), ""), l_at(gen, FL_INT32, u->v_starts, d.v_i));
     if (segment != FL_NONE) {
         LLVMValueRef v_row = l_add(gen, u->v_first, d.v_i);
 
@@ -238,26 +272,25 @@ static void bound_rows(const unique *u, LLVMValueRef v_n)
 static void order_rows(const unique *u)
 {
     fl_gen *gen = u->gen;
-    LLVMValueRef v_at, v_position;
+    LLVMValueRef v_word, v_start, v_times;
     l_loop b;
 
     l_loop_begin(gen, &b, l_i64(gen, 0), u->v_batch, 1);
-    v_at = signed_64(gen, l_load(gen, FL_INT32, l_at(gen, FL_INT32, u->v_numbers, b.v_i), 1));
-    v_at = l_at(gen, FL_INT32, u->v_positions, v_at);
-    v_position = l_load(gen, FL_INT32, v_at, 1);
-    l_store(gen, FL_INT32, LLVMBuildAdd(gen->b, v_position, l_i32(gen, 1), ""), v_at);
+    v_word = l_load(gen, FL_INT64, l_at(gen, FL_INT64, u->v_words, b.v_i), 1);
+    v_start = signed_64(gen, l_load(gen, FL_INT32, l_at(gen, FL_INT32, u->v_starts, number_of(gen, v_word)), 1));
+    v_times = LLVMBuildAnd(gen->b, v_word, l_i64(gen, (INT64_C(1) << MET) - 1), "");
     l_store(gen, FL_INT32, int_32(gen, b.v_i),
-            l_element_address(gen, u->node->out[3], signed_64(gen, v_position), l_i64(gen, 0)));
+            l_element_address(gen, u->node->out[3], LLVMBuildAdd(gen->b, v_start, v_times, ""), l_i64(gen, 0)));
     l_loop_end(gen, &b);
 }
 
 /*
  * UniqueRows, of slot s, whose places start at f = s * batch:
  *
- *     n = 0; for b: d = find(index[b, s]); n += d == n; inverse[b, s] = f + d; number[b] = d; position[d]++
- *     count[s] = n
- *     start = f; for d < n: segment[f + d] = start, start + position[d]; position[d] = start; start = its end
- *     for b: order[position[number[b]]++] = b
+ *     n = 0; for b: word[b] = find(index[b, s]); n += the row is new
+ *     count[s] = n;  for b: inverse[b, s] = f + number of word[b]
+ *     start = f; for d < n: segment[f + d] = start, start + times d was met; starts[d] = start - 1; start = its end
+ *     for b: order[starts[number of word[b]] + the how manieth b is] = b
  *
  * The slot's rows are known from here on, for what follows in the segment.
  */
@@ -273,10 +306,13 @@ void fl_emit_unique_rows(fl_gen *gen, fl_id node)
     }
     u.v_batch = l_extent(gen, fl_value_type(gen->g, n->in[0])->dims[0]);
     u.v_first = l_mul(gen, gen->v_slot, u.v_batch);
-    u.v_numbers = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES, u.v_batch);
-    u.v_positions = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES + ENTRY, u.v_batch);
+    u.v_words = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES, u.v_batch);
+    u.v_places = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES + WORD, u.v_batch);
+    u.v_starts = scratch_at(gen, FL_HASH_BYTES, TABLE_ROW_BYTES + WORD + ENTRY, u.v_batch);
     v_n = number_rows(&u);
     l_store(gen, FL_INT32, int_32(gen, v_n), l_element_address(gen, n->out[2], gen->v_slot, l_i64(gen, 0)));
+    if (n->out[1] != FL_NONE)
+        invert_rows(&u);
     if (n->out[3] != FL_NONE || n->out[4] != FL_NONE)
         bound_rows(&u, v_n);
     if (n->out[3] != FL_NONE)
@@ -330,6 +366,7 @@ static LLVMValueRef merge_operand(merge *m, const table *t, uint32_t i, int64_t 
     fl_id count = m->node->in[i], rows = m->node->in[i + 1];
     LLVMValueRef v_from, v_to, v_row;
     l_loop slot, d;
+    found f;
 
     m->grad = m->node->in[i + 2];
     l_loop_begin(gen, &slot, l_i64(gen, 0), l_extent(gen, fl_value_type(gen->g, count)->dims[0]), 1);
@@ -339,8 +376,10 @@ static LLVMValueRef merge_operand(merge *m, const table *t, uint32_t i, int64_t 
     v_n = l_carry(gen, &d, v_n);
     v_row = l_load(gen, FL_INT64, l_element_address(gen, rows, d.v_i, l_i64(gen, 0)), 1);
     m->v_from = d.v_i;
-    m->v_to = find(gen, t, v_n, v_row, &m->v_new);
-    l_next(&d, 0, LLVMBuildAdd(gen->b, v_n, LLVMBuildZExt(gen->b, m->v_new, gen->i64, ""), ""));
+    f = find(gen, t, v_n, v_row);
+    m->v_to = number_of(gen, f.v_word);
+    m->v_new = f.v_new;
+    l_next(&d, 0, count_new(gen, v_n, &f));
     l_strips(gen, width, gen->n_registers / 2, add_strip, m);
     l_loop_end(gen, &d);
     l_next(&slot, 0, d.v_result[0]);
@@ -362,7 +401,7 @@ void fl_emit_merge_rows(fl_gen *gen, fl_id node)
     merge m = {.gen = gen, .node = n};
     LLVMValueRef v_n = l_i64(gen, 0), v_from, v_to;
     l_loop slot;
-    table found;
+    table t_rows;
 
     if (gen->segment->domain != FL_DOMAIN_ONE || t->dtype != FL_FLOAT || l_row_elements(t) < 1) {
         l_unsupported(gen, node, "it has code for rows of float of static width");
@@ -376,9 +415,9 @@ void fl_emit_merge_rows(fl_gen *gen, fl_id node)
         l_loop_end(gen, &slot);
         v_n = slot.v_result[0];
     }
-    found = new_table(gen, v_n, l_element_address(gen, n->out[0], l_i64(gen, 0), l_i64(gen, 0)));
+    t_rows = new_table(gen, v_n, l_element_address(gen, n->out[0], l_i64(gen, 0), l_i64(gen, 0)));
     v_n = l_i64(gen, 0);
     for (uint32_t i = 0; i < n->n_in; i += 3)
-        v_n = merge_operand(&m, &found, i, l_row_elements(t), v_n);
+        v_n = merge_operand(&m, &t_rows, i, l_row_elements(t), v_n);
     l_store(gen, FL_INT32, int_32(gen, v_n), l_element_address(gen, n->out[2], l_i64(gen, 0), l_i64(gen, 0)));
 }
