@@ -101,6 +101,8 @@ static void tell_memory(const story *s, const fl_graph *g)
             puts(", rows as far apart as the session keeps them");
         else if (at->row_stride == FL_STRIDE_COLUMNS)
             puts(", by columns");
+        else if (at->row_stride == FL_STRIDE_DENSE)
+            puts(", row after row");
         else
             printf(", rows %" PRId64 " elements apart\n", at->row_stride);
         if (b->kind == FL_BUFFER_ARENA)

@@ -155,3 +155,27 @@ fl_cost fl_node_cost(const fl_graph *g, fl_id node, const int64_t *extents)
         c.bytes += bytes(g, n->out[i], extents);
     return scatters ? (fl_cost){0, c.bytes + bytes(g, n->in[2], extents)} : c;
 }
+
+static double guessed_row_elements(const fl_type *t)
+{
+    double elements = 1;
+    for (int d = 1; d < t->rank; d++)
+        elements *= FL_DIM_IS_SYM(t->dims[d]) ? 16 : (double)t->dims[d];
+    return elements;
+}
+
+/* 1/32 ns for a multiply-add of a product and an element of arithmetic, 1/8 for an element that is looked up or moved. */
+double fl_cost_guess_ns(const fl_graph *g, const fl_node *node)
+{
+    bool product = fl_op_has(node->op, FL_PRODUCT), sum = fl_op_has(node->op, FL_GATHERING);
+    double ns = 0;
+
+    for (uint32_t k = 0; k < node->n_out; k++)
+        if (node->out[k] != FL_NONE)
+            ns += (product || fl_op_has(node->op, FL_ELEMENTWISE) ? 0.03125 : 0.125) * guessed_row_elements(fl_value_type(g, node->out[k]));
+    if ((!product && !sum) || node->n_in < 2 || node->in[0] == FL_NONE || node->in[1] == FL_NONE)
+        return ns;
+    if (node->op == FL_OP_TABLE_POOL) /* a result has a share of the columns */
+        return ns * fl_look_ups(node) / node->n_out;
+    return ns * guessed_row_elements(fl_value_type(g, node->in[product ? 0 : 1]));
+}

@@ -20,4 +20,7 @@ void fl_cost_bind(const fl_graph *g, int64_t batch, int64_t *extents);
 /* {0, 0} for nodes without types. */
 fl_cost fl_node_cost(const fl_graph *g, fl_id node, const int64_t *extents);
 
+/* A guess at the time that code takes for one row (dimension 0) of a node, as if extents behind it that a run decides were 16. */
+double fl_cost_guess_ns(const fl_graph *g, const fl_node *node);
+
 #endif

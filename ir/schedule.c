@@ -208,7 +208,10 @@ static fl_status read_buffer(const reader *r, const json_t *j, fl_buffer *out)
     *out = (fl_buffer){.kind = (fl_buffer_kind)kind, .dtype = fl_dtype_find(type)};
     FL_TRY(read_value(r, json_object_get(j, "value"), false, &out->value));
     FL_TRY(read_dim(r, json_object_get(j, "rows"), &out->rows));
-    FL_TRY(read_int(r, json_object_get(j, "row"), INT64_C(1) << 40, &out->row_elements));
+    if (json_is_integer(json_object_get(j, "row")) && json_integer_value(json_object_get(j, "row")) == FL_ROW_OF_RUN)
+        out->row_elements = FL_ROW_OF_RUN;
+    else
+        FL_TRY(read_int(r, json_object_get(j, "row"), INT64_C(1) << 40, &out->row_elements));
     FL_TRY(read_int(r, json_object_get(j, "first"), UINT16_MAX, &first));
     FL_TRY(read_int(r, json_object_get(j, "last"), UINT16_MAX, &last));
     out->first_phase = (uint32_t)first;
@@ -226,7 +229,7 @@ static fl_status read_storage(const reader *r, const json_t *storage)
         int kind = word_index(json_array_get(j, 0), storage_names, FL_COUNT(storage_names));
         int64_t buffer, offset;
         json_int_t stride = json_integer_value(json_array_get(j, 3));
-        if (v == FL_NONE || kind < 0 || stride < FL_STRIDE_COLUMNS || stride > INT64_C(1) << 40)
+        if (v == FL_NONE || kind < 0 || stride < FL_STRIDE_DENSE || stride > INT64_C(1) << 40)
             return wrong(r, "places a value that the program lacks, or in no known way");
         FL_TRY(read_int(r, json_array_get(j, 1), INT32_MAX, &buffer));
         FL_TRY(read_int(r, json_array_get(j, 2), INT64_C(1) << 40, &offset));

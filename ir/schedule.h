@@ -74,8 +74,12 @@ typedef struct fl_storage {
     int64_t row_stride; /* in elements */
 } fl_storage;
 #define FL_STRIDE_OF_BUFFER (-1)
+/* Dimensions behind the first are known at run time only: row-major without gaps, from offset 0 of a buffer that holds these elements and no more. */
+#define FL_STRIDE_DENSE     (-3)
 /* A matrix by columns: element (i, j) at offset + j * rows + i. The inverse of UniqueRows, which slots write and batch rows read. */
 #define FL_STRIDE_COLUMNS   (-2)
+
+#define FL_ROW_OF_RUN (-1)
 
 typedef enum fl_buffer_kind {
     FL_BUFFER_INPUT,    /* given by the caller: dense, row-major */
@@ -89,7 +93,7 @@ typedef struct fl_buffer {
     fl_id value;          /* INPUT, VARIABLE, CONSTANT: which; ARENA: the first value that lives here */
     fl_dtype dtype;
     fl_dim rows;          /* ARENA: extent of dimension 0; 1 for row-less values */
-    int64_t row_elements; /* ARENA: elements of a row */
+    int64_t row_elements; /* ARENA: elements of a row; FL_ROW_OF_RUN: as many as the run's extents of `value` say */
     uint32_t first_phase, last_phase; /* ARENA: live from .. to; buffers of disjoint lives may share memory */
 } fl_buffer;
 

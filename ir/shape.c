@@ -188,11 +188,43 @@ uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]
     return n;
 }
 
+enum { MOST_FACTORS = FL_MAX_RANK * FL_MAX_RANK };
+
+/* All factors of a shape: the product of the numbers, and the symbols in order; UINT32_MAX if the numbers overflow. */
+static uint32_t all_factors(const fl_graph *g, const fl_type *t, int64_t *number, fl_dim symbols[MOST_FACTORS])
+{
+    uint32_t n = 0;
+    *number = 1;
+    for (int d = 0; d < t->rank; d++) {
+        fl_dim factors[FL_MAX_RANK];
+        uint32_t k = fl_shape_factors(g, t->dims[d], factors);
+        for (uint32_t i = 0; i < k; i++) {
+            if (!FL_DIM_IS_SYM(factors[i])) {
+                if (__builtin_mul_overflow(*number, factors[i], number))
+                    return UINT32_MAX;
+                continue;
+            }
+            uint32_t at = n++;
+            for (; at > 0 && symbols[at - 1] > factors[i]; at--)
+                symbols[at] = symbols[at - 1];
+            symbols[at] = factors[i];
+        }
+    }
+    return n;
+}
+
+bool fl_shape_same_elements(const fl_graph *g, const fl_type *a, const fl_type *b)
+{
+    fl_dim x[MOST_FACTORS], y[MOST_FACTORS];
+    int64_t p, q;
+    uint32_t n = all_factors(g, a, &p, x), m = all_factors(g, b, &q, y);
+    return n == m && n != UINT32_MAX && p == q && memcmp(x, y, n * sizeof *x) == 0;
+}
+
 fl_dim fl_shape_product(fl_graph *g, const fl_dim *dims, int n, bool *ok)
 {
-    enum { MOST = FL_MAX_RANK * FL_MAX_RANK };
     int64_t number = 1;
-    fl_dim symbols[MOST], factors[FL_MAX_RANK];
+    fl_dim symbols[MOST_FACTORS], factors[FL_MAX_RANK];
     uint32_t n_symbols = 0;
     *ok = true;
     for (int i = 0; i < n; i++) {
@@ -200,7 +232,7 @@ fl_dim fl_shape_product(fl_graph *g, const fl_dim *dims, int n, bool *ok)
         for (uint32_t f = 0; f < k; f++) {
             if (!FL_DIM_IS_SYM(factors[f]))
                 *ok = !__builtin_mul_overflow(number, factors[f], &number) && *ok;
-            else if (n_symbols < MOST)
+            else if (n_symbols < MOST_FACTORS)
                 symbols[n_symbols++] = factors[f];
         }
     }
@@ -312,13 +344,22 @@ static bool extents_of_gather(fl_graph *g, const fl_node *node, fl_extent *out, 
     return true;
 }
 
+static bool one_number(fl_graph *g, fl_id value, int64_t *number, int *left)
+{
+    fl_extent e[FL_MAX_RANK];
+    uint32_t n;
+    if (!extents_at(g, value, e, &n, left) || n != 1 || e[0].symbol)
+        return false;
+    *number = e[0].v;
+    return true;
+}
+
 static bool extents_of_slice(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
 {
     fl_extent from[FL_MAX_RANK];
     int64_t start, end, step = 1;
     uint32_t k, one;
-    if (!extents_at(g, node->in[0], from, &k, left) || !fl_value_ints(g, node->in[1], &start, 1, &one) || one != 1 ||
-        !fl_value_ints(g, node->in[2], &end, 1, &one) || one != 1)
+    if (!extents_at(g, node->in[0], from, &k, left) || !one_number(g, node->in[1], &start, left) || !one_number(g, node->in[2], &end, left))
         return false;
     if (node->n_in > 4 && node->in[4] != FL_NONE && (!fl_value_ints(g, node->in[4], &step, 1, &one) || step != 1))
         return false;
@@ -331,7 +372,7 @@ static bool extents_of_slice(fl_graph *g, const fl_node *node, fl_extent *out, u
     return true;
 }
 
-/* Add, Sub, Mul and Div of lists of one length, or of a list and one number. Symbols can be multiplied only. */
+/* Add, Sub, Mul, Div and Mod of lists of one length, or of a list and one number. Symbols can be multiplied only. */
 static bool extents_of_arithmetic(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
 {
     fl_extent a[FL_MAX_RANK], b[FL_MAX_RANK];
@@ -356,6 +397,9 @@ static bool extents_of_arithmetic(fl_graph *g, const fl_node *node, fl_extent *o
         } else if (node->op == FL_OP_DIV) {
             ok = y.v != 0 && !(x.v == INT64_MIN && y.v == -1);
             z = ok ? x.v / y.v : 0;
+        } else if (node->op == FL_OP_MOD) { /* of numbers that are not negative, where both forms of Mod agree */
+            ok = x.v >= 0 && y.v > 0;
+            z = ok ? x.v % y.v : 0;
         } else {
             ok = node->op == FL_OP_ADD ? !__builtin_add_overflow(x.v, y.v, &z) : !__builtin_sub_overflow(x.v, y.v, &z);
         }
@@ -435,6 +479,40 @@ static bool extents_of_range(fl_graph *g, const fl_node *node, fl_extent *out, u
     return true;
 }
 
+/* One element of Where(Equal(a, b), x, y). A symbol's extent is no negative number; what else it is cannot be told. */
+static bool chosen_extent(const fl_extent *a, const fl_extent *b, const fl_extent *x, const fl_extent *y, fl_extent *out)
+{
+    bool told = a->symbol == b->symbol ? !a->symbol || a->v == b->v : (a->symbol ? b->v : a->v) < 0;
+    if (!told)
+        return false;
+    *out = a->symbol == b->symbol && a->v == b->v ? *x : *y;
+    return true;
+}
+
+/* Where(Equal(shape, -1), ones, shape), in which TorchScript hands on shapes: element by element, of one length or of one element. */
+static bool extents_of_choice(fl_graph *g, const fl_node *node, fl_extent *out, uint32_t *n, int *left)
+{
+    fl_id equal = fl_value_is(g, node->in[0], FL_OP_EQUAL);
+    fl_extent e[4][FL_MAX_RANK];
+    uint32_t count[4];
+    if (equal == FL_NONE)
+        return false;
+    *n = 1;
+    for (int k = 0; k < 4; k++) {
+        if (!extents_at(g, k < 2 ? g->nodes[equal].in[k] : node->in[k - 1], e[k], &count[k], left) || (count[k] != 1 && *n != 1 && count[k] != *n))
+            return false;
+        *n = count[k] == 1 ? *n : count[k];
+    }
+    for (uint32_t i = 0; i < *n; i++) {
+        const fl_extent *at[4];
+        for (int k = 0; k < 4; k++)
+            at[k] = &e[k][count[k] == 1 ? 0 : i];
+        if (!chosen_extent(at[0], at[1], at[2], at[3], &out[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, int *left)
 {
     int64_t ints[FL_MAX_RANK];
@@ -462,6 +540,7 @@ static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, in
     case FL_OP_SUB:
     case FL_OP_MUL:
     case FL_OP_DIV:
+    case FL_OP_MOD:
         return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_arithmetic(g, node, out, n, left);
     case FL_OP_RANGE:
         return fl_value_type(g, node->in[0])->dtype == FL_INT64 && extents_of_range(g, node, out, n, left);
@@ -471,6 +550,10 @@ static bool extents_at(fl_graph *g, fl_id value, fl_extent *out, uint32_t *n, in
         return node->n_in == 1 || fl_value_type(g, node->in[0])->rank == 1 ? extents_of_product(g, node, out, n, left) : false;
     case FL_OP_CONSTANT_OF_SHAPE:
         return extents_of_fill(g, producer, out, n, left);
+    case FL_OP_WHERE:
+        return fl_value_type(g, value)->dtype == FL_INT64 && extents_of_choice(g, node, out, n, left);
+    case FL_OP_RESHAPE: /* of a list, which stays one */
+        return fl_value_type(g, value)->rank == 1 && extents_at(g, node->in[0], out, n, left);
     case FL_OP_IDENTITY:
     case FL_OP_CAST:
     case FL_OP_SQUEEZE:

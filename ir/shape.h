@@ -28,6 +28,8 @@ void fl_type_print(const fl_graph *g, const fl_type *t, char *text, size_t size)
  * (numbers and symbols that are no products); returns how many. A dimension that is no product has one factor, itself.
  */
 uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]);
+/* Do both have as many elements, whatever the extents of symbols are? False where that cannot be told. */
+bool fl_shape_same_elements(const fl_graph *g, const fl_type *a, const fl_type *b);
 
 /* An element of a tensor that holds a shape: a number, or the extent of a symbol. */
 typedef struct fl_extent {

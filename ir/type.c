@@ -58,6 +58,14 @@ bool fl_type_equal(const fl_type *a, const fl_type *b)
     return true;
 }
 
+bool fl_type_has_row_of_run(const fl_type *t)
+{
+    for (int d = 1; d < t->rank; d++)
+        if (FL_DIM_IS_SYM(t->dims[d]))
+            return true;
+    return false;
+}
+
 bool fl_type_is_static(const fl_type *t)
 {
     for (int i = 0; i < t->rank; i++)

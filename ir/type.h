@@ -52,6 +52,8 @@ fl_type fl_type_make(fl_dtype t, int rank, const fl_dim *dims);
 bool fl_type_equal(const fl_type *a, const fl_type *b);
 /* All dims static. */
 bool fl_type_is_static(const fl_type *t);
+/* Some dimension behind the first is a symbol: how many elements a row has is known at run time only. */
+bool fl_type_has_row_of_run(const fl_type *t);
 /* Product of dims, all of which must be static; -1 on overflow. A scalar has 1. */
 int64_t fl_type_elements(const fl_type *t);
 

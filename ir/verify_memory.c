@@ -86,6 +86,12 @@ static region region_of(const memory *m, fl_id v)
     region r = {.value = v, .memory = scratch ? m->s->n_buffers + segment_of(m, v) : st->buffer, .begin = st->offset * size, .width = width * size};
 
     r.lines = slot ? st->buffer : 0;
+    if (st->row_stride == FL_STRIDE_DENSE) { /* all of its buffer */
+        r.rows = INT64_MAX;
+        r.width = r.stride = size;
+        r.of_buffer = true;
+        return r;
+    }
     r.rows = one ? 1 : scratch && !slot ? FL_TILE_ROWS : FL_DIM_IS_SYM(t->dims[0]) ? INT64_MAX : t->dims[0];
     r.of_buffer = !one && st->row_stride < 0; /* by columns: rows are anywhere, too */
     r.stride = one || r.of_buffer ? r.width : st->row_stride * size;
@@ -143,7 +149,7 @@ static void check_places(memory *m)
         const fl_storage *st = &m->s->storage[v];
         if (g->values[v].name && st->kind == FL_STORAGE_BUFFER && st->buffer >= m->s->n_buffers)
             fl_check_breaks(m->c, FL_VERIFY_PLACES, fl_value_node(g, v), "\"%s\" lies in a buffer that does not exist", name_of(m, v));
-        else if (g->values[v].name && st->kind != FL_STORAGE_NONE && (fl_value_type(g, v)->rank < 0 || row_elements(fl_value_type(g, v)) < 0))
+        else if (g->values[v].name && st->kind != FL_STORAGE_NONE && st->row_stride != FL_STRIDE_DENSE && (fl_value_type(g, v)->rank < 0 || row_elements(fl_value_type(g, v)) < 0))
             fl_check_breaks(m->c, FL_VERIFY_PLACES, fl_value_node(g, v), "\"%s\" has a place, but no row of known size", name_of(m, v));
     }
     for (fl_id i = 0; i < g->n_nodes; i++)
@@ -198,6 +204,21 @@ static bool same_elements(const fl_graph *g, fl_dim rows_a, int64_t a, fl_dim ro
     return n == monomial(g, rows_b, b, &q, y) && p == q && memcmp(x, y, n * sizeof *x) == 0;
 }
 
+static bool is_dense(const memory *m, fl_id v)
+{
+    const fl_type *t = fl_value_type(m->g, v);
+    int64_t stride = m->s->storage[v].row_stride;
+    return stride == FL_STRIDE_DENSE || is_one_row(t) || (stride >= 0 && stride == row_elements(t));
+}
+
+/* Without gaps, and all that the buffer has. */
+static bool fills_buffer(const memory *m, fl_id v)
+{
+    const fl_storage *st = &m->s->storage[v];
+    return st->kind == FL_STORAGE_BUFFER && st->offset == 0 && is_dense(m, v) &&
+           fl_shape_same_elements(m->g, fl_value_type(m->g, v), fl_value_type(m->g, m->s->buffers[st->buffer].value));
+}
+
 static bool within_buffer(const memory *m, fl_id v)
 {
     const fl_type *t = fl_value_type(m->g, v);
@@ -205,8 +226,10 @@ static bool within_buffer(const memory *m, fl_id v)
     const fl_buffer *b = &m->s->buffers[st->buffer];
     int64_t width = row_elements(t), total = 0;
 
-    if (fl_dtype_size(t->dtype) != fl_dtype_size(b->dtype) || st->offset < 0 || b->row_elements < 0)
+    if (fl_dtype_size(t->dtype) != fl_dtype_size(b->dtype) || st->offset < 0 || b->row_elements < FL_ROW_OF_RUN)
         return false;
+    if (st->row_stride == FL_STRIDE_DENSE || b->row_elements == FL_ROW_OF_RUN)
+        return fills_buffer(m, v);
     region r = region_of(m, v);
     int64_t size = (int64_t)fl_dtype_size(t->dtype);
     if (r.rows != 1 && !r.of_buffer && st->row_stride < width)
@@ -383,6 +406,12 @@ static void check_capacity(memory *m)
     for (uint32_t i = 0; bound && i < m->s->n_buffers; i++)
         if (!is_bound(m, bound, m->s->buffers[i].rows))
             fl_check_breaks(m->c, FL_VERIFY_CAPACITY, FL_NONE, "nothing bounds the rows of \"%s\"", name_of(m, m->s->buffers[i].value));
+    for (fl_id v = 0; bound && v < g->n_values; v++) {
+        const fl_type *t = fl_value_type(g, v);
+        for (int d = 1; g->values[v].name && has_place(m, v) && m->s->storage[v].row_stride == FL_STRIDE_DENSE && d < t->rank; d++)
+            if (!is_bound(m, bound, t->dims[d]))
+                fl_check_breaks(m->c, FL_VERIFY_CAPACITY, FL_NONE, "nothing bounds dimension %d of \"%s\"", d, name_of(m, v));
+    }
     for (uint32_t i = 0; bound && i < m->s->n_segments; i++)
         if (!is_bound(m, bound, m->s->segments[i].dim))
             fl_check_breaks(m->c, FL_VERIFY_CAPACITY, FL_NONE, "nothing bounds the rows of segment \"%s\"", m->s->segments[i].symbol);
@@ -460,6 +489,8 @@ static bool same_bytes(const memory *m, fl_id view, fl_id of)
     region p = region_of(m, view), w = region_of(m, of);
     bool rows = a->rank > 0 && b->rank > 0 && a->dims[0] == b->dims[0] && !is_one_row(a) && !is_one_row(b);
 
+    if (fl_type_has_row_of_run(a) || fl_type_has_row_of_run(b))
+        return p.memory == w.memory && fills_buffer(m, view) && fills_buffer(m, of);
     if (p.memory != w.memory || p.lines != w.lines || p.begin != w.begin || p.of_buffer != w.of_buffer)
         return false;
     if (rows)

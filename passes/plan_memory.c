@@ -68,9 +68,9 @@ static void own_buffer(plan *p, fl_id v, fl_buffer_kind kind)
     bool one_row = is_one_row(t);
     fl_buffer b = {.kind = kind, .value = v, .dtype = t->dtype, .rows = one_row ? 1 : t->dims[0]};
 
-    b.row_elements = one_row ? (t->rank == 0 ? 1 : t->dims[0]) : row_elements(t);
+    b.row_elements = one_row ? (t->rank == 0 ? 1 : t->dims[0]) : fl_type_has_row_of_run(t) ? FL_ROW_OF_RUN : row_elements(t);
     b.first_phase = UINT32_MAX; /* until lives are known */
-    *storage_of(p, v) = (fl_storage){FL_STORAGE_BUFFER, new_buffer(p, b), 0, t->rank == 0 ? 0 : one_row ? 1 : b.row_elements};
+    *storage_of(p, v) = (fl_storage){FL_STORAGE_BUFFER, new_buffer(p, b), 0, t->rank == 0 ? 0 : one_row ? 1 : b.row_elements == FL_ROW_OF_RUN ? FL_STRIDE_DENSE : b.row_elements};
     if (kind == FL_BUFFER_VARIABLE && t->rank > 0 && (p->by_row[v] || FL_DIM_IS_SYM(t->dims[0])))
         storage_of(p, v)->row_stride = FL_STRIDE_OF_BUFFER;
     p->known[v] = true;
@@ -158,6 +158,8 @@ static bool part_storage(const plan *p, fl_id whole, int axis, int64_t first, fl
     const fl_storage *w = storage_of(p, whole);
 
     *out = *w;
+    if (w->row_stride == FL_STRIDE_DENSE)
+        return false;
     if (axis == 0) {
         if (w->row_stride == FL_STRIDE_OF_BUFFER && first != 0)
             return false;
@@ -169,6 +171,17 @@ static bool part_storage(const plan *p, fl_id whole, int axis, int64_t first, fl
     return offset >= 0;
 }
 
+/* Its elements are all that its buffer holds, without gaps. */
+static bool fills_buffer(const plan *p, fl_id v)
+{
+    const fl_storage *st = storage_of(p, v);
+    const fl_type *t = fl_value_type(p->g, v);
+
+    if (st->kind != FL_STORAGE_BUFFER || st->offset != 0 || !fl_shape_same_elements(p->g, t, fl_value_type(p->g, p->s->buffers[st->buffer].value)))
+        return false;
+    return st->row_stride == FL_STRIDE_DENSE || is_one_row(t) || (st->row_stride > 0 && st->row_stride == row_elements(t));
+}
+
 /* The same elements under another shape. */
 static bool same_elements_storage(const plan *p, fl_id in, fl_id out, fl_storage *to)
 {
@@ -177,6 +190,13 @@ static bool same_elements_storage(const plan *p, fl_id in, fl_id out, fl_storage
     int64_t ra = is_one_row(a) ? 1 : row_elements(a), rb = is_one_row(b) ? 1 : row_elements(b);
 
     *to = *from;
+    if (fl_type_has_row_of_run(a) || fl_type_has_row_of_run(b)) {
+        if (fl_type_has_row_of_run(b))
+            to->row_stride = FL_STRIDE_DENSE;
+        else
+            to->row_stride = b->rank == 0 ? 0 : rb;
+        return fills_buffer(p, in) && fl_shape_same_elements(p->g, a, b);
+    }
     if (a->rank > 0 && b->rank > 0 && a->dims[0] == b->dims[0])
         return ra > 0 && rb > 0;
     bool dense = from->kind == FL_STORAGE_BUFFER && from->row_stride != FL_STRIDE_OF_BUFFER &&
@@ -394,10 +414,10 @@ static fl_status place_value(plan *p, fl_id v, fl_id node)
 
     if (v == FL_NONE || p->known[v])
         return FL_OK;
-    if (row_elements(t) < 0)
-        return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[node].origin.loc,
-                        "native code needs static dimensions behind the first, which \"%s\" (%s) does not have",
-                        g->values[v].name, fl_op_get(g->nodes[node].op)->name);
+    if (fl_type_has_row_of_run(t)) {
+        own_buffer(p, v, FL_BUFFER_ARENA);
+        return FL_OK;
+    }
     if (p->owner[v] != FL_NONE) { /* the result of Concat first, which may be inside of another */
         fl_id whole = p->owner[v];
         FL_TRY(place_value(p, whole, fl_value_node(g, whole)));
@@ -407,6 +427,7 @@ static fl_status place_value(plan *p, fl_id v, fl_id node)
         return FL_OK;
     }
     int64_t elements = is_one_row(t) && t->rank > 0 ? t->dims[0] : row_elements(t);
+    elements = elements < 0 ? INT64_MAX : elements;
     if (elements <= MAX_ROW_ELEMENTS)
         scratch_or_arena(p, v, node);
     const fl_segment *seg = p->segment_of[node] == UINT32_MAX ? NULL : &p->s->segments[p->segment_of[node]];
@@ -487,6 +508,34 @@ static bool set_capacity(plan *p, fl_dim symbol, const fl_dim *dims, uint32_t n,
     return true;
 }
 
+/* An input's, a variable's or an operand's: what a run, or another node, binds. */
+static bool is_symbol_of_leaf(const fl_graph *g, fl_dim symbol)
+{
+    for (fl_id v = 0; v < g->n_values; v++)
+        for (int d = 0; g->values[v].name && fl_value_node(g, v) == FL_NONE && d < fl_value_type(g, v)->rank; d++)
+            if (fl_value_type(g, v)->dims[d] == symbol)
+                return true;
+    return false;
+}
+
+/* Parts of extents that only a run knows make a whole that has a symbol of its own: their sum. */
+static bool capacity_of_concat(plan *p, const fl_node *n)
+{
+    const fl_graph *g = p->g;
+    const fl_type *y = fl_value_type(g, n->out[0]);
+    int axis = axis_of(g, (fl_id)(n - g->nodes), y->rank, 0);
+    fl_dim whole = axis < y->rank ? y->dims[axis] : 0;
+    fl_dim *dims = fl_arena_new(&p->cx->scratch, fl_dim, n->n_in + 1u);
+    if (!dims || !FL_DIM_IS_SYM(whole) || p->s->capacity[FL_SYM_OF_DIM(whole)].n_dims > 0 || is_symbol_of_leaf(g, whole))
+        return dims != NULL;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        dims[k] = fl_value_type(g, n->in[k])->dims[axis];
+        if (dims[k] == whole) /* beside parts of extent 0 */
+            return true;
+    }
+    return set_capacity(p, whole, dims, n->n_in, true);
+}
+
 /* Distinct rows are at most as many as the index has elements, merged ones as many as all operands hold together. */
 static bool capacity_of(plan *p, const fl_node *n)
 {
@@ -498,6 +547,8 @@ static bool capacity_of(plan *p, const fl_node *n)
         return set_capacity(p, fl_value_type(g, n->out[0])->dims[0], index->dims, (uint32_t)index->rank, false) &&
                (!own || set_capacity(p, places, index->dims, 2, false));
     }
+    if (n->op == FL_OP_CONCAT)
+        return capacity_of_concat(p, n);
     if (n->op != FL_OP_MERGE_ROWS)
         return true;
     uint32_t n_dims = n->n_in / 3;
@@ -513,15 +564,73 @@ static fl_status find_capacities(plan *p)
     p->s->n_capacity = g->n_symbols;
     p->s->capacity = fl_arena_calloc(&g->arena, g->n_symbols + 1, sizeof *p->s->capacity);
     bool ok = p->s->capacity != NULL;
-    for (fl_id v = 0; ok && v < g->n_values; v++) { /* rows that a reshape has made: as many as their factors say */
+    for (fl_id v = 0; ok && v < g->n_values; v++) { /* what a reshape has made: as many as the factors say */
         fl_dim factors[FL_MAX_RANK];
         const fl_type *t = fl_value_type(g, v);
-        uint32_t n = g->values[v].name && t->rank > 0 ? fl_shape_factors(g, t->dims[0], factors) : 1;
-        ok = n == 1 || set_capacity(p, t->dims[0], factors, n, false);
+        for (int d = 0; ok && g->values[v].name && d < t->rank; d++) {
+            uint32_t n = fl_shape_factors(g, t->dims[d], factors);
+            ok = n == 1 || set_capacity(p, t->dims[d], factors, n, false);
+        }
     }
     for (fl_id i = 0; ok && i < g->n_nodes; i++)
         ok = capacity_of(p, &g->nodes[i]);
     return ok ? FL_OK : fl_out_of_memory(p->cx->diag);
+}
+
+/* Which symbols a run has numbers for: those of leaves, and those that follow from others. */
+static bool *find_bound(const plan *p)
+{
+    const fl_graph *g = p->g;
+    bool *bound = fl_arena_new(&p->cx->scratch, bool, g->n_symbols + 1u);
+    for (fl_id v = 0; bound && v < g->n_values; v++)
+        for (int d = 0; g->values[v].name && fl_value_node(g, v) == FL_NONE && d < fl_value_type(g, v)->rank; d++)
+            if (FL_DIM_IS_SYM(fl_value_type(g, v)->dims[d]))
+                bound[FL_SYM_OF_DIM(fl_value_type(g, v)->dims[d])] = true;
+    for (bool changed = bound != NULL; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < g->n_symbols; i++) {
+            bool follows = p->s->capacity[i].n_dims > 0;
+            for (uint32_t k = 0; follows && k < p->s->capacity[i].n_dims; k++)
+                follows = !FL_DIM_IS_SYM(p->s->capacity[i].dims[k]) || bound[FL_SYM_OF_DIM(p->s->capacity[i].dims[k])];
+            changed = changed || (follows && !bound[i]);
+            bound[i] = bound[i] || follows;
+        }
+    }
+    return bound;
+}
+
+static bool is_dim_of_operand(const fl_graph *g, fl_id node, fl_dim dim)
+{
+    for (uint32_t k = 0; k < g->nodes[node].n_in; k++)
+        for (int d = 0; g->nodes[node].in[k] != FL_NONE && d < fl_value_type(g, g->nodes[node].in[k])->rank; d++)
+            if (fl_value_type(g, g->nodes[node].in[k])->dims[d] == dim)
+                return true;
+    return false;
+}
+
+/* Extents that depend on values, such as how many elements are not 0. Operators that native code has not are refused by name, later. */
+static fl_status refuse_unbound(const plan *p)
+{
+    const fl_graph *g = p->g;
+    const bool *bound = find_bound(p);
+    if (!bound)
+        return fl_out_of_memory(p->cx->diag);
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        if (p->segment_of[i] == UINT32_MAX || !fl_op_has(g->nodes[i].op, FL_EMITTED))
+            continue;
+        for (uint32_t k = 0; k < g->nodes[i].n_out; k++) {
+            fl_id v = g->nodes[i].out[k];
+            for (int d = 0; v != FL_NONE && d < fl_value_type(g, v)->rank; d++) {
+                fl_dim dim = fl_value_type(g, v)->dims[d];
+                if (!FL_DIM_IS_SYM(dim) || bound[FL_SYM_OF_DIM(dim)])
+                    continue;
+                if (!is_dim_of_operand(g, i, dim)) /* else its producer is told of */
+                    return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[i].origin.loc, "dimension %d of \"%s\" (%s) depends on values, and is known only at run time", d,
+                                    g->values[v].name, fl_op_get(g->nodes[i].op)->name);
+            }
+        }
+    }
+    return FL_OK;
 }
 
 fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
@@ -554,6 +663,7 @@ fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
         for (uint32_t k = 0; k < s->segments[i].n_nodes; k++)
             p.segment_of[s->segments[i].nodes[k]] = i;
     FL_TRY(find_capacities(&p));
+    FL_TRY(refuse_unbound(&p));
     place_leaves(&p);
     find_owners(&p);
     find_shared(&p);

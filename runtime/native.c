@@ -9,6 +9,7 @@
 #include "runtime/native.h"
 
 #include "ir/base/bytes.h"
+#include "ir/cost.h"
 #include "runtime/memory.h"
 #include "runtime/ticks.h"
 
@@ -88,7 +89,8 @@ static int64_t row_elements_of(const native_engine *n, const fl_type *t)
 {
     int64_t elements = 1;
     for (int d = 1; d < t->rank; d++)
-        elements *= extent(n, t->dims[d]);
+        if (extent(n, t->dims[d]) < 0 || __builtin_mul_overflow(elements, extent(n, t->dims[d]), &elements))
+            return -1;
     return elements;
 }
 
@@ -144,9 +146,11 @@ static size_t round_up(size_t n, size_t to)
 /* Bytes of an arena buffer at the extents in n->dim; SIZE_MAX if they are beyond any memory. */
 static size_t buffer_bytes(const native_engine *n, const fl_buffer *b)
 {
-    int64_t rows = extent(n, b->rows), bytes = 0;
+    int64_t rows = extent(n, b->rows), bytes = 0, row = b->row_elements;
 
-    if (rows < 0 || __builtin_mul_overflow(rows, b->row_elements, &bytes) ||
+    if (row == FL_ROW_OF_RUN)
+        row = row_elements_of(n, &n->g->values[b->value].type);
+    if (rows < 0 || row < 0 || __builtin_mul_overflow(rows, row, &bytes) ||
         __builtin_mul_overflow(bytes, (int64_t)fl_dtype_size(b->dtype), &bytes) || bytes > INT64_MAX / 4)
         return SIZE_MAX;
     return round_up((size_t)bytes, 64);
@@ -455,7 +459,7 @@ static void copy_output(const native_engine *n, const output_copy *c, fl_id valu
     }
     const uint8_t *from = (const uint8_t *)n->buffer[c->buffer] + c->offset * (int64_t)size;
     int64_t stride = c->row_stride == FL_STRIDE_OF_BUFFER ? n->stride[c->buffer] : c->row_stride;
-    if (c->one_row || (size_t)stride * size == row) {
+    if (c->one_row || stride == FL_STRIDE_DENSE || (size_t)stride * size == row) {
         memcpy(to, from, row * (size_t)rows);
         return;
     }
@@ -595,27 +599,11 @@ static const uint8_t *constant_bytes(native_engine *n, fl_id value)
     return bytes;
 }
 
-/* Of one row: 1/32 ns for a multiply-add of a product and an element of arithmetic, 1/8 for an element that is looked up or moved. */
-static double node_ns(const native_engine *n, const fl_node *node)
-{
-    bool product = fl_op_has(node->op, FL_PRODUCT), sum = fl_op_has(node->op, FL_GATHERING);
-    double ns = 0;
-
-    for (uint32_t k = 0; k < node->n_out; k++)
-        if (node->out[k] != FL_NONE)
-            ns += (product || fl_op_has(node->op, FL_ELEMENTWISE) ? 0.03125 : 0.125) * (double)row_elements_of(n, fl_value_type(n->g, node->out[k]));
-    if ((!product && !sum) || node->n_in < 2 || node->in[0] == FL_NONE || node->in[1] == FL_NONE)
-        return ns;
-    if (node->op == FL_OP_TABLE_POOL) /* a result has a share of the columns */
-        return ns * fl_look_ups(node) / node->n_out;
-    return ns * (double)row_elements_of(n, fl_value_type(n->g, node->in[product ? 0 : 1]));
-}
-
 static void setup_work(native_engine *n)
 {
     for (uint32_t i = 0; i < n->schedule->n_segments; i++)
         for (uint32_t k = 0; k < n->schedule->segments[i].n_nodes; k++)
-            n->row_ns[i] += node_ns(n, &n->g->nodes[n->schedule->segments[i].nodes[k]]);
+            n->row_ns[i] += fl_cost_guess_ns(n->g, &n->g->nodes[n->schedule->segments[i].nodes[k]]);
 }
 
 static fl_status setup_buffers(native_engine *n, const fl_store *store, fl_diag *dg)

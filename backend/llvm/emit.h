@@ -116,5 +116,7 @@ typedef struct l_product {
 void l_emit_product(fl_gen *gen, const l_product *p);
 /* emit_slot_linear.c: SlotLinear, with what follows its rows, or NULL. */
 void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company);
+/* emit_move.c: MatMul of any numbers and shapes, element by element. */
+void l_emit_dot_products(fl_gen *gen, fl_id node);
 
 #endif

@@ -92,22 +92,6 @@ static LLVMValueRef held_index(fl_gen *gen, LLVMValueRef v, LLVMValueRef v_n)
 
 /* ------------------------------------------------------------------------------------------------ rearrangements */
 
-/* out[i..] = in[i permuted] */
-static void transpose_element(element *e)
-{
-    const fl_attr *perm = fl_node_attr(e->gen->g, e->node, "perm");
-    LLVMValueRef v_from[FL_MAX_RANK];
-
-    for (int d = 0; d < e->out->rank; d++)
-        v_from[perm ? perm->as.ints[d] : e->out->rank - 1 - d] = e->v_at[d];
-    store(e, load(e, operand(e, 0), v_from));
-}
-
-void fl_emit_transpose(fl_gen *gen, fl_id node)
-{
-    each_element(gen, node, -1, transpose_element);
-}
-
 /* out[i..] = in[i mod extents] */
 static void tile_element(element *e)
 {
@@ -315,6 +299,43 @@ void fl_emit_cum_sum(fl_gen *gen, fl_id node)
         return;
     }
     each_element(gen, node, (int)(axis < 0 ? axis + rank : axis), cum_sum_element);
+}
+
+/* -------------------------------------------------------------------------------------------------------- MatMul */
+
+/* sum = 0; for k: sum = sum + a[.., i, k] b[.., k, j]; out[.., i, j] = sum */
+static void dot_element(element *e)
+{
+    fl_gen *gen = e->gen;
+    const fl_type *a = fl_value_type(gen->g, operand(e, 0)), *b = fl_value_type(gen->g, operand(e, 1));
+    bool real = e->out->dtype == FL_FLOAT || e->out->dtype == FL_DOUBLE;
+    int out = e->out->rank, batch = out - (a->rank > 1) - (b->rank > 1);
+    LLVMValueRef v_a[FL_MAX_RANK], v_b[FL_MAX_RANK], v_sum, v;
+    l_loop loop;
+
+    l_loop_begin(gen, &loop, l_i64(gen, 0), l_extent(gen, a->dims[a->rank - 1]), 1);
+    v_sum = l_carry(gen, &loop, LLVMConstNull(l_memory_type(gen, e->out->dtype)));
+    for (int d = 0; d < a->rank - 2; d++)
+        v_a[d] = a->dims[d] == 1 ? l_i64(gen, 0) : e->v_at[batch - (a->rank - 2) + d];
+    for (int d = 0; d < b->rank - 2; d++)
+        v_b[d] = b->dims[d] == 1 ? l_i64(gen, 0) : e->v_at[batch - (b->rank - 2) + d];
+    if (a->rank > 1)
+        v_a[a->rank - 2] = e->v_at[batch];
+    if (b->rank > 1)
+        v_b[b->rank - 1] = e->v_at[out - 1];
+    v_a[a->rank - 1] = v_b[b->rank > 1 ? b->rank - 2 : 0] = loop.v_i;
+    if (real)
+        v = LLVMBuildFAdd(gen->b, v_sum, LLVMBuildFMul(gen->b, load(e, operand(e, 0), v_a), load(e, operand(e, 1), v_b), ""), "");
+    else
+        v = LLVMBuildAdd(gen->b, v_sum, LLVMBuildMul(gen->b, load(e, operand(e, 0), v_a), load(e, operand(e, 1), v_b), ""), "");
+    l_next(&loop, 0, v);
+    l_loop_end(gen, &loop);
+    store(e, loop.v_result[0]);
+}
+
+void l_emit_dot_products(fl_gen *gen, fl_id node)
+{
+    each_element(gen, node, -1, dot_element);
 }
 
 /* -------------------------------------------------------------------------------------------------------- Einsum */

@@ -476,14 +476,19 @@ static l_product product_of(fl_gen *gen, fl_id a, fl_id b, fl_id out, bool a_tra
     return p;
 }
 
-static bool refuse(fl_gen *gen, fl_id node)
+/* Of floats with a matrix whose width is known now. */
+static bool is_plain(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
     const fl_type *c = fl_value_type(gen->g, n->out[0]);
 
-    if (a->dtype == FL_FLOAT && a->rank >= 2 && b->rank == 2 && !FL_DIM_IS_SYM(c->dims[c->rank - 1]) &&
-        l_row_elements(a) >= 0 && l_row_elements(c) >= 0)
+    return a->dtype == FL_FLOAT && a->rank >= 2 && b->rank == 2 && !FL_DIM_IS_SYM(c->dims[c->rank - 1]);
+}
+
+static bool refuse(fl_gen *gen, fl_id node)
+{
+    if (is_plain(gen, node))
         return false;
     l_unsupported(gen, node, "it has code for products of float with a matrix of static width");
     return true;
@@ -526,16 +531,23 @@ static void emit_inner(fl_gen *gen, fl_id node, l_product *p)
 {
     const fl_node *n = &gen->g->nodes[node];
     const fl_type *a = fl_value_type(gen->g, n->in[0]), *c = fl_value_type(gen->g, n->out[0]);
-    int64_t last = a->dims[a->rank - 1], count = a->rank == 2 ? 1 : l_row_elements(a) / (last > 0 ? last : 1);
-    LLVMValueRef v_a = p->v_a, v_c = p->v_c;
+    LLVMValueRef v_last = l_extent(gen, a->dims[a->rank - 1]), v_count = l_i64(gen, 1), v_a = p->v_a, v_c = p->v_c;
+    bool all = fl_type_has_row_of_run(a) && p->v_m_to != gen->v_row_to && l_is_dense(gen, n->in[0]) && l_is_dense(gen, n->out[0]);
     l_loop loop;
 
-    if (count == 1) {
+    for (int d = 1; d < a->rank - 1; d++)
+        v_count = l_mul(gen, v_count, l_extent(gen, a->dims[d]));
+    if (all) { /* one product of all rows at once */
+        p->v_m_to = l_mul(gen, p->v_m_to, v_count);
+        p->v_a_row = v_last;
+        p->v_c_row = l_i64(gen, c->dims[c->rank - 1]);
+    }
+    if (all || is_one(v_count)) {
         l_emit_product(gen, p);
         return;
     }
-    l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, count), 1);
-    p->v_a = l_at(gen, FL_FLOAT, v_a, l_mul(gen, loop.v_i, l_i64(gen, last)));
+    l_loop_begin(gen, &loop, l_i64(gen, 0), v_count, 1);
+    p->v_a = l_at(gen, FL_FLOAT, v_a, l_mul(gen, loop.v_i, v_last));
     p->v_c = l_at(gen, FL_FLOAT, v_c, l_mul(gen, loop.v_i, l_i64(gen, c->dims[c->rank - 1])));
     l_emit_product(gen, p);
     l_loop_end(gen, &loop);
@@ -550,7 +562,7 @@ static LLVMValueRef batch_stride(fl_gen *gen, fl_id operand, int rank, int d)
     return own < 0 || t->dims[own] == 1 ? l_i64(gen, 0) : l_stride(gen, operand, own);
 }
 
-/* for each leading index: out[index] = a[index] b[index], matrices of static shape */
+/* for each leading index: out[index] = a[index] b[index], matrices of static width */
 static void emit_batches(fl_gen *gen, fl_id node, l_product *p, int d)
 {
     const fl_node *n = &gen->g->nodes[node];
@@ -583,8 +595,7 @@ static bool is_batched(fl_gen *gen, fl_id node)
     const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
     const fl_type *c = fl_value_type(gen->g, n->out[0]);
 
-    return a->dtype == FL_FLOAT && a->rank >= 2 && b->rank > 2 && l_row_elements(c) >= 0 && l_row_elements(b) >= 0 &&
-           l_row_elements(a) >= 0 && (a->rank > 2 || !FL_DIM_IS_SYM(a->dims[0]));
+    return a->dtype == FL_FLOAT && a->rank >= 2 && b->rank > 2 && !FL_DIM_IS_SYM(c->dims[c->rank - 1]);
 }
 
 /* MatMul: out = a b */
@@ -597,8 +608,8 @@ void fl_emit_matmul(fl_gen *gen, fl_id node)
         const fl_type *a = fl_value_type(gen->g, n->in[0]), *b = fl_value_type(gen->g, n->in[1]);
         const fl_type *c = fl_value_type(gen->g, n->out[0]);
 
-        p = (l_product){.alpha = 1.0, .v_m_from = l_i64(gen, 0), .v_m_to = l_i64(gen, c->dims[c->rank - 2]), .n = c->dims[c->rank - 1]};
-        p.v_k = l_i64(gen, a->dims[a->rank - 1]);
+        p = (l_product){.alpha = 1.0, .v_m_from = l_i64(gen, 0), .v_m_to = l_extent(gen, c->dims[c->rank - 2]), .n = c->dims[c->rank - 1]};
+        p.v_k = l_extent(gen, a->dims[a->rank - 1]);
         p.v_a = l_place_of(gen, n->in[0])->v_base;
         p.v_a_row = l_stride(gen, n->in[0], a->rank - 2);
         p.v_a_k = l_i64(gen, 1);
@@ -609,8 +620,10 @@ void fl_emit_matmul(fl_gen *gen, fl_id node)
         emit_batches(gen, node, &p, 0);
         return;
     }
-    if (refuse(gen, node))
+    if (!is_plain(gen, node)) {
+        l_emit_dot_products(gen, node);
         return;
+    }
     p = product_of(gen, n->in[0], n->in[1], n->out[0], false, false);
     emit_inner(gen, node, &p);
 }

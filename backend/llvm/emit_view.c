@@ -1,5 +1,5 @@
 /*
- * emit_view.c -- shapes: nothing where the schedule lets the output share the input's memory, copies elsewhere.
+ * emit_view.c -- shapes: nothing where the schedule lets the output share the input's memory, copies elsewhere; Transpose, a copy always.
  */
 #include "backend/llvm/emit.h"
 
@@ -58,37 +58,49 @@ static void copy_box(fl_gen *gen, const box *x)
 }
 
 /*
- * The box of `part`, a value that is a part of `whole` starting at index `first` of `axis`, with `step`; whole_is_in says
- * which of the two is read.
+ * The box of `part`, a value that is a part of `whole` starting at index v_first[d] of each dimension d, with steps; v_first[d] NULL: at 0.
+ * whole_is_in says which of the two is read.
  */
-static box part_box(fl_gen *gen, fl_id part, fl_id whole, int axis, int64_t first, int64_t step, bool whole_is_in)
+static box part_box(fl_gen *gen, fl_id part, fl_id whole, const LLVMValueRef *v_first, const int64_t *step, bool whole_is_in)
 {
     const fl_type *t = fl_value_type(gen->g, part);
     box x = {.dtype = t->dtype, .rank = t->rank};
     LLVMValueRef v_part = l_place_of(gen, part)->v_base, v_whole = l_place_of(gen, whole)->v_base;
 
-    v_whole = l_at(gen, t->dtype, v_whole, l_mul(gen, l_i64(gen, first), l_stride(gen, whole, axis)));
+    for (int d = 0; d < t->rank; d++)
+        if (v_first[d] != NULL)
+            v_whole = l_at(gen, t->dtype, v_whole, l_mul(gen, v_first[d], l_stride(gen, whole, d)));
     x.v_in = whole_is_in ? v_whole : v_part;
     x.v_out = whole_is_in ? v_part : v_whole;
     for (int d = 0; d < t->rank; d++) {
-        LLVMValueRef v_s = l_mul(gen, l_stride(gen, whole, d), l_i64(gen, d == axis ? step : 1));
+        LLVMValueRef v_s = l_mul(gen, l_stride(gen, whole, d), l_i64(gen, step[d]));
 
+        x.v_from[d] = l_i64(gen, 0);
+        x.v_to[d] = l_extent(gen, t->dims[d]);
         if (d == 0)
             l_rows(gen, t->dims[0], &x.v_from[0], &x.v_to[0]);
-        else {
-            x.v_from[d] = l_i64(gen, 0);
-            x.v_to[d] = l_i64(gen, t->dims[d]);
-        }
         x.v_in_stride[d] = whole_is_in ? v_s : l_stride(gen, part, d);
         x.v_out_stride[d] = whole_is_in ? l_stride(gen, part, d) : v_s;
     }
     return x;
 }
 
-/* Offset in elements of index `first` of `axis`, or -1 if known at run time only. */
-static int64_t part_offset(fl_gen *gen, fl_id whole, int axis, int64_t first)
+/* A part that starts at v_first of one axis. */
+static box axis_box(fl_gen *gen, fl_id part, fl_id whole, int axis, LLVMValueRef v_first, bool whole_is_in)
 {
-    LLVMValueRef v = l_mul(gen, l_i64(gen, first), l_stride(gen, whole, axis));
+    int64_t step[FL_MAX_RANK];
+    LLVMValueRef v_starts[FL_MAX_RANK] = {NULL};
+
+    for (int d = 0; d < FL_MAX_RANK; d++)
+        step[d] = 1;
+    v_starts[axis] = v_first;
+    return part_box(gen, part, whole, v_starts, step, whole_is_in);
+}
+
+/* Offset in elements of index v_first of `axis`, or -1 if known at run time only. */
+static int64_t part_offset(fl_gen *gen, fl_id whole, int axis, LLVMValueRef v_first)
+{
+    LLVMValueRef v = l_mul(gen, v_first, l_stride(gen, whole, axis));
 
     return LLVMIsAConstantInt(v) ? LLVMConstIntGetSExtValue(v) : -1;
 }
@@ -98,6 +110,16 @@ static int axis_of(fl_gen *gen, fl_id node, int rank, int64_t otherwise)
     int64_t axis = fl_node_int(gen->g, node, "axis", otherwise);
 
     return (int)(axis < 0 ? axis + rank : axis);
+}
+
+/* Product of dimensions 1 and up. */
+static LLVMValueRef row_elements(fl_gen *gen, const fl_type *t)
+{
+    LLVMValueRef v = l_i64(gen, 1);
+
+    for (int d = 1; d < t->rank; d++)
+        v = l_mul(gen, v, l_extent(gen, t->dims[d]));
+    return v;
 }
 
 /* Same elements in the same order under another shape. */
@@ -118,11 +140,10 @@ static void same_elements(fl_gen *gen, fl_id node)
     x.v_from[1] = l_i64(gen, 0);
     if (in->rank > 0 && out->rank > 0 && in->dims[0] == out->dims[0]) {
         l_rows(gen, out->dims[0], &x.v_from[0], &x.v_to[0]);
-        x.v_to[1] = l_i64(gen, l_row_elements(out));
+        x.v_to[1] = row_elements(gen, out);
         x.v_in_stride[0] = from->v_row_stride;
         x.v_out_stride[0] = to->v_row_stride;
-    } else if ((in->rank == 0 || from->row_stride == l_row_elements(in) || in->dims[0] == 1) &&
-               (out->rank == 0 || to->row_stride == l_row_elements(out) || out->dims[0] == 1)) {
+    } else if (l_is_dense(gen, n->in[0]) && l_is_dense(gen, n->out[0])) {
         x.v_from[0] = x.v_in_stride[0] = x.v_out_stride[0] = l_i64(gen, 0);
         x.v_to[0] = l_i64(gen, 1);
         x.v_to[1] = l_elements(gen, out);
@@ -184,17 +205,17 @@ void fl_emit_concat(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     int axis = axis_of(gen, node, fl_value_type(gen->g, n->out[0])->rank, 0);
-    int64_t first = 0;
+    LLVMValueRef v_first = l_i64(gen, 0);
 
     for (uint32_t i = 0; i < n->n_in; i++) {
-        int64_t offset = part_offset(gen, n->out[0], axis, first);
+        int64_t offset = part_offset(gen, n->out[0], axis, v_first);
 
         if (offset < 0 || !l_same_place(gen, n->in[i], n->out[0], offset)) {
-            box x = part_box(gen, n->in[i], n->out[0], axis, first, 1, false);
+            box x = axis_box(gen, n->in[i], n->out[0], axis, v_first, false);
 
             copy_box(gen, &x);
         }
-        first += fl_value_type(gen->g, n->in[i])->dims[axis];
+        v_first = l_add(gen, v_first, l_extent(gen, fl_value_type(gen->g, n->in[i])->dims[axis]));
     }
 }
 
@@ -203,48 +224,109 @@ void fl_emit_split(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     int axis = axis_of(gen, node, fl_value_type(gen->g, n->in[0])->rank, 0);
-    int64_t first = 0;
+    LLVMValueRef v_first = l_i64(gen, 0);
 
     for (uint32_t i = 0; i < n->n_out; i++) {
-        int64_t offset = part_offset(gen, n->in[0], axis, first);
+        int64_t offset = part_offset(gen, n->in[0], axis, v_first);
 
         if (n->out[i] == FL_NONE) {
             l_unsupported(gen, node, "an output that nobody wants has no size");
             return;
         }
-        first += fl_value_type(gen->g, n->out[i])->dims[axis];
-        if (gen->schedule->storage[n->out[i]].kind == FL_STORAGE_NONE ||
-            (offset >= 0 && l_same_place(gen, n->out[i], n->in[0], offset)))
-            continue;
-        box x = part_box(gen, n->out[i], n->in[0], axis, first - fl_value_type(gen->g, n->out[i])->dims[axis], 1, true);
-        copy_box(gen, &x);
+        if (gen->schedule->storage[n->out[i]].kind != FL_STORAGE_NONE &&
+            (offset < 0 || !l_same_place(gen, n->out[i], n->in[0], offset))) {
+            box x = axis_box(gen, n->out[i], n->in[0], axis, v_first, true);
+
+            copy_box(gen, &x);
+        }
+        v_first = l_add(gen, v_first, l_extent(gen, fl_value_type(gen->g, n->out[i])->dims[axis]));
     }
 }
 
-/* out[.., j, ..] = in[.., start + j * step, ..], for one axis with constant bounds */
+/* Slice's starts and steps of each dimension; false if they are not constant. */
+static bool slice_starts(fl_gen *gen, const fl_node *n, int64_t *starts, int64_t *steps)
+{
+    const fl_type *t = fl_value_type(gen->g, n->in[0]);
+    int64_t start[FL_MAX_RANK], axis[FL_MAX_RANK], step[FL_MAX_RANK];
+    uint32_t count, n_axes, n_steps;
+
+    if (!fl_value_ints(gen->g, n->in[1], start, FL_MAX_RANK, &count))
+        return false;
+    for (int d = 0; d < FL_MAX_RANK; d++) {
+        starts[d] = 0;
+        steps[d] = step[d] = 1;
+        axis[d] = d;
+    }
+    n_axes = n_steps = count;
+    if ((n->n_in > 3 && n->in[3] != FL_NONE && !fl_value_ints(gen->g, n->in[3], axis, FL_MAX_RANK, &n_axes)) ||
+        (n->n_in > 4 && n->in[4] != FL_NONE && !fl_value_ints(gen->g, n->in[4], step, FL_MAX_RANK, &n_steps)) ||
+        n_axes != count || n_steps != count)
+        return false;
+    for (uint32_t k = 0; k < count; k++) {
+        int64_t d = axis[k] < 0 ? axis[k] + t->rank : axis[k];
+
+        starts[d] = start[k];
+        steps[d] = step[k];
+    }
+    return true;
+}
+
+/* A start as ONNX means it: from the end if negative, and held within the extent. */
+static LLVMValueRef held_start(fl_gen *gen, fl_dim dim, int64_t start, int64_t step)
+{
+    LLVMValueRef v_extent = l_extent(gen, dim), v = l_i64(gen, start), v_last = v_extent;
+
+    if (start == 0)
+        return v;
+    if (start < 0)
+        v = l_add(gen, v, v_extent);
+    v = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, v, l_i64(gen, 0), ""), l_i64(gen, 0), v, "");
+    if (step < 0)
+        v_last = LLVMBuildSub(gen->b, v_extent, l_i64(gen, 1), "");
+    return l_min_i64(gen, v, v_last);
+}
+
+/* out[j..] = in[start + j * step ..], with constant bounds */
 void fl_emit_slice(fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
     const fl_type *t = fl_value_type(gen->g, n->in[0]);
-    int64_t start, axis = 0, step = 1, offset;
-    uint32_t count;
+    int64_t start[FL_MAX_RANK], step[FL_MAX_RANK], offset = 0;
+    LLVMValueRef v_start[FL_MAX_RANK];
     box x;
 
-    if (!fl_value_ints(gen->g, n->in[1], &start, 1, &count) ||
-        (n->n_in > 3 && n->in[3] != FL_NONE && !fl_value_ints(gen->g, n->in[3], &axis, 1, &count)) ||
-        (n->n_in > 4 && n->in[4] != FL_NONE && !fl_value_ints(gen->g, n->in[4], &step, 1, &count)) ||
-        FL_DIM_IS_SYM(t->dims[axis < 0 ? axis + t->rank : axis])) {
-        l_unsupported(gen, node, "it has code for one static axis with constant bounds");
+    if (!slice_starts(gen, n, start, step)) {
+        l_unsupported(gen, node, "it has code for constant bounds only");
         return;
     }
-    axis = axis < 0 ? axis + t->rank : axis;
-    start = start < 0 ? start + t->dims[axis] : start;
-    start = start < 0 ? 0 : start > t->dims[axis] ? t->dims[axis] : start;
-    if (step < 0 && start == t->dims[axis])
-        start--;
-    offset = part_offset(gen, n->in[0], (int)axis, start);
-    if (step == 1 && offset >= 0 && l_same_place(gen, n->out[0], n->in[0], offset))
+    for (int d = 0; d < t->rank; d++) {
+        v_start[d] = held_start(gen, t->dims[d], start[d], step[d]);
+        int64_t at = step[d] == 1 ? part_offset(gen, n->in[0], d, v_start[d]) : -1;
+        offset = at < 0 || offset < 0 ? -1 : offset + at;
+    }
+    if (offset >= 0 && l_same_place(gen, n->out[0], n->in[0], offset))
         return;
-    x = part_box(gen, n->out[0], n->in[0], (int)axis, start, step, true);
+    x = part_box(gen, n->out[0], n->in[0], v_start, step, true);
+    copy_box(gen, &x);
+}
+
+/* out[i..] = in[i permuted]: where the last dimension stays the last, runs of it are copied */
+void fl_emit_transpose(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *t = fl_value_type(gen->g, n->out[0]);
+    const fl_attr *perm = fl_node_attr(gen->g, node, "perm");
+    box x = {.dtype = t->dtype, .rank = t->rank};
+
+    x.v_in = l_place_of(gen, n->in[0])->v_base;
+    x.v_out = l_place_of(gen, n->out[0])->v_base;
+    for (int d = 0; d < t->rank; d++) {
+        x.v_from[d] = l_i64(gen, 0);
+        x.v_to[d] = l_extent(gen, t->dims[d]);
+        if (d == 0)
+            l_rows(gen, t->dims[0], &x.v_from[0], &x.v_to[0]);
+        x.v_in_stride[d] = l_stride(gen, n->in[0], perm ? (int)perm->as.ints[d] : t->rank - 1 - d);
+        x.v_out_stride[d] = l_stride(gen, n->out[0], d);
+    }
     copy_box(gen, &x);
 }

@@ -144,8 +144,11 @@ static stride stride_of_dim(fl_gen *gen, fl_id value, int d)
     }
     if (l_place_of(gen, value)->v_column_stride != NULL)
         return (stride){-1, l_place_of(gen, value)->v_column_stride};
-    for (int k = d + 1; k < t->rank; k++)
+    for (int k = d + 1; k < t->rank; k++) {
+        if (FL_DIM_IS_SYM(t->dims[k]))
+            return (stride){-1, l_stride(gen, value, d)};
         s.s *= t->dims[k];
+    }
     return s;
 }
 
@@ -292,6 +295,8 @@ static int unit_access(group *grp, fl_id node)
     access *a = new_access(grp, out, false);
     const fl_type *t = fl_value_type(gen->g, out);
 
+    if (fl_type_has_row_of_run(t))
+        l_unsupported(gen, node, "it has code for rows of known length only");
     a->v_scalar = l_i64(gen, 0);
     for (int d = 1; d < t->rank; d++)
         a->by[d] = stride_of_dim(gen, out, d);

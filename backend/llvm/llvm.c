@@ -86,6 +86,19 @@ static bool has_code_for_types(const fl_graph *g, const fl_node *n)
     return true;
 }
 
+/* Layers of ours compute on rows whose length is known now; what ONNX has goes by strides. */
+static bool has_code_for_shapes(const fl_graph *g, const fl_node *n)
+{
+    if (strcmp(fl_op_get(n->op)->domain, "ai.flen") != 0 || n->op == FL_OP_LINEAR || l_is_group_member(n->op))
+        return true;
+    for (uint32_t k = 0; k < n->n_in + n->n_out; k++) {
+        fl_id v = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
+        if (v != FL_NONE && fl_type_has_row_of_run(fl_value_type(g, v)))
+            return false;
+    }
+    return true;
+}
+
 /* Every node that has no emitter, at once; values that have no memory though somebody needs it. */
 static fl_status check_program(fl_gen *gen)
 {
@@ -97,6 +110,8 @@ static fl_status check_program(fl_gen *gen)
                 l_unsupported(gen, s->nodes[k], "there is no emitter for this operator");
             else if (!has_code_for_types(gen->g, n))
                 l_unsupported(gen, s->nodes[k], "there is no code for 16-bit floats and strings");
+            else if (!has_code_for_shapes(gen->g, n))
+                l_unsupported(gen, s->nodes[k], "it has code for rows of known length only");
             for (uint32_t o = 0; o < n->n_out; o++)
                 if (n->out[o] != FL_NONE && gen->schedule->storage[n->out[o]].kind == FL_STORAGE_NONE)
                     l_unsupported(gen, s->nodes[k], "a result has no place in memory");

@@ -50,6 +50,19 @@ int64_t l_row_elements(const fl_type *t)
     return n;
 }
 
+/* Product of the dimensions behind `d`, i64; in the entry block. */
+static LLVMValueRef elements_behind(fl_gen *gen, const fl_type *t, int d)
+{
+    LLVMBuilderRef b = gen->b;
+    LLVMValueRef v = l_i64(gen, 1);
+
+    gen->b = gen->entry;
+    for (int k = d + 1; k < t->rank; k++)
+        v = l_mul(gen, v, l_extent(gen, t->dims[k]));
+    gen->b = b;
+    return v;
+}
+
 LLVMValueRef l_elements(fl_gen *gen, const fl_type *t)
 {
     LLVMValueRef v = l_i64(gen, 1);
@@ -59,14 +72,14 @@ LLVMValueRef l_elements(fl_gen *gen, const fl_type *t)
     return v;
 }
 
-/* The static stride between rows of a value, or FL_STRIDE_OF_BUFFER. */
+/* The static stride between rows of a value, or -1. */
 static int64_t row_stride(const fl_gen *gen, fl_id value)
 {
     const fl_storage *st = &gen->schedule->storage[value];
     const fl_type *t = fl_value_type(gen->g, value);
 
-    if (st->row_stride == FL_STRIDE_OF_BUFFER)
-        return FL_STRIDE_OF_BUFFER;
+    if (st->row_stride == FL_STRIDE_OF_BUFFER || st->row_stride == FL_STRIDE_DENSE)
+        return -1;
     if (st->row_stride == FL_STRIDE_COLUMNS)
         return 1;
     if (t->rank == 0)
@@ -112,7 +125,9 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
     if (place->v_base != NULL)
         return place;
     place->row_stride = row_stride(gen, value);
-    if (place->row_stride == FL_STRIDE_OF_BUFFER)
+    if (st->row_stride == FL_STRIDE_DENSE)
+        place->v_row_stride = elements_behind(gen, fl_value_type(gen->g, value), 0);
+    else if (place->row_stride < 0)
         place->v_row_stride = load_from_array(gen, offsetof(fl_ctx, stride), gen->i64, st->buffer);
     else
         place->v_row_stride = l_i64(gen, place->row_stride);
@@ -149,16 +164,11 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
 
 LLVMValueRef l_stride(fl_gen *gen, fl_id value, int d)
 {
-    const fl_type *t = fl_value_type(gen->g, value);
-    int64_t n = 1;
-
     if (d == 0)
         return l_place_of(gen, value)->v_row_stride;
     if (l_place_of(gen, value)->v_column_stride != NULL)
         return l_place_of(gen, value)->v_column_stride;
-    for (int k = d + 1; k < t->rank; k++)
-        n *= t->dims[k];
-    return l_i64(gen, n);
+    return elements_behind(gen, fl_value_type(gen->g, value), d);
 }
 
 LLVMValueRef l_element_address(fl_gen *gen, fl_id value, LLVMValueRef v_row, LLVMValueRef v_rest)
@@ -181,6 +191,15 @@ void l_rows(fl_gen *gen, fl_dim dim, LLVMValueRef *v_from, LLVMValueRef *v_to)
     }
 }
 
+bool l_is_dense(const fl_gen *gen, fl_id value)
+{
+    const fl_type *t = fl_value_type(gen->g, value);
+
+    if (gen->schedule->storage[value].row_stride == FL_STRIDE_DENSE || t->rank == 0 || t->dims[0] == 1)
+        return true;
+    return row_stride(gen, value) >= 0 && row_stride(gen, value) == l_row_elements(t);
+}
+
 bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset)
 {
     const fl_storage *a = &gen->schedule->storage[view], *b = &gen->schedule->storage[of];
@@ -191,6 +210,8 @@ bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset)
         return false;
     if ((a->row_stride == FL_STRIDE_COLUMNS) != (b->row_stride == FL_STRIDE_COLUMNS))
         return false;
+    if (a->row_stride == FL_STRIDE_DENSE || b->row_stride == FL_STRIDE_DENSE) /* of one buffer, which both fill */
+        return offset == 0 && l_is_dense(gen, view) && l_is_dense(gen, of);
     return a->offset == b->offset + offset && (one_row || row_stride(gen, view) == row_stride(gen, of));
 }
 

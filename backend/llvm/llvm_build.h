@@ -171,6 +171,8 @@ void l_rows(fl_gen *gen, fl_dim dim, LLVMValueRef *v_from, LLVMValueRef *v_to);
 int64_t l_row_elements(const fl_type *t);
 /* Product of all dimensions as i64. */
 LLVMValueRef l_elements(fl_gen *gen, const fl_type *t);
+/* No gaps between rows. */
+bool l_is_dense(const fl_gen *gen, fl_id value);
 /* True if both values' bytes are the same: view's element (i, j) is at of's (i, j + offset elements). */
 bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset);
 /* A scalar value as immediate or loaded in the entry block; converted to nothing. */

@@ -23,7 +23,7 @@ graph() {
 
 graph sin 'g (float[batch,3] x) => (float[batch,3] y)' 'y = Sin (x)'
 graph half 'g (float16[batch,3] x) => (float16[batch,3] y)' 'y = Relu (x)'
-graph wide 'g (float[batch,n] x) => (float[batch,n] y)' 'y = Relu (x)'
+graph wide 'g (float[batch,3] x, int64[2] r) => (float[p,q] y)' 'y = Tile (x, r)'
 graph gather 'g (int64[2] i) => (float[2,3] y) <float[2,3] t = {1, 2, 3, 4, 5, 6}>' 'y = Gather (t, i)'
 "$bin/flenc" compile --quiet "$models/lr/config.yaml" -o lr.bin && "$bin/flenc" compile --quiet sin.onnxtxt -o sin.bin &&
     "$bin/flenc" compile --quiet gather.onnxtxt -o gather.bin || exit 1
@@ -31,7 +31,7 @@ valid=$models/sample/valid.csv.gz
 
 says E0602 'the code generator cannot be loaded' env FLEN_CODEGEN="$dir/none.so" "$bin/flenc" opt --emit=asm --stage=scheduled "$models/lr/config.yaml"
 says E0254 '"x" has a type for which no values can be drawn' "$bin/flenc" verify half.onnxtxt
-says E0255 'static dimensions behind the first, which "y" (Relu) does not have' "$bin/flenc" opt --passes=segment,plan-memory wide.onnxtxt
+says E0255 'dimension 0 of "y" (Tile) depends on values' "$bin/flenc" opt --passes=segment,plan-memory wide.onnxtxt
 says E0113 'an override reads KEY.PATH=VALUE' "$bin/flenc" compile --set network "$models/lr/config.yaml" -o x.bin
 says E0005 'could not be written' "$bin/flenc" dump sin.onnxtxt -o /dev/full
 says E0005 'cannot be written: No space' "$bin/flenc" export half.onnxtxt -o /dev/full

@@ -1,0 +1,156 @@
+/*
+ * test_codegen_ops.c -- generated code of ONNX's operators, each alone or with few others, against the interpreter, on every CPU level that this machine has: in
+ * shapes that the batch, a second symbol behind the first dimension, or none decide. Values are drawn (backend/trial.h); one core and three give the same.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "backend/backend.h"
+#include "backend/trial.h"
+#include "ir/print.h"
+#include "passes/pass.h"
+#include "runtime/native.h"
+#include "runtime/threads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct op_case {
+    const char *signature; /* "(inputs) => (outputs)" */
+    const char *body;
+} op_case;
+
+#define BOTH "(float[batch,n,4] x, float[batch,n,4] z) => "
+
+static const op_case cases[] = {
+    /* symbols behind the first dimension */
+    {BOTH "(float[batch,n,4] y)", "a = Add (x, z) y = Relu (a)"},
+    {BOTH "(float[n,batch,4] y)", "a = Mul (x, z) y = Transpose <perm = [1, 0, 2]> (a)"},
+    {BOTH "(float[4,n,batch] y)", "y = Transpose (x)"},
+    {BOTH "(float y)", "a = Mul (x, z) y = ReduceSum <keepdims = 0> (a)"},
+    {BOTH "(float[batch,4] y, float[batch,n] w)", "i = Constant <value_ints = [1]> () j = Constant <value_ints = [2]> () y = ReduceMean <keepdims = 0> (x, i) "
+                                                  "w = ReduceMax <keepdims = 0> (z, j)"},
+    {"(float[3,batch,4] x, float[4,20] w) => (float[3,batch,20] y)", "y = MatMul (x, w)"},
+    {"(float[3,batch,4] x, float[4,20] w, float[20] b) => (float[3,batch,20] y)", "a = MatMul (x, w) y = Add (a, b)"},
+    {"(float[17,batch,4] x, float[4,20] w) => (float[17,batch,20] y)", "y = MatMul (x, w)"},
+    {"(float[batch,n,4] x, float[batch,4,6] w) => (float[batch,n,6] y)", "y = MatMul (x, w)"},
+    {"(float[batch,n] x, float[n,m] w) => (float[batch,m] y)", "y = MatMul (x, w)"},
+    {"(float[n] x, float[n] w) => (float y)", "y = MatMul (x, w)"},
+    {"(float[2,batch,n] x, float[n] w) => (float[2,batch] y)", "y = MatMul (x, w)"},
+    {"(double[batch,3] x, double[3,2] w) => (double[batch,2] y)", "y = MatMul (x, w)"},
+    {BOTH "(float[4] y)", "s = Constant <value_ints = [-1, 4]> () o = Constant <value_ints = [0]> () a = Sub (x, z) r = Reshape (a, s) e = Exp (r) "
+                         "y = ReduceSum <keepdims = 0> (e, o)"},
+    {"(float[6,batch,8] x, float[8,8] w) => (float[batch,6,8] y)",
+     "s = Constant <value_ints = [-1, 8]> () r = Reshape (x, s) p = MatMul (r, w) t = Constant <value_ints = [6, -1, 8]> () b = Reshape (p, t) "
+     "y = Transpose <perm = [1, 0, 2]> (b)"},
+    {BOTH "(float[2,batch,n,4] y)", "i = Constant <value_ints = [0]> () a = Unsqueeze (x, i) b = Unsqueeze (z, i) y = Concat <axis = 0> (a, b)"},
+    {"(float[batch,n,4] x, float[batch,m,4] z) => (float[batch,4] y)",
+     "o = Constant <value_ints = [1]> () c = Concat <axis = 1> (x, z) e = Exp (c) y = ReduceSum <keepdims = 0> (e, o)"},
+    {BOTH "(float[batch,n,2] y, float[batch,n,2] w)", "i = Constant <value_ints = [2, 2]> () y, w = Split <axis = 2> (x, i)"},
+    {"(float[4,n,3] x) => (float[1,n,3] y, float[3,n,3] w)", "i = Constant <value_ints = [1, 3]> () y, w = Split <axis = 0> (x, i)"},
+    {BOTH "(int64[3] y)", "y = Shape (x)"},
+    {"(float[2,batch,n] x) => (float[2,batch,n] y)", "i = Constant <value_ints = [-1]> () m = ReduceMax (x, i) d = Sub (x, m) e = Exp (d) s = ReduceSum (e, i) y = Div (e, s)"},
+    {"(float[n,batch,4] q, float[n,batch,4] k) => (float[n,batch,batch] y)", "t = Transpose <perm = [0, 2, 1]> (k) y = MatMul (q, t)"},
+    {"(float[2,batch,3,4] q, float[2,batch,3,4] k) => (float[2,batch,3,3] y)", "y = Einsum <equation = \"hbik,hbjk->hbij\"> (q, k)"},
+    {BOTH "(float[batch,n,4] y)", "a = Constant <value_int = 1> () y = CumSum (x, a)"},
+    {BOTH "(int64[batch,4] y)", "y = ArgMax <axis = 1, keepdims = 0> (x)"},
+    {BOTH "(float[batch,n,4] y)", "s = Shape (x) o = ConstantOfShape (s) y = Sub (o, x)"},
+    {"(float[batch,1,4] x, float[batch,n,4] z) => (float[batch,n,4] y)", "s = Shape (z) y = Expand (x, s)"},
+    /* slices of several axes */
+    {"(float[batch,5,6] x) => (float[batch,3,2] y)", "f = Constant <value_ints = [1, 4]> () t = Constant <value_ints = [4, 0]> () a = Constant <value_ints = [1, 2]> () "
+                                                     "s = Constant <value_ints = [1, -2]> () y = Slice (x, f, t, a, s)"},
+    {"(float[5,6] x) => (float[2,6] y)", "f = Constant <value_ints = [-3, -100]> () t = Constant <value_ints = [-1, 100]> () y = Slice (x, f, t)"},
+};
+
+/* ------------------------------------------------------------------------------------------------------------ engines */
+
+typedef struct native_way {
+    const char *cpu;
+    fl_pool *pool;
+} native_way;
+
+static fl_status make_native(void *arg, const fl_graph *g, const fl_store *store, fl_engine **out, fl_diag *dg)
+{
+    const native_way *way = arg;
+    void *image;
+    size_t size;
+    fl_image *code = NULL;
+    fl_native_options o = {.pool = way->pool};
+    FL_TRY(fl_compile(g, way->cpu, &image, &size, dg));
+    fl_status status = fl_image_load_bytes(image, size, "test", &code, dg);
+    free(image);
+    return status == FL_OK ? fl_native_engine_new(g, store, code, &o, out, dg) : status;
+}
+
+static bool machine_has(const char *cpu)
+{
+    if (strcmp(cpu, "x86-64-v2") == 0)
+        return true;
+    if (strcmp(cpu, "x86-64-v3") == 0)
+        return __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+
+static fl_graph *build(const op_case *c, fl_diag *dg)
+{
+    char text[2000];
+    fl_graph *g = NULL;
+    snprintf(text, sizeof text, "<ir_version: 8, opset_import: [\"\" : 20, \"ai.flen\" : 1, \"ai.onnx.ml\" : 3]>\ng %s { %s }", c->signature, c->body);
+    fl_status s = fl_graph_parse(text, strlen(text), "case", &g, dg);
+    if (s == FL_OK)
+        s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_predict, .verify_each = true}, dg);
+    if (s == FL_OK)
+        s = fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .verify_each = true}, dg);
+    if (s != FL_OK)
+        fl_diag_print(dg, stderr, "test_codegen_ops", "case", text);
+    assert_int_equal(s, FL_OK);
+    return g;
+}
+
+static void check_case(const op_case *c, int64_t batch, fl_pool *pool)
+{
+    static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    fl_diag dg;
+    fl_trial *trial = NULL;
+    fl_diag_init(&dg);
+    fl_graph *g = build(c, &dg);
+    fl_status s = fl_trial_new(g, &(fl_trial_options){.seed = 5, .batch = batch}, &trial, &dg);
+    for (size_t k = 0; s == FL_OK && k < FL_COUNT(levels); k++) {
+        fl_id differs = FL_NONE;
+        fl_difference d;
+        if (!machine_has(levels[k]))
+            continue;
+        /* floats against doubles, sums of a few dozen terms */
+        s = fl_trial_run(trial, make_native, &(native_way){levels[k], pool}, 2e-5, &differs, &d, &dg);
+        if (s == FL_OK && differs != FL_NONE)
+            fail_msg("%s, batch %lld, %s:\n%s[%lld] is %.9g, the interpreter says %.9g", levels[k], (long long)batch, c->body, g->values[differs].name,
+                     (long long)d.element, d.got, d.want);
+    }
+    fl_diag_print(&dg, stderr, "test_codegen_ops", NULL, NULL);
+    if (s != FL_OK)
+        fail_msg("%s", c->body);
+    fl_trial_free(trial);
+    fl_graph_free(g);
+    fl_diag_deinit(&dg);
+}
+
+static void each_case(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1, 5, 70};
+    fl_pool *pool = NULL;
+    assert_int_equal(fl_pool_new(3, &pool, NULL), FL_OK);
+    for (size_t i = 0; i < FL_COUNT(cases); i++)
+        for (size_t b = 0; b < FL_COUNT(batches); b++)
+            check_case(&cases[i], batches[b], b == 1 ? NULL : pool);
+    fl_pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_case)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
