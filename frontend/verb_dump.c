@@ -15,12 +15,13 @@
 typedef struct arguments {
     fl_graph_request request;
     const char *output, *format, *batch;
-    bool plain, cost;
+    bool plain, cost, functions, no_functions;
 } arguments;
 
 static const char usage[] =
     "usage: flenc dump X [--stage=imported|forward|train|optimised|scheduled] [--program=predict|train|init|prologue]\n"
-    "                    [--format=text|dot|svg|html|json|onnx] [--cost] [--batch=N] [--set KEY.PATH=VALUE]... [--plain] [-o FILE]\n"
+    "                    [--format=text|dot|svg|html|json|onnx] [--cost] [--batch=N] [--set KEY.PATH=VALUE]... [--plain]\n"
+    "                    [--functions|--no-functions] [-o FILE]\n"
     "X is a configuration (.yaml), an ONNX file (.onnx), a model.bin, or graph text (- is standard input).\n"
     "  --stage=imported   as it was read\n"
     "  --stage=forward    with its types, checked (the default)\n"
@@ -28,6 +29,8 @@ static const char usage[] =
     "  --stage=optimised  after all passes that rewrite it; scheduled: cut into segments, with its memory\n"
     "  --program=P        which program: predict (the default), train, init or prologue\n"
     "  --format=text      ONNX's own syntax; types of intermediate values follow as comments (--plain: without)\n"
+    "  --functions        behind the graph the bodies of ai.flen's operators, as ONNX's model-local functions: the default from stage train on, where passes\n"
+    "                     have fused them; --no-functions: operators alone\n"
     "  --format=dot, svg  a picture for Graphviz, and laid out by it: fields, layers and segments as clusters, shapes on the edges\n"
     "  --format=html      one page with a picture in which they fold, and operators of ai.flen unfold into their functions' bodies\n"
     "  --format=json      one object for scripts; onnx: ONNX's binary form\n"
@@ -46,6 +49,7 @@ static fl_status write_text(const arguments *a, fl_input *in, FILE *out, fl_diag
 {
     fl_print_options options;
     FL_TRY(fl_input_print_options(in, &a->request, a->output, !a->plain, &options, dg));
+    options.functions = a->functions || (fl_stage_is_built(&a->request) && !a->no_functions);
     return fl_graph_print(in->graph, &options, out, dg);
 }
 
@@ -174,7 +178,8 @@ static int run(void *arg, int argc, char **argv)
 {
     arguments *a = arg;
     const fl_verb_option options[] = {{"-o", &a->output, NULL},     {"--format", &a->format, NULL}, {"--batch", &a->batch, NULL},
-                                      {"--plain", NULL, &a->plain}, {"--cost", NULL, &a->cost}};
+                                      {"--plain", NULL, &a->plain}, {"--cost", NULL, &a->cost},
+                                      {"--functions", NULL, &a->functions}, {"--no-functions", NULL, &a->no_functions}};
     int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
     if (status)
         return status;

@@ -115,6 +115,11 @@ static bool is_built(const char *stage)
     return stage && strcmp(stage, "imported") != 0 && strcmp(stage, "forward") != 0;
 }
 
+bool fl_stage_is_built(const fl_graph_request *r)
+{
+    return is_built(r->stage) || (!r->stage && r->program && fl_ends_with(r->input, ".bin"));
+}
+
 /*
  * A graph of a model.bin: a stored program, the source of predict, or, where a stage is asked for, the forward graph. Variables' data
  * are named, not read.

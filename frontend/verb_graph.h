@@ -28,6 +28,8 @@ typedef struct fl_input {
 
 /* Read X, bring it to the stage. On success the caller ends *in; on failure there is nothing to end. */
 FL_MUST_USE fl_status fl_input_read(const fl_graph_request *r, fl_input *in, fl_diag *dg);
+/* Was the graph that is asked for made by passes: one of the stages train, optimised and scheduled, or a program of a model.bin? */
+bool fl_stage_is_built(const fl_graph_request *r);
 /*
  * How a graph of `in` is printed to the file `output` (NULL, "-": standard output): large tensors of model.bin and ONNX files as references to X, which is
  * named as seen from the text's folder if it lies beneath it, else by its name alone (to be read with --data-dir).

@@ -13,12 +13,12 @@ typedef struct arguments {
     fl_graph_request request;
     const char *output, *print_pipeline, *reproduce, *emit, *cpu;
     fl_pipeline_options pipeline;
-    bool list, plain;
+    bool list, plain, functions;
 } arguments;
 
 static const char usage[] =
     "usage: flenc opt X [--passes=a,b(c)] [--disable=a,b] [--stop-after=P] [--print-before=P] [--print-after=P] [--print-after-change]\n"
-    "                  [--verify-each] [--time-passes] [--stats] [--reproducer=FILE] [--stage=S] [--program=P] [--plain] [-o FILE]\n"
+    "                  [--verify-each] [--time-passes] [--stats] [--reproducer=FILE] [--stage=S] [--program=P] [--plain] [--functions] [-o FILE]\n"
     "                  [--emit=llvm|llvm-opt|asm|obj] [--cpu=x86-64-v2|v3|v4]\n"
     "       flenc opt --list-passes | --print-pipeline=train|predict|schedule | --run-reproducer FILE\n"
     "Runs passes on the graph of X (see `flenc dump --help`) and prints what becomes of it. P may be \"all\".\n"
@@ -96,6 +96,7 @@ static fl_status transform(const arguments *a, fl_input *in, fl_diag *dg)
     if (a->pipeline.passes)
         FL_TRY(fl_pipeline_run(g, &a->pipeline, dg));
     FL_TRY(fl_input_print_options(in, &a->request, a->output, !a->plain, &options, dg));
+    options.functions = a->functions;
     FL_TRY(fl_output_open(&out, a->output, dg));
     fl_status s = a->emit ? emit_code(a, g, out.stream, dg) : fl_graph_print(g, &options, out.stream, dg);
     return fl_output_close(&out, s, dg);
@@ -176,6 +177,7 @@ static int run(void *arg, int argc, char **argv)
         {"--time-passes", NULL, &p->time_passes},
         {"--stats", NULL, &p->stats},
         {"--plain", NULL, &a->plain},
+        {"--functions", NULL, &a->functions},
     };
     int status = fl_verb_arguments(argc, argv, options, FL_COUNT(options), &a->request);
     if (status)

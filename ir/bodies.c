@@ -468,10 +468,7 @@ static fl_status declare(body *x, const entry *e, fl_diag *dg)
         x->in[k] = FL_NONE;
         if (n->in[k] == FL_NONE)
             continue;
-        fl_type t = *fl_value_type(x->g, n->in[k]);
-        for (int d = 0; d < t.rank; d++) /* symbols are numbered in each graph */
-            if (FL_DIM_IS_SYM(t.dims[d]))
-                t.dims[d] = fl_graph_symbol(x->b, x->g->symbols[FL_SYM_OF_DIM(t.dims[d])]);
+        fl_type t = fl_graph_import_type(x->b, x->g, fl_value_type(x->g, n->in[k]));
         const char *name = own ? e->operands[k] : fl_arena_printf(&x->b->arena, "%s_%u", e->operands[last], k - last);
         x->in[k] = name ? fl_graph_input(x->b, name, t) : FL_NONE;
     }

@@ -180,6 +180,8 @@ FL_MUST_USE fl_status fl_graph_ok(const fl_graph *g, fl_diag *dg);
 /* -- symbols and names -- */
 /* The dimension of symbol `name`, made on first use. */
 fl_dim fl_graph_symbol(fl_graph *g, const char *name);
+/* A type of another graph in this one: symbols are numbered in each. */
+fl_type fl_graph_import_type(fl_graph *g, const fl_graph *from, const fl_type *t);
 /* `base`, or base_2, base_3, ... : the first name that no value has. */
 const char *fl_graph_fresh_name(fl_graph *g, const char *base);
 /* FL_NONE if no value has that name. */

@@ -158,3 +158,12 @@ fl_dim fl_graph_symbol(fl_graph *g, const char *name)
     t->symbol_slots[i] = g->n_symbols;
     return FL_DIM_SYM(g->n_symbols - 1);
 }
+
+fl_type fl_graph_import_type(fl_graph *g, const fl_graph *from, const fl_type *t)
+{
+    fl_type to = *t;
+    for (int d = 0; d < t->rank; d++)
+        if (FL_DIM_IS_SYM(t->dims[d]))
+            to.dims[d] = fl_graph_symbol(g, from->symbols[FL_SYM_OF_DIM(t->dims[d])]);
+    return to;
+}

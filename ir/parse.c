@@ -1,6 +1,6 @@
 /*
- * parse.c -- ONNX text to a graph. One pass over the bytes, no recursion: graphs as attributes are refused. Somewhat longer than
- * other files: the productions of a grammar share one state.
+ * parse.c -- ONNX text to a graph. One pass over the bytes, but for functions, which are read where they are called (parse_functions.c); no
+ * recursion else: graphs as attributes are refused. Words are parse_words.c's.
  *
  * Independent mistakes come out in one run, by line. After one the reader goes on with the next item of the signature or the next
  * statement; what the broken one would have defined becomes an input of unknown type, from which nothing follows; and what could be
@@ -8,8 +8,8 @@
  */
 #include "ir/print.h"
 
-#include "ir/graph_meta.h"
 #include "ir/parse_expansion.h"
+#include "ir/parse_parts.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
 #include "ir/verify.h"
@@ -20,197 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct parser {
-    const char *text, *at, *end, *file;
-    const char *counted;    /* where a place was last asked for; NULL: nowhere yet */
-    const char *line_start; /* of its line */
-    uint32_t line;          /* its number */
-    fl_graph *g;
-    fl_arena scratch;
-    fl_diag *dg;
-    fl_status status; /* of the first mistake */
-    fl_meta_entry *meta;
-    uint32_t n_meta, meta_capacity;
-    const char **variables; /* names in ai.flen.variables */
-    uint32_t n_variables;
-    fl_type *late_types; /* declared in the signature, of outputs that nodes make */
-    const char **late_names;
-    fl_loc *late_locs;
-    uint32_t n_late, types_capacity, names_capacity, locs_capacity, n_outputs;
-    int64_t opset;
-    uint32_t inferred; /* nodes that have types, as far as there was need */
-    bool wrong_types;  /* of one of these: the verifier reports it */
-    uint32_t mistakes; /* that were recovered from */
-} parser;
-
-/* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
-static fl_loc place(parser *p, const char *at)
-{
-    if (!p->counted || at < p->line_start) {
-        p->counted = p->line_start = p->text;
-        p->line = 1;
-    }
-    for (; p->counted < at; p->counted++) {
-        if (*p->counted == '\n') {
-            p->line_start = p->counted + 1;
-            p->line++;
-        }
-    }
-    return (fl_loc){p->file, p->line, (uint32_t)(at - p->line_start) + 1};
-}
-
-/* The first mistake's status stays, but for the end of memory, which ends the reading. */
-static bool wrong(parser *p, fl_status s)
-{
-    p->status = p->status == FL_OK || s == FL_NO_MEMORY ? s : p->status;
-    return false;
-}
-
-static bool fail(parser *p, const char *at, const char *what)
-{
-    return wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, at), "%s", what));
-}
-
-static bool no_memory(parser *p)
-{
-    p->status = fl_out_of_memory(p->dg);
-    return false;
-}
-
-/* ------------------------------------------------------------------------------------------------------- words */
-
-static char peek(parser *p)
-{
-    while (p->at < p->end) {
-        if (*p->at == '#')
-            while (p->at < p->end && *p->at != '\n')
-                p->at++;
-        else if (*p->at == ' ' || *p->at == '\t' || *p->at == '\r' || *p->at == '\n')
-            p->at++;
-        else
-            return *p->at;
-    }
-    return '\0';
-}
-
-static bool accept(parser *p, char c)
-{
-    if (peek(p) != c || p->at == p->end)
-        return false;
-    p->at++;
-    return true;
-}
-
-static bool need(parser *p, char c)
-{
-    if (accept(p, c))
-        return true;
-    char text[64];
-    if (p->at == p->end)
-        snprintf(text, sizeof text, "expected '%c', but the text ends", c);
-    else
-        snprintf(text, sizeof text, "expected '%c', but found '%c'", c, *p->at);
-    return fail(p, p->at, text);
-}
-
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* A quoted text into the scratch arena. */
-static bool string(parser *p, const char **out)
-{
-    if (peek(p) != '"')
-        return fail(p, p->at, "expected a quoted text");
-    const char *start = p->at++;
-    char *copy = fl_arena_alloc(&p->scratch, (size_t)(p->end - start));
-    size_t n = 0;
-    if (!copy)
-        return no_memory(p);
-    for (; p->at < p->end && *p->at != '"'; p->at++) {
-        if (*p->at == '\\' && ++p->at == p->end)
-            break;
-        if (*p->at == '\0')
-            return fail(p, p->at, "a zero byte stands in a quoted text");
-        copy[n++] = *p->at;
-    }
-    if (p->at == p->end)
-        return fail(p, start, "the quoted text does not end");
-    p->at++;
-    copy[n] = '\0';
-    /* give back what the text did not need: many short names in a long file */
-    *out = fl_strpool_put(&p->g->names, copy, n);
-    return *out ? true : no_memory(p);
-}
-
-static bool name(parser *p, const char **out, const char *what)
-{
-    char c = peek(p);
-    if (c == '"')
-        return string(p, out);
-    const char *start = p->at;
-    if (p->at == p->end || !is_letter(c)) {
-        char text[96];
-        snprintf(text, sizeof text, "expected %s%s", what, p->at == p->end ? ", but the text ends" : "");
-        return fail(p, p->at, text);
-    }
-    while (p->at < p->end && (is_letter(*p->at) || is_digit(*p->at)))
-        p->at++;
-    *out = fl_strpool_put(&p->g->names, start, (size_t)(p->at - start));
-    return *out ? true : no_memory(p);
-}
-
-typedef struct number {
-    bool is_int;
-    int64_t i;
-    double f;
-} number;
-
-static bool read_number(parser *p, number *out)
-{
-    char text[64];
-    size_t n = 0;
-    (void)peek(p);
-    const char *start = p->at;
-    while (p->at < p->end && n + 1 < sizeof text &&
-           (is_digit(*p->at) || is_letter(*p->at) || *p->at == '.' || ((*p->at == '-' || *p->at == '+') && (n == 0 || strchr("eE", text[n - 1])))))
-        text[n++] = *p->at++;
-    text[n] = '\0';
-    char *rest;
-    errno = 0;
-    out->i = strtoll(text, &rest, 10);
-    out->is_int = n > 0 && *rest == '\0' && errno == 0;
-    bool hexadecimal = strpbrk(text, "xX") != NULL;
-    out->f = strtod(text, &rest);
-    if (n == 0 || *rest != '\0' || hexadecimal)
-        return fail(p, start, "expected a number");
-    return true;
-}
-
-static bool read_int(parser *p, int64_t *out)
-{
-    number x;
-    (void)peek(p);
-    const char *start = p->at;
-    if (!read_number(p, &x))
-        return false;
-    *out = x.i;
-    return x.is_int ? true : fail(p, start, "expected a whole number");
-}
-
 /* The word at the reader is the name of an element type. */
-static fl_dtype type_ahead(parser *p)
+static fl_dtype type_ahead(fl_parser *p)
 {
     char word[16];
     size_t n = 0;
-    (void)peek(p);
-    while (p->at + n < p->end && n + 1 < sizeof word && (is_letter(p->at[n]) || is_digit(p->at[n]))) {
+    (void)fl_parse_peek(p);
+    while (p->at + n < p->end && n + 1 < sizeof word && (fl_parse_is_letter(p->at[n]) || fl_parse_is_digit(p->at[n]))) {
         word[n] = p->at[n];
         n++;
     }
@@ -218,49 +34,49 @@ static fl_dtype type_ahead(parser *p)
     return n ? fl_dtype_find(word) : FL_DTYPE_NONE;
 }
 
-static bool type(parser *p, fl_type *out)
+static bool type(fl_parser *p, fl_type *out)
 {
     *out = (fl_type){.dtype = type_ahead(p)};
     if (out->dtype == FL_DTYPE_NONE)
-        return fail(p, p->at, "expected a type such as float[batch,4]");
+        return fl_parse_fail(p, p->at, "expected a type such as float[batch,4]");
     p->at += strlen(fl_dtype_name(out->dtype));
-    if (!accept(p, '['))
+    if (!fl_parse_accept(p, '['))
         return true;
-    if (accept(p, ']')) {
+    if (fl_parse_accept(p, ']')) {
         out->rank = -1;
         return true;
     }
     do {
-        (void)peek(p);
+        (void)fl_parse_peek(p);
         const char *start = p->at, *symbol;
         if (out->rank == FL_MAX_RANK)
-            return fail(p, start, "a type has at most 8 dimensions");
-        if (p->at < p->end && (is_letter(*p->at) || *p->at == '"')) {
-            if (!name(p, &symbol, "a dimension"))
+            return fl_parse_fail(p, start, "a type has at most 8 dimensions");
+        if (p->at < p->end && (fl_parse_is_letter(*p->at) || *p->at == '"')) {
+            if (!fl_parse_name(p, &symbol, "a dimension"))
                 return false;
             out->dims[out->rank++] = fl_graph_symbol(p->g, symbol);
             continue;
         }
-        if (accept(p, '?')) { /* an extent without a name: a symbol of its own */
+        if (fl_parse_accept(p, '?')) { /* an extent without a name: a symbol of its own */
             const char *fresh = fl_arena_printf(&p->g->arena, "unknown_%u", p->g->n_symbols);
             if (!fresh)
-                return no_memory(p);
+                return fl_parse_no_memory(p);
             out->dims[out->rank++] = fl_graph_symbol(p->g, fresh);
             continue;
         }
         int64_t extent;
-        if (!read_int(p, &extent))
+        if (!fl_parse_read_int(p, &extent))
             return false;
         if (extent < 0)
-            return fail(p, start, "a dimension is negative");
+            return fl_parse_fail(p, start, "a dimension is negative");
         out->dims[out->rank++] = extent;
-    } while (accept(p, ','));
-    return need(p, ']');
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, ']');
 }
 
 /* ------------------------------------------------------------------------------------------------------ tensors */
 
-static void store(fl_dtype t, char *to, const number *x)
+static void store(fl_dtype t, char *to, const fl_number *x)
 {
     switch (t) {
     case FL_FLOAT: {
@@ -296,47 +112,47 @@ static void store(fl_dtype t, char *to, const number *x)
     }
 }
 
-static bool elements(parser *p, const char *start, fl_tensor *t)
+static bool elements(fl_parser *p, const char *start, fl_tensor *t)
 {
     int64_t n = fl_type_elements(&t->type);
     size_t size = fl_dtype_size(t->type.dtype);
     /* every element takes a byte of text at least, which bounds the memory by the text */
     if (n < 0 || n > p->end - p->text || size == 0)
-        return fail(p, start, size ? "the type has more elements than the text" : "tensors of strings are not supported");
+        return fl_parse_fail(p, start, size ? "the type has more elements than the text" : "tensors of strings are not supported");
     char *bytes = fl_arena_calloc(&p->g->arena, (size_t)n, size);
     if (!bytes)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     for (int64_t i = 0; i < n; i++) {
-        number x;
-        if ((i && !need(p, ',')) || !read_number(p, &x))
+        fl_number x;
+        if ((i && !fl_parse_need(p, ',')) || !fl_parse_read_number(p, &x))
             return false;
         if (!x.is_int && t->type.dtype != FL_FLOAT && t->type.dtype != FL_DOUBLE)
-            return fail(p, p->at, "expected a whole number");
+            return fl_parse_fail(p, p->at, "expected a whole number");
         store(t->type.dtype, bytes + (size_t)i * size, &x);
     }
     t->bytes = bytes;
     t->length = (uint64_t)n * size;
-    return need(p, '}');
+    return fl_parse_need(p, '}');
 }
 
-static bool data(parser *p, fl_type ty, const fl_tensor **out)
+static bool data(fl_parser *p, fl_type ty, const fl_tensor **out)
 {
     fl_tensor *t = fl_arena_new(&p->g->arena, fl_tensor, 1);
     if (!t)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     t->type = ty;
-    (void)peek(p);
+    (void)fl_parse_peek(p);
     const char *start = p->at;
     if (!fl_type_is_static(&ty))
-        return fail(p, start, "data need a type without symbols");
+        return fl_parse_fail(p, start, "data need a type without symbols");
     *out = t;
-    if (accept(p, '{'))
+    if (fl_parse_accept(p, '{'))
         return elements(p, start, t);
-    if (!need(p, '['))
+    if (!fl_parse_need(p, '['))
         return false;
     do {
         const char *key, *value;
-        if (!string(p, &key) || !need(p, ':') || !string(p, &value))
+        if (!fl_parse_string(p, &key) || !fl_parse_need(p, ':') || !fl_parse_string(p, &value))
             return false;
         if (strcmp(key, "location") == 0)
             t->location = value;
@@ -344,63 +160,69 @@ static bool data(parser *p, fl_type ty, const fl_tensor **out)
             t->offset = strtoull(value, NULL, 10);
         else if (strcmp(key, "length") == 0)
             t->length = strtoull(value, NULL, 10);
-    } while (accept(p, ','));
-    return t->location ? need(p, ']') : fail(p, start, "external data have no \"location\"");
+    } while (fl_parse_accept(p, ','));
+    return t->location ? fl_parse_need(p, ']') : fl_parse_fail(p, start, "external data have no \"location\"");
 }
 
 /* ------------------------------------------------------------------------------------------------------- header */
 
-static bool entries(parser *p, bool keep)
+/* Pairs in brackets: metadata, kept, or opsets. */
+static bool entries(fl_parser *p, bool keep)
 {
-    if (!need(p, '['))
+    if (!fl_parse_need(p, '['))
         return false;
-    if (accept(p, ']'))
+    if (fl_parse_accept(p, ']'))
         return true;
     do {
         fl_meta_entry e = {0};
         int64_t version;
-        (void)peek(p);
+        (void)fl_parse_peek(p);
         const char *start = p->at;
-        if (!string(p, &e.key) || !need(p, ':') || !(keep ? string(p, &e.value) : read_int(p, &version)))
+        if (!fl_parse_string(p, &e.key) || !fl_parse_need(p, ':') || !(keep ? fl_parse_string(p, &e.value) : fl_parse_read_int(p, &version)))
             return false;
         if (!keep && *e.key == '\0' && (version < 1 || version > 28)) /* as in binary files, ir/onnx_parts.h */
-            return fail(p, start, "the standard operators are read at opsets 1 to 28");
+            return fl_parse_fail(p, start, "the standard operators are read at opsets 1 to 28");
         if (!keep && *e.key == '\0')
             p->opset = version;
         if (keep && !FL_PUSH(&p->scratch, p->meta, p->n_meta, p->meta_capacity, e))
-            return no_memory(p);
-    } while (accept(p, ','));
-    return need(p, ']');
+            return fl_parse_no_memory(p);
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, ']');
 }
 
-static bool header(parser *p)
+bool fl_parse_opsets(fl_parser *p)
 {
-    if (!accept(p, '<'))
+    return entries(p, false);
+}
+
+static bool header(fl_parser *p)
+{
+    if (!fl_parse_accept(p, '<'))
         return true;
     do {
         const char *key;
-        (void)peek(p);
+        (void)fl_parse_peek(p);
         const char *start = p->at;
         int64_t version;
-        if (!name(p, &key, "a key of the model's header") || !need(p, ':'))
+        if (!fl_parse_name(p, &key, "a key of the model's header") || !fl_parse_need(p, ':'))
             return false;
         bool ok;
         if (strcmp(key, "opset_import") == 0 || strcmp(key, "metadata_props") == 0)
             ok = entries(p, key[0] == 'm');
         else if (strcmp(key, "ir_version") == 0 || strcmp(key, "model_version") == 0)
-            ok = read_int(p, &version);
+            ok = fl_parse_read_int(p, &version);
         else if (strcmp(key, "producer_name") == 0 || strcmp(key, "producer_version") == 0 || strcmp(key, "domain") == 0 ||
                  strcmp(key, "doc_string") == 0)
-            ok = string(p, &key);
+            ok = fl_parse_string(p, &key);
         else
-            ok = fail(p, start, "unknown key in the model's header");
+            ok = fl_parse_fail(p, start, "unknown key in the model's header");
         if (!ok)
             return false;
-    } while (accept(p, ','));
-    return need(p, '>');
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, '>');
 }
 
-static const char *meta(const parser *p, const char *key)
+static const char *meta(const fl_parser *p, const char *key)
 {
     for (uint32_t i = 0; i < p->n_meta; i++)
         if (strcmp(p->meta[i].key, key) == 0)
@@ -410,7 +232,7 @@ static const char *meta(const parser *p, const char *key)
 
 /* ---------------------------------------------------------------------------------------------------- signature */
 
-static bool is_variable(const parser *p, const char *word)
+static bool is_variable(const fl_parser *p, const char *word)
 {
     for (uint32_t i = 0; i < p->n_variables; i++)
         if (strcmp(p->variables[i], word) == 0)
@@ -418,24 +240,24 @@ static bool is_variable(const parser *p, const char *word)
     return false;
 }
 
-static bool is_free(parser *p, const char *word, const char *at)
+static bool is_free(fl_parser *p, const char *word, const char *at)
 {
-    return fl_graph_find(p->g, word) == FL_NONE || wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, at), "\"%s\" is defined twice", word));
+    return fl_graph_find(p->g, word) == FL_NONE || fl_parse_wrong(p, fl_error(p->dg, FL_E_SYNTAX, fl_parse_place(p, at), "\"%s\" is defined twice", fl_parse_shown(p, word)));
 }
 
-static bool remember_type(parser *p, fl_type t, const char *word, const char *at)
+static bool remember_type(fl_parser *p, fl_type t, const char *word, const char *at)
 {
     uint32_t n = p->n_late, k = p->n_late;
     if (!FL_PUSH(&p->scratch, p->late_types, n, p->types_capacity, t) ||
         !FL_PUSH(&p->scratch, p->late_names, k, p->names_capacity, word) ||
-        !FL_PUSH(&p->scratch, p->late_locs, p->n_late, p->locs_capacity, place(p, at)))
-        return no_memory(p);
+        !FL_PUSH(&p->scratch, p->late_locs, p->n_late, p->locs_capacity, fl_parse_place(p, at)))
+        return fl_parse_no_memory(p);
     return true;
 }
 
 typedef enum part { PART_INPUTS, PART_OUTPUTS, PART_VALUES } part;
 
-static bool item(parser *p, part where)
+static bool item(fl_parser *p, part where)
 {
     fl_type t = FL_TYPE_UNKNOWN;
     const char *word, *start;
@@ -443,16 +265,16 @@ static bool item(parser *p, part where)
     bool typed = type_ahead(p) != FL_DTYPE_NONE;
     if (typed && !type(p, &t))
         return false;
-    (void)peek(p);
+    (void)fl_parse_peek(p);
     start = p->at;
-    if (!name(p, &word, "a name"))
+    if (!fl_parse_name(p, &word, "a name"))
         return false;
     if (!typed && where != PART_OUTPUTS) {
         char message[128];
         snprintf(message, sizeof message, "expected a type such as float[batch,4], but found \"%.60s\"", word);
-        return fail(p, start, message);
+        return fl_parse_fail(p, start, message);
     }
-    if (where != PART_OUTPUTS && accept(p, '=') && !data(p, t, &tensor))
+    if (where != PART_OUTPUTS && fl_parse_accept(p, '=') && !data(p, t, &tensor))
         return false;
     if (where == PART_OUTPUTS || (where == PART_VALUES && !tensor))
         return remember_type(p, t, word, start);
@@ -470,38 +292,38 @@ static bool item(parser *p, part where)
         v = fl_graph_input(p->g, word, t);
     }
     if (v == FL_NONE)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     p->g->values[v].data = tensor;
-    p->g->values[v].origin.loc = place(p, start);
+    p->g->values[v].origin.loc = fl_parse_place(p, start);
     p->g->values[v].origin.loc.file = p->file;
     return true;
 }
 
 /* What would have been defined here is read further below: an input of unknown type, about which the verifier says nothing. */
-static void poison(parser *p, const char *word, const char *at)
+static void poison(fl_parser *p, const char *word, const char *at)
 {
     if (!*word || fl_graph_find(p->g, word) != FL_NONE)
         return;
     fl_id v = fl_graph_input(p->g, word, FL_TYPE_UNKNOWN);
     if (v == FL_NONE)
-        (void)no_memory(p);
+        (void)fl_parse_no_memory(p);
     else
-        p->g->values[v].origin.loc = place(p, at);
+        p->g->values[v].origin.loc = fl_parse_place(p, at);
 }
 
-static bool goes_on(parser *p)
+static bool goes_on(fl_parser *p)
 {
     return p->status != FL_NO_MEMORY && ++p->mistakes < FL_DIAG_MAX;
 }
 
 /* From the start of a broken item to the comma or bracket behind it; false if there is none. */
-static bool skip_item(parser *p, const char *start, char close, part where)
+static bool skip_item(fl_parser *p, const char *start, char close, part where)
 {
     const char *word = "";
     bool data_follow = false;
     int depth = 0;
     p->at = start;
-    for (char c = peek(p); p->at < p->end; c = peek(p)) {
+    for (char c = fl_parse_peek(p); p->at < p->end; c = fl_parse_peek(p)) {
         if (depth <= 0 && (c == ',' || c == close)) {
             if (where == PART_INPUTS || (where == PART_VALUES && data_follow))
                 poison(p, word, start);
@@ -511,9 +333,9 @@ static bool skip_item(parser *p, const char *start, char close, part where)
         data_follow = data_follow || c == '=';
         if (c == '"' && !memchr(p->at + 1, '"', (size_t)(p->end - p->at) - 1))
             return false;
-        if (c == '"' || is_letter(c)) {
+        if (c == '"' || fl_parse_is_letter(c)) {
             const char *found;
-            if (!name(p, &found, "a name"))
+            if (!fl_parse_name(p, &found, "a name"))
                 return false;
             word = depth > 0 || data_follow || fl_dtype_find(found) != FL_DTYPE_NONE ? word : found;
         } else {
@@ -523,52 +345,63 @@ static bool skip_item(parser *p, const char *start, char close, part where)
     return false;
 }
 
-static bool items(parser *p, char close, part where)
+static bool items(fl_parser *p, char close, part where)
 {
-    if (accept(p, close))
+    if (fl_parse_accept(p, close))
         return true;
     do {
-        (void)peek(p);
+        (void)fl_parse_peek(p);
         const char *start = p->at;
         if (!item(p, where) && !skip_item(p, start, close, where))
             return false;
-    } while (accept(p, ','));
-    return need(p, close);
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, close);
+}
+
+bool fl_parse_value_infos(fl_parser *p)
+{
+    do {
+        fl_type t;
+        const char *word;
+        if (!type(p, &t) || !fl_parse_name(p, &word, "a name"))
+            return false;
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, '>');
 }
 
 /* -------------------------------------------------------------------------------------------------------- nodes */
 
-static bool attribute_list(parser *p, fl_attr *a, const char *annotation)
+static bool attribute_list(fl_parser *p, fl_attr *a, const char *annotation)
 {
-    number *numbers = NULL;
+    fl_number *numbers = NULL;
     const char **strings = NULL;
     uint32_t n = 0, n_strings = 0, numbers_capacity = 0, strings_capacity = 0;
     bool floats = strcmp(annotation, "floats") == 0;
     const char *start = p->at;
-    if (!accept(p, ']')) {
+    if (!fl_parse_accept(p, ']')) {
         do {
-            if (peek(p) == '"') {
+            if (fl_parse_peek(p) == '"') {
                 const char *s;
-                if (!string(p, &s))
+                if (!fl_parse_string(p, &s))
                     return false;
                 if (!FL_PUSH(&p->g->arena, strings, n_strings, strings_capacity, s))
-                    return no_memory(p);
+                    return fl_parse_no_memory(p);
                 continue;
             }
-            number x;
-            if (!read_number(p, &x))
+            fl_number x;
+            if (!fl_parse_read_number(p, &x))
                 return false;
             floats = floats || !x.is_int;
             if (!FL_PUSH(&p->scratch, numbers, n, numbers_capacity, x))
-                return no_memory(p);
-        } while (accept(p, ','));
-        if (!need(p, ']'))
+                return fl_parse_no_memory(p);
+        } while (fl_parse_accept(p, ','));
+        if (!fl_parse_need(p, ']'))
             return false;
     } else if (!*annotation) {
-        return fail(p, start, "an empty list needs its type, such as `: ints`");
+        return fl_parse_fail(p, start, "an empty list needs its type, such as `: ints`");
     }
     if (n && n_strings)
-        return fail(p, start, "a list holds numbers or texts, not both");
+        return fl_parse_fail(p, start, "a list holds numbers or texts, not both");
     if (n_strings || strcmp(annotation, "strings") == 0) {
         a->kind = FL_ATTR_STRINGS;
         a->n = n_strings;
@@ -578,7 +411,7 @@ static bool attribute_list(parser *p, fl_attr *a, const char *annotation)
     int64_t *ints = fl_arena_new(&p->g->arena, int64_t, n);
     double *reals = fl_arena_new(&p->g->arena, double, n);
     if (!ints || !reals)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     for (uint32_t i = 0; i < n; i++) {
         ints[i] = numbers[i].i;
         reals[i] = numbers[i].f;
@@ -592,29 +425,45 @@ static bool attribute_list(parser *p, fl_attr *a, const char *annotation)
     return true;
 }
 
-static bool attribute(parser *p, fl_attr *a)
+/* `@word` */
+static bool reference(fl_parser *p, fl_attr *a, bool *present)
+{
+    const char *own = a->name, *word, *start = p->at;
+    const fl_attr *given = NULL;
+    if (!fl_parse_name(p, &word, "an attribute of the function") || !fl_parse_referred(p, word, start, &given))
+        return false;
+    if ((*present = given != NULL))
+        *a = *given;
+    a->name = own;
+    return true;
+}
+
+bool fl_parse_attribute(fl_parser *p, fl_attr *a, bool *present)
 {
     const char *annotation = "";
-    if (!name(p, &a->name, "an attribute's name") || (accept(p, ':') && !name(p, &annotation, "an attribute's type")) || !need(p, '='))
+    *present = true;
+    if (!fl_parse_name(p, &a->name, "an attribute's name") || (fl_parse_accept(p, ':') && !fl_parse_name(p, &annotation, "an attribute's type")) || !fl_parse_need(p, '='))
         return false;
-    if (accept(p, '['))
+    if (fl_parse_accept(p, '['))
         return attribute_list(p, a, annotation);
-    char c = peek(p);
+    if (fl_parse_accept(p, '@'))
+        return reference(p, a, present);
+    char c = fl_parse_peek(p);
     if (c == '"') {
         a->kind = FL_ATTR_STRING;
-        return string(p, &a->as.s);
+        return fl_parse_string(p, &a->as.s);
     }
     if (type_ahead(p) != FL_DTYPE_NONE) {
         fl_type t;
         const char *ignored;
         a->kind = FL_ATTR_TENSOR;
-        if (!type(p, &t) || (is_letter(peek(p)) && !name(p, &ignored, "a name")))
+        if (!type(p, &t) || (fl_parse_is_letter(fl_parse_peek(p)) && !fl_parse_name(p, &ignored, "a name")))
             return false;
-        (void)accept(p, '=');
+        (void)fl_parse_accept(p, '=');
         return data(p, t, &a->as.tensor);
     }
-    number x;
-    if (!read_number(p, &x))
+    fl_number x;
+    if (!fl_parse_read_number(p, &x))
         return false;
     a->kind = x.is_int && strcmp(annotation, "float") != 0 ? FL_ATTR_INT : FL_ATTR_FLOAT;
     if (a->kind == FL_ATTR_INT)
@@ -624,68 +473,73 @@ static bool attribute(parser *p, fl_attr *a)
     return true;
 }
 
-typedef struct names {
-    const char **word;
-    const char **at;
-    uint32_t n, word_capacity, at_capacity;
-} names;
-
-static bool name_list(parser *p, names *out, char close)
+bool fl_parse_name_list(fl_parser *p, fl_parse_names *out, char close)
 {
-    if (peek(p) == close)
+    if (fl_parse_peek(p) == close)
         return true;
     do {
         const char *word;
-        (void)peek(p);
+        (void)fl_parse_peek(p);
         const char *start = p->at;
         uint32_t n = out->n;
-        if (!name(p, &word, "a value's name"))
+        if (!fl_parse_name(p, &word, "a value's name"))
             return false;
+        if (!(word = fl_parse_scoped(p, word)))
+            return fl_parse_no_memory(p);
         if (n == UINT16_MAX - 1)
-            return fail(p, start, "a node has too many operands");
+            return fl_parse_fail(p, start, "a node has too many operands");
         if (!FL_PUSH(&p->scratch, out->at, n, out->at_capacity, start) ||
             !FL_PUSH(&p->scratch, out->word, out->n, out->word_capacity, word))
-            return no_memory(p);
-    } while (accept(p, ','));
+            return fl_parse_no_memory(p);
+    } while (fl_parse_accept(p, ','));
     return true;
 }
 
-static bool operator_name(parser *p, fl_parse_operator *o)
+static bool operator_name(fl_parser *p, fl_parse_operator *o)
 {
-    (void)peek(p);
+    (void)fl_parse_peek(p);
     const char *start = p->at;
     o->domain[0] = '\0';
-    if (!name(p, &o->word, "an operator"))
+    if (!fl_parse_name(p, &o->word, "an operator"))
         return false;
-    while (accept(p, '.')) {
+    while (fl_parse_accept(p, '.')) {
         fl_parse_domain(o);
-        if (!name(p, &o->word, "an operator"))
+        if (!fl_parse_name(p, &o->word, "an operator"))
             return false;
+    }
+    o->function = fl_parse_find_function(p, o->domain, o->word);
+    if (o->function) {
+        o->known = true;
+        o->op = o->function->op;
+        return true;
     }
     fl_parse_find_op(o, p->opset);
     if (!o->known) /* and what reads its results is no mistake of its own */
-        (void)wrong(p, fl_parse_unknown_op(o->domain, o->word, place(p, start), p->dg));
+        (void)fl_parse_wrong(p, fl_parse_unknown_op(o->domain, o->word, fl_parse_place(p, start), p->dg));
     return true;
 }
 
-static bool attributes(parser *p, fl_attr **list, uint32_t *n, uint32_t *capacity)
+static bool attributes(fl_parser *p, fl_attr **list, uint32_t *n, uint32_t *capacity)
 {
-    if (!accept(p, '<'))
+    if (!fl_parse_accept(p, '<'))
         return true;
     do {
         fl_attr a = {0};
-        if (!attribute(p, &a))
+        bool present;
+        if (!fl_parse_attribute(p, &a, &present))
             return false;
+        if (!present)
+            continue;
         if (*n == UINT16_MAX)
-            return fail(p, p->at, "a node has too many attributes");
+            return fl_parse_fail(p, p->at, "a node has too many attributes");
         if (!FL_PUSH(&p->g->arena, *list, *n, *capacity, a))
-            return no_memory(p);
-    } while (accept(p, ','));
-    return need(p, '>');
+            return fl_parse_no_memory(p);
+    } while (fl_parse_accept(p, ','));
+    return fl_parse_need(p, '>');
 }
 
 /* Expansions ask for the types of their operands, and can say nothing of those that a mistake hides. */
-static bool hidden(parser *p, const fl_id *in, uint32_t n)
+static bool hidden(fl_parser *p, const fl_id *in, uint32_t n)
 {
     for (; p->inferred < p->g->n_nodes; p->inferred++)
         p->wrong_types = fl_shape_infer_node(p->g, p->inferred, NULL) == FL_BAD_INPUT || p->wrong_types;
@@ -695,33 +549,35 @@ static bool hidden(parser *p, const fl_id *in, uint32_t n)
     return unknown && (p->wrong_types || p->status != FL_OK);
 }
 
-static bool define(parser *p, const fl_parse_operator *o, const char *label, const names *outs, const names *ins, fl_attr *attr, uint32_t n_attr)
+static bool define(fl_parser *p, const fl_parse_operator *o, const char *label, const fl_parse_names *outs, const fl_parse_names *ins, fl_attr *attr, uint32_t n_attr)
 {
     fl_id *in = fl_arena_new(&p->scratch, fl_id, ins->n);
     bool ok = o->known;
     if (!in)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     for (uint32_t i = 0; i < ins->n; i++) {
         in[i] = *ins->word[i] ? fl_graph_find(p->g, ins->word[i]) : FL_NONE;
         if (*ins->word[i] && in[i] == FL_NONE)
-            ok = wrong(p, fl_error(p->dg, FL_E_SYNTAX, place(p, ins->at[i]), "\"%s\" is read, but not defined before", ins->word[i]));
+            ok = fl_parse_wrong(p, fl_error(p->dg, FL_E_SYNTAX, fl_parse_place(p, ins->at[i]), "\"%s\" is read, but not defined before", fl_parse_shown(p, ins->word[i])));
     }
     for (uint32_t i = 0; i < outs->n; i++) {
         fl_parse_give_way(p->g, outs->word[i]);
         ok = (!*outs->word[i] || is_free(p, outs->word[i], outs->at[i])) && ok;
         for (uint32_t k = 0; k < i; k++)
             if (*outs->word[i] && outs->word[i] == outs->word[k])
-                ok = fail(p, outs->at[i], "a node defines a name twice");
+                ok = fl_parse_fail(p, outs->at[i], "a node defines a name twice");
     }
+    if (o->function && o->op == FL_N_OPS && ok)
+        return fl_parse_call(p, o->function, outs, ins, attr, n_attr);
     if (o->op == FL_N_OPS && ok) {
         const char *first = outs->n ? outs->word[0] : "";
         fl_import m = {.g = p->g, .domain = o->domain, .op = o->word, .opset = p->opset, .label = label ? label : first, .stem = first, .infer = true,
-                       .in = in, .attr = attr, .n_in = ins->n, .n_attr = n_attr, .n_out = outs->n, .loc = place(p, outs->at[0]), .dg = p->dg};
+                       .in = in, .attr = attr, .n_in = ins->n, .n_attr = n_attr, .n_out = outs->n, .loc = fl_parse_place(p, outs->at[0]), .dg = p->dg};
         if (hidden(p, in, ins->n))
-            return wrong(p, FL_BAD_INPUT);
+            return fl_parse_wrong(p, FL_BAD_INPUT);
         fl_status s = fl_parse_expand(&m, outs->word, fl_parse_budget((size_t)(p->end - p->text)), &p->scratch);
         p->inferred = p->g->n_nodes;
-        return s == FL_OK || wrong(p, s);
+        return s == FL_OK || fl_parse_wrong(p, s);
     }
     if (!ok)
         return false;
@@ -729,15 +585,15 @@ static bool define(parser *p, const fl_parse_operator *o, const char *label, con
     const char *base = outs->n == 0 ? "" : outs->n == 1 ? outs->word[0] : fl_arena_printf(&p->scratch, "ai.flen.unnamed.%s", outs->word[0]);
     fl_id node = base ? fl_node_new(p->g, o->op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
     if (node == FL_NONE)
-        return no_memory(p);
+        return fl_parse_no_memory(p);
     fl_node *n = &p->g->nodes[node];
     n->attr = attr;
     n->n_attr = (uint16_t)n_attr;
     n->name = label;
-    n->origin.loc = place(p, outs->n ? outs->at[0] : p->at);
+    n->origin.loc = fl_parse_place(p, outs->n ? outs->at[0] : p->at);
     for (uint32_t i = 0; i < outs->n; i++) {
         fl_id v = n->out[i];
-        p->g->values[v].origin.loc = place(p, outs->at[i]);
+        p->g->values[v].origin.loc = fl_parse_place(p, outs->at[i]);
         if (!*outs->word[i]) {
             p->g->values[v].name = NULL;
             n->out[i] = FL_NONE;
@@ -745,21 +601,21 @@ static bool define(parser *p, const fl_parse_operator *o, const char *label, con
             fl_value_rename(p->g, v, outs->word[i]);
         }
     }
-    return true;
+    return !o->function || fl_parse_claims(p, node, o->function);
 }
 
 /* *parsed: where the statement ends, if its syntax is right. */
-static bool node(parser *p, names *outs, const char **parsed)
+static bool node(fl_parser *p, fl_parse_names *outs, const char **parsed)
 {
     const char *label = NULL;
-    names ins = {0};
+    fl_parse_names ins = {0};
     fl_attr *attr = NULL;
     uint32_t n_attr = 0, attr_capacity = 0;
     fl_parse_operator op;
-    if (accept(p, '[') && (!name(p, &label, "a node's name") || !need(p, ']')))
+    if (fl_parse_accept(p, '[') && (!fl_parse_name(p, &label, "a node's name") || !fl_parse_need(p, ']')))
         return false;
-    if (!name_list(p, outs, '=') || !need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
-        !need(p, '(') || !name_list(p, &ins, ')') || !need(p, ')'))
+    if (!fl_parse_name_list(p, outs, '=') || !fl_parse_need(p, '=') || !operator_name(p, &op) || !attributes(p, &attr, &n_attr, &attr_capacity) ||
+        !fl_parse_need(p, '(') || !fl_parse_name_list(p, &ins, ')') || !fl_parse_need(p, ')'))
         return false;
     if (n_attr == 0 && !attributes(p, &attr, &n_attr, &attr_capacity))
         return false;
@@ -767,7 +623,7 @@ static bool node(parser *p, names *outs, const char **parsed)
     return define(p, &op, label, outs, &ins, attr, n_attr);
 }
 
-static const char *after_blanks(const parser *p, const char *at)
+static const char *after_blanks(const fl_parser *p, const char *at)
 {
     while (at < p->end && (*at == ' ' || *at == '\t'))
         at++;
@@ -775,19 +631,19 @@ static const char *after_blanks(const parser *p, const char *at)
 }
 
 /* Behind a name; `at` itself if there is none. */
-static const char *after_name(const parser *p, const char *at)
+static const char *after_name(const fl_parser *p, const char *at)
 {
     if (at < p->end && *at == '"') {
         const char *quote = memchr(at + 1, '"', (size_t)(p->end - at) - 1);
         return quote ? quote + 1 : at;
     }
-    while (at < p->end && (is_letter(*at) || is_digit(*at) || *at == '.'))
+    while (at < p->end && (fl_parse_is_letter(*at) || fl_parse_is_digit(*at) || *at == '.'))
         at++;
     return at;
 }
 
 /* On this line a statement starts, `[label] name, name = Operator (` or `<`, or the list of nodes ends. */
-static bool starts_statement(const parser *p, const char *at)
+static bool starts_statement(const fl_parser *p, const char *at)
 {
     const char *next;
     at = after_blanks(p, at);
@@ -815,7 +671,7 @@ static bool starts_statement(const parser *p, const char *at)
 }
 
 /* To the first statement that starts on a line behind a broken one, whatever that one swallowed; false if there is none. */
-static bool skip_statement(parser *p, const char *start)
+static bool skip_statement(fl_parser *p, const char *start)
 {
     for (p->at = start; p->at < p->end; p->at++)
         if (*p->at == '\n' && starts_statement(p, p->at + 1))
@@ -823,14 +679,14 @@ static bool skip_statement(parser *p, const char *start)
     return false;
 }
 
-static bool nodes(parser *p)
+bool fl_parse_nodes(fl_parser *p)
 {
-    if (!need(p, '{'))
+    if (!fl_parse_need(p, '{'))
         return false;
-    while (!accept(p, '}')) {
+    while (!fl_parse_accept(p, '}')) {
         if (p->at == p->end)
-            return fail(p, p->at, "the list of nodes does not end");
-        names outs = {0};
+            return fl_parse_fail(p, p->at, "the list of nodes does not end");
+        fl_parse_names outs = {0};
         const char *start = p->at, *parsed = p->text;
         if (node(p, &outs, &parsed))
             continue;
@@ -846,12 +702,12 @@ static bool nodes(parser *p)
 
 /* ------------------------------------------------------------------------------------------------------ the whole */
 
-static void finish(parser *p)
+static void finish(fl_parser *p)
 {
     for (uint32_t i = 0; i < p->n_late; i++) {
         fl_id v = fl_graph_find(p->g, p->late_names[i]);
         if (v == FL_NONE) {
-            (void)wrong(p, fl_error(p->dg, FL_E_SYNTAX, p->late_locs[i], "\"%s\" is %s, but not defined", p->late_names[i],
+            (void)fl_parse_wrong(p, fl_error(p->dg, FL_E_SYNTAX, p->late_locs[i], "\"%s\" is %s, but not defined", p->late_names[i],
                                     i < p->n_outputs ? "an output" : "declared"));
             continue;
         }
@@ -862,7 +718,7 @@ static void finish(parser *p)
     }
 }
 
-static fl_status apply_meta(parser *p)
+static fl_status apply_meta(fl_parser *p)
 {
     fl_loc loc = FL_FILE(p->file);
     const char *schedule = meta(p, "ai.flen.schedule");
@@ -879,30 +735,33 @@ static fl_status apply_meta(parser *p)
     return fl_schedule_parse(p->g, schedule, loc, p->dg);
 }
 
-static bool model(parser *p)
+static bool model(fl_parser *p)
 {
     const char *graph_name;
     if (!header(p))
         return false;
     const char *variables = meta(p, "ai.flen.variables");
     if (variables && !(p->variables = fl_meta_names(variables, &p->scratch, &p->n_variables)))
-        return no_memory(p);
-    if (!name(p, &graph_name, "the graph's name") || !need(p, '(') || !items(p, ')', PART_INPUTS) || !need(p, '=') || !need(p, '>') ||
-        !need(p, '(') || !items(p, ')', PART_OUTPUTS))
+        return fl_parse_no_memory(p);
+    if (!fl_parse_functions(p))
+        return false;
+    if (!fl_parse_name(p, &graph_name, "the graph's name") || !fl_parse_need(p, '(') || !items(p, ')', PART_INPUTS) || !fl_parse_need(p, '=') || !fl_parse_need(p, '>') ||
+        !fl_parse_need(p, '(') || !items(p, ')', PART_OUTPUTS))
         return false;
     p->n_outputs = p->n_late;
     p->g->name = graph_name;
-    if ((accept(p, '<') && !items(p, '>', PART_VALUES)) || !nodes(p))
+    if ((fl_parse_accept(p, '<') && !items(p, '>', PART_VALUES)) || !fl_parse_nodes(p))
         return false;
     finish(p);
-    if (peek(p) != '\0' || p->at != p->end)
-        return fail(p, p->at, "text after the graph; functions are not read from text");
-    return p->status == FL_OK;
+    p->at = p->functions_end ? p->functions_end : p->at;
+    if (fl_parse_peek(p) != '\0' || p->at != p->end)
+        return fl_parse_fail(p, p->at, "text after the graph that is no function");
+    return p->status == FL_OK && fl_parse_check_claims(p);
 }
 
 fl_status fl_graph_parse(const char *text, size_t n, const char *file, fl_graph **out, fl_diag *dg)
 {
-    parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .opset = 20, .g = fl_graph_new("graph")};
+    fl_parser p = {.text = text, .at = text, .end = text + n, .dg = dg, .opset = 20, .g = fl_graph_new("graph")};
     fl_status status = fl_graph_ok(p.g, dg);
     uint32_t before = dg ? dg->n_entries : 0;
     if (status != FL_OK) {

@@ -13,6 +13,7 @@ typedef struct fl_parse_operator {
     bool known;
     char domain[64];
     const char *word;
+    struct fl_parse_function *function; /* that the text defines under this name; NULL: none */
 } fl_parse_operator;
 
 /* The word was a part of the domain: it is put there, cut where there is no room. */

@@ -10,9 +10,13 @@
  * data are inputs; those with data, and constants, are initialisers: small ones written out, others by reference
  * to the file that holds them. Types of intermediate values follow from the operators and are comments; only where one brings in a symbol
  * of its own (the number of distinct rows), it is declared beside the initialisers: another reading would give it another name.
+ *
+ * Bodies of our operators follow the graph, one for each function that is called, as `flenc export` writes them. They hold for operands of any types, so
+ * theirs are left out.
  */
 #include "ir/print.h"
 
+#include "ir/bodies.h"
 #include "ir/graph_meta.h"
 #include "ir/shape.h"
 
@@ -28,6 +32,7 @@ typedef struct printer {
     const fl_print_options *options;
     FILE *out;
     uint64_t searched; /* where the last tensor stands in options->bytes */
+    const char **calls; /* by node: the function that it calls; NULL: none do */
 } printer;
 
 static bool is_identifier(const char *s)
@@ -216,7 +221,7 @@ static void put_node(const printer *p, fl_id node)
 
     fputs("   ", p->out);
     put_values(p, n->out, n->n_out);
-    fprintf(p->out, " = %s%s%s ", op->domain, *op->domain ? "." : "", op->name);
+    fprintf(p->out, " = %s%s%s ", op->domain, *op->domain ? "." : "", p->calls && p->calls[node] ? p->calls[node] : op->name);
     for (uint32_t i = 0; i < n->n_attr; i++) {
         fputs(i == 0 ? "<" : ", ", p->out);
         put_attr(p, &n->attr[i]);
@@ -339,6 +344,125 @@ static bool put_signature(printer *p, fl_arena *scratch, const fl_id *outputs, u
     return put_declared(p, scratch, outputs, n_outputs, n);
 }
 
+/* ---------------------------------------------------------------------------------------------------- functions */
+
+static void put_words(const printer *p, const char *const *words)
+{
+    for (bool first = true; *words; words++, first = false) {
+        fputs(first ? "" : ", ", p->out);
+        put_name(p, *words);
+    }
+}
+
+/* Operands that the node leaves out have a place, too, so that positions are the operator's. */
+static void put_operands(const printer *p, const fl_node *n, const fl_graph *body)
+{
+    for (uint32_t k = 0, next = 0; k < n->n_in; k++) {
+        fputs(k > 0 ? ", " : "", p->out);
+        if (n->in[k] == FL_NONE)
+            fprintf(p->out, "left_out_%u", k);
+        else
+            put_name(p, body->values[body->inputs[next++]].name);
+    }
+}
+
+static fl_status put_body(const printer *p, fl_id node, fl_diag *dg)
+{
+    static const fl_print_options plain = {0};
+    const fl_node *n = &p->g->nodes[node];
+    fl_graph *body = NULL;
+    FL_TRY(fl_body_build(p->g, node, &body, dg));
+    printer inside = {.g = body, .options = &plain, .out = p->out};
+    fprintf(p->out, "<domain: \"ai.flen\", opset_import: [\"\" : 20]>\n%s <", p->calls[node]);
+    put_words(p, fl_body_attributes(n->op));
+    fputs("> (", p->out);
+    put_operands(p, n, body);
+    fputs(") => (", p->out);
+    put_values(&inside, body->outputs, body->n_outputs);
+    fputs(")\n{\n", p->out);
+    for (fl_id i = 0; i < body->n_nodes; i++)
+        put_node(&inside, i);
+    fputs("}\n", p->out);
+    fl_graph_free(body);
+    return FL_OK;
+}
+
+/* The name tells everything that the body depends on, the rank of TablePool's indices among it, and is a name in the text, too. */
+static bool is_told(const fl_graph *g, fl_id node, const char *name)
+{
+    const fl_node *n = &g->nodes[node];
+    for (uint32_t k = 1; n->op == FL_OP_TABLE_POOL && k < n->n_in; k += 2)
+        if (n->in[k] == FL_NONE || fl_value_type(g, n->in[k])->rank < 0)
+            return false;
+    return name && is_identifier(name);
+}
+
+/* Names the functions that nodes call. One whose attributes say nothing keeps its operator: who verifies will say so. */
+static fl_status name_calls(printer *p, fl_arena *scratch, fl_diag *dg)
+{
+    const fl_graph *g = p->g;
+    if (!(p->calls = fl_arena_new(scratch, const char *, g->n_nodes + 1u)))
+        return fl_out_of_memory(dg);
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const char *name = fl_body_exists(g->nodes[i].op) ? fl_body_name(g, i, scratch) : NULL;
+        p->calls[i] = is_told(g, i, name) ? name : NULL;
+    }
+    return scratch->failed ? fl_out_of_memory(dg) : FL_OK;
+}
+
+static bool has_body(const fl_graph *g, fl_id node)
+{
+    fl_graph *body = NULL;
+    fl_diag ignored;
+    fl_diag_init(&ignored);
+    bool has = fl_body_build(g, node, &body, &ignored) == FL_OK;
+    fl_diag_deinit(&ignored);
+    fl_graph_free(body);
+    return has;
+}
+
+/* Keeps in `calls` those whose body can be built, and notes in `first` the first node of each function. */
+static fl_status choose_bodies(printer *p, fl_arena *scratch, bool *first, fl_diag *dg)
+{
+    fl_strpool seen, refused;
+    fl_strpool_init(&seen, scratch);
+    fl_strpool_init(&refused, scratch);
+    for (fl_id i = 0; i < p->g->n_nodes; i++) {
+        const char *name = p->calls[i];
+        size_t n = name ? strlen(name) : 0;
+        if (!name || fl_strpool_find(&seen, name, n))
+            continue;
+        bool has = !fl_strpool_find(&refused, name, n) && has_body(p->g, i);
+        first[i] = has;
+        p->calls[i] = has ? name : NULL;
+        if (!fl_strpool_put(has ? &seen : &refused, name, n))
+            return fl_out_of_memory(dg);
+    }
+    return FL_OK;
+}
+
+static fl_status put_graph(printer *p, fl_arena *scratch, const fl_id *outputs, uint32_t n_outputs, fl_diag *dg)
+{
+    const fl_graph *g = p->g;
+    bool *first = fl_arena_new(scratch, bool, g->n_nodes + 1u);
+    if (!first)
+        return fl_out_of_memory(dg);
+    if (p->options->functions) {
+        FL_TRY(name_calls(p, scratch, dg));
+        FL_TRY(choose_bodies(p, scratch, first, dg));
+    }
+    if (!put_signature(p, scratch, outputs, n_outputs))
+        return fl_out_of_memory(dg);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op != FL_OP_NOP)
+            put_node(p, i);
+    fputs("}\n", p->out);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (first[i])
+            FL_TRY(put_body(p, i, dg));
+    return FL_OK;
+}
+
 fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FILE *out, fl_diag *dg)
 {
     static const fl_print_options plain = {0};
@@ -354,13 +478,8 @@ fl_status fl_graph_print(const fl_graph *g, const fl_print_options *options, FIL
         status = fl_out_of_memory(dg);
     if (status == FL_OK) {
         put_header(&p, meta, n_meta);
-        if (!put_signature(&p, &scratch, outputs, n_outputs))
-            status = fl_out_of_memory(dg);
-        for (fl_id i = 0; i < g->n_nodes; i++)
-            if (g->nodes[i].op != FL_OP_NOP)
-                put_node(&p, i);
-        fputs("}\n", out);
-        if (ferror(out))
+        status = put_graph(&p, &scratch, outputs, n_outputs, dg);
+        if (status == FL_OK && ferror(out))
             status = fl_error(dg, FL_E_WRITE, FL_NOWHERE, "the text of graph \"%s\" could not be written", g->name);
     }
     fl_arena_deinit(&scratch);

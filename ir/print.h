@@ -10,6 +10,7 @@
 
 typedef struct fl_print_options {
     bool types;        /* inferred types of intermediate values as a trailing comment on each node's line */
+    bool functions;    /* operators of ours that have a body (bodies.h) call a model-local function, which stands behind the graph */
     /*
      * Large tensors are written as references into the file `location`, whose n_bytes bytes are given: those that stand in it. NULL, or tensors that
      * do not: into the file that they were read from, or element by element.

@@ -11,7 +11,7 @@
  * Rules are checked one after another and all broken ones are reported; a rule that indexes by an id comes after the
  * one that says that ids are in range, and is left out if that one is broken.
  */
-static void name_rule(fl_diag *dg, fl_verify_rule rule)
+void fl_check_name_rule(fl_diag *dg, fl_verify_rule rule)
 {
     static const char *const rules[] = {
 #define FL_VERIFY_RULE(id, name, where, text) name ": " text,
@@ -34,7 +34,7 @@ void fl_check_breaks(fl_check *c, fl_verify_rule rule, fl_id node, const char *f
     c->broken++;
     (void)fl_error(c->dg, FL_E_VERIFY, node == FL_NONE ? FL_NOWHERE : c->g->nodes[node].origin.loc, "%s", text);
     if (c->dg && c->dg->n_entries > before)
-        name_rule(c->dg, rule);
+        fl_check_name_rule(c->dg, rule);
 }
 
 const char *fl_node_label(const fl_graph *g, fl_id node)

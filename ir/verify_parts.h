@@ -22,6 +22,7 @@ typedef struct fl_check {
 
 /* Reports that `node` (FL_NONE: the graph) breaks the rule. */
 FL_PRINTF(4, 5) void fl_check_breaks(fl_check *c, fl_verify_rule rule, fl_id node, const char *format, ...);
+void fl_check_name_rule(fl_diag *dg, fl_verify_rule rule); /* below the newest report */
 /* Is `body` a function for this node? */
 void fl_check_body(fl_check *c, fl_id node, const fl_graph *body);
 /* What a report calls a node by: its name, or that of its first result. */

@@ -20,7 +20,7 @@ done
 
 # has MODEL COUNT PATTERN: as many lines of the optimised graph.
 has() {
-    found=$("$bin/flenc" dump "$models/$1/model.onnx" --stage=optimised --plain | grep -c -e "$3")
+    found=$("$bin/flenc" dump "$models/$1/model.onnx" --stage=optimised --plain --no-functions | grep -c -e "$3")
     [ "$found" = "$2" ] && return
     echo "$1: $found lines have \"$3\", not $2"
     failed=1

@@ -34,7 +34,9 @@ check_values() {
     tolerance=$(sed -n 's/^# VALUES: *\([^ ]*\).*/\1/p' "$dir/$name")
     [ "$tolerance" = none ] || "$bin/flen-values" $fewer "--tolerance=${tolerance:-1e-12}" "$dir/$name" "$dir/after.onnxtxt" >"$dir/values" 2>&1 ||
         { fail "values differ"; cat "$dir/values"; }
-    "$bin/flenc" dump --plain "$dir/after.onnxtxt" >"$dir/again" 2>&1
+    functions=
+    case $run in *--functions*) functions=--functions ;; esac
+    "$bin/flenc" dump --plain $functions "$dir/after.onnxtxt" >"$dir/again" 2>&1
     cmp -s "$dir/after.onnxtxt" "$dir/again" || { fail "what is printed does not read back"; diff "$dir/after.onnxtxt" "$dir/again"; }
 }
 
