@@ -4,9 +4,9 @@
 #include "runtime/flenrt.h"
 
 #include "backend/backend.h"
-#include "frontend/compile.h"
-#include "passes/pass.h"
 #include "runtime/inference.h"
+
+#include "model_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,43 +50,23 @@ static const char slots[] = "    - {name: user, vocabulary: range, rows: 100, pa
                             "    - {name: word, vocabulary: hash, rows: 50}\n"
                             "    - {name: tags, vocabulary: hash, rows: 40, pooling: sum, separator: \"|\"}\n"
                             "    - {name: price, transform: log_bucket, vocabulary: hash, rows: 30, optional: true}\n";
+static const char head[] = "network: fm\nseed: 3\nembedding_size: 5\ninit: {table: {normal: 0.5}, linear: {normal: 0.5}}\ninputs:\n  label: click\n  slots:\n";
 static const char number_slots[] = "    - {name: user, vocabulary: range, rows: 100, first_id: 10}\n"
                                    "    - {name: item, vocabulary: range, rows: 50}\n"
                                    "    - {name: seen, vocabulary: range, rows: 50, pooling: mean, separator: \"|\"}\n";
 
-static void write_text(const char *path, const char *head, const char *body)
-{
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "%s%s", head, body);
-    fclose(f);
-}
-
 /* A model with the configuration's first weights: `to` as compiled, `with_weights` as saved by a session. */
 static void make_model(const char *slot_lines, const char *to, const char *with_weights)
 {
-    fl_graph *programs[FL_N_PROGRAMS] = {NULL};
-    fl_source s;
     fl_session session;
     fl_session_options so = {.train = true, .threads = 1, .interpret = fl_interp_engine_new};
-    fl_diag dg;
+    char text[1024];
 
-    fl_diag_init(&dg);
-    write_text(source, "network: fm\nseed: 3\nembedding_size: 5\ninit: {table: {normal: 0.5}, linear: {normal: 0.5}}\ninputs:\n  label: click\n  slots:\n", slot_lines);
-    fl_status status = fl_source_read(source, NULL, 0, &s, &dg);
-    fl_diag_print(&dg, stderr, "test", NULL, NULL);
-    assert_int_equal(status, FL_OK);
-    assert_int_equal(fl_build_programs(s.graph, FL_STAGE_SCHEDULED, programs, NULL), FL_OK);
-    fl_model_content content = {.manifest = &s.manifest, .source = s.graph};
-    for (int i = 0; i < FL_N_PROGRAMS; i++)
-        content.programs[i] = programs[i];
-    assert_int_equal(fl_model_save(to, &content, NULL), FL_OK);
-    fl_programs_free(programs);
-    fl_source_deinit(&s);
+    assert_true((size_t)snprintf(text, sizeof text, "%s%s", head, slot_lines) < sizeof text);
+    make_model_file(text, source, to);
     assert_int_equal(fl_session_open(&session, to, &so, NULL), FL_OK);
     assert_int_equal(fl_session_save(&session, with_weights, NULL, 0, NULL), FL_OK);
     fl_session_close(&session);
-    fl_diag_deinit(&dg);
 }
 
 /* -------------------------------------------------------------------------------------------- predictions */

@@ -5,10 +5,10 @@
 #include "runtime/profile.h"
 
 #include "backend/backend.h"
-#include "frontend/compile.h"
-#include "passes/pass.h"
 #include "runtime/inference.h"
 #include "runtime/measured_rows.h"
+
+#include "model_file.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -21,7 +21,7 @@
 
 enum { BATCH = 300, STEPS = 6, TRACED = 4 };
 
-static char folder[] = "/tmp/flen-profile-XXXXXX", model[64], source[64];
+static char folder[] = "/tmp/flen-profile-XXXXXX", model[64];
 
 static const char configuration[] = "network: flen\nseed: 3\nembedding_size: 8\nmlp: {widths: [16, 8], order: [batch_norm, relu, dropout]}\ndropout: 0.1\n"
                                     "fields: {a: [user, word], b: [item]}\ninputs:\n  label: click\n  slots:\n"
@@ -31,30 +31,14 @@ static const char configuration[] = "network: flen\nseed: 3\nembedding_size: 8\n
 
 static int make_model(void **state)
 {
-    fl_graph *programs[FL_N_PROGRAMS] = {NULL};
-    fl_source s;
-    fl_diag dg;
+    char source[64];
     (void)state;
 
     assert_non_null(mkdtemp(folder));
     snprintf(model, sizeof model, "%s/model.bin", folder);
     snprintf(source, sizeof source, "%s/config.yaml", folder);
     setenv("FLEN_CACHE_DIR", folder, 1);
-    FILE *f = fopen(source, "w");
-    fputs(configuration, f);
-    fclose(f);
-    fl_diag_init(&dg);
-    fl_status status = fl_source_read(source, NULL, 0, &s, &dg);
-    fl_diag_print(&dg, stderr, "test", NULL, NULL);
-    fl_diag_deinit(&dg);
-    assert_int_equal(status, FL_OK);
-    assert_int_equal(fl_build_programs(s.graph, FL_STAGE_SCHEDULED, programs, NULL), FL_OK);
-    fl_model_content content = {.manifest = &s.manifest, .source = s.graph};
-    for (int i = 0; i < FL_N_PROGRAMS; i++)
-        content.programs[i] = programs[i];
-    assert_int_equal(fl_model_save(model, &content, NULL), FL_OK);
-    fl_programs_free(programs);
-    fl_source_deinit(&s);
+    make_model_file(configuration, source, model);
     return 0;
 }
 

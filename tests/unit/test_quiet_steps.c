@@ -3,14 +3,13 @@
  * two writes to no file, "begin NAME" and "end NAME": tests/e2e/run_system_calls.sh lets strace count what lies between them.
  */
 #include "backend/backend.h"
-#include "frontend/compile.h"
-#include "passes/pass.h"
 #include "runtime/feed.h"
 #include "runtime/session.h"
 #include "runtime/synthetic.h"
 
 #include "data_support.h"
 #include "fault_memory.h"
+#include "model_file.h"
 
 #include <sys/syscall.h>
 
@@ -30,22 +29,7 @@ static const char *make_model(const char *name, const char *of_words)
     char text[sizeof config + 32];
     snprintf(text, sizeof text, config, of_words);
     const char *path = scratch_path(name), *source = write_text("config.yaml", text);
-    fl_graph *programs[FL_N_PROGRAMS] = {NULL};
-    fl_source s;
-    fl_diag dg;
-
-    fl_diag_init(&dg);
-    fl_status status = fl_source_read(source, NULL, 0, &s, &dg);
-    fl_diag_print(&dg, stderr, "test", NULL, NULL);
-    assert_int_equal(status, FL_OK);
-    assert_int_equal(fl_build_programs(s.graph, FL_STAGE_SCHEDULED, programs, NULL), FL_OK);
-    fl_model_content content = {.manifest = &s.manifest, .source = s.graph};
-    for (int i = 0; i < FL_N_PROGRAMS; i++)
-        content.programs[i] = programs[i];
-    assert_int_equal(fl_model_save(path, &content, NULL), FL_OK);
-    fl_programs_free(programs);
-    fl_source_deinit(&s);
-    fl_diag_deinit(&dg);
+    make_model_file(text, source, path);
     return path;
 }
 

@@ -5,11 +5,11 @@
 #include "runtime/value_dump.h"
 
 #include "backend/backend.h"
-#include "frontend/compile.h"
-#include "passes/pass.h"
 #include "runtime/feed.h"
 #include "runtime/measured_rows.h"
 #include "runtime/npy_file.h"
+
+#include "model_file.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -58,31 +58,14 @@ static int notes_of(const char *program, const char *name)
 
 static int make_model(void **state)
 {
-    fl_graph *programs[FL_N_PROGRAMS] = {NULL};
     char source[64];
-    fl_source s;
-    fl_diag dg;
     (void)state;
 
     assert_non_null(mkdtemp(folder));
     setenv("FLEN_CACHE_DIR", folder, 1);
     snprintf(model, sizeof model, "%s/model.bin", folder);
     snprintf(source, sizeof source, "%s/config.yaml", folder);
-    FILE *f = fopen(source, "w");
-    fputs(configuration, f);
-    fclose(f);
-    fl_diag_init(&dg);
-    fl_status status = fl_source_read(source, NULL, 0, &s, &dg);
-    fl_diag_print(&dg, stderr, "test", NULL, NULL);
-    fl_diag_deinit(&dg);
-    assert_int_equal(status, FL_OK);
-    assert_int_equal(fl_build_programs(s.graph, FL_STAGE_SCHEDULED, programs, NULL), FL_OK);
-    fl_model_content content = {.manifest = &s.manifest, .source = s.graph};
-    for (int i = 0; i < FL_N_PROGRAMS; i++)
-        content.programs[i] = programs[i];
-    assert_int_equal(fl_model_save(model, &content, NULL), FL_OK);
-    fl_programs_free(programs);
-    fl_source_deinit(&s);
+    make_model_file(configuration, source, model);
     return 0;
 }
 
