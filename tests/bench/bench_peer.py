@@ -16,6 +16,11 @@ import numpy as np
 
 TRIAL = 0.15  # seconds
 
+# models/bench/flen.yaml: slots of each field, and the dense variables in the order in which the peers hold them.
+DROPOUT, RATE, EPSILON, FIELDS = 0.2, 0.04, 1e-10, [13, 3, 6]
+DENSE = ["fwbi.r_fm", "fwbi.r_mf", "mlp.0.w", "mlp.0.b", "mlp.1.w", "mlp.1.b", "out.w", "out.b"]
+
+
 def variables(path):
     """Name to array of all variables of a model.bin; stored uncompressed, so they are views of the mapped file."""
     with zipfile.ZipFile(path) as archive:
@@ -69,6 +74,45 @@ def best_of(forms, measure, known, key):
                 print(f"{key}: {name}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}", file=sys.stderr)
         known[key] = max(trials, key=trials.get)
     return known[key]
+
+
+class Peer:
+    """What a peer with one thread count answers of training. `make_trainer(start, dropout)` gives an object with `forms` {name: ...}, `form`, the name of
+    the one in use, and `step(rows)`, which returns the loss; `tensor` makes an array its own."""
+
+    def __init__(self, start, folder, make_trainer, tensor):
+        self.start = variables(start)
+        self.ids, self.labels = np.load(folder + "/ids.npy"), np.load(folder + "/labels.npy")
+        self.make_trainer, self.tensor = make_trainer, tensor
+        self.trainer, self.known = None, {}
+
+    def batch_ids(self, i, batch):
+        at = i * batch % (len(self.ids) - batch + 1)
+        return self.ids[at:at + batch]
+
+    def rows(self, i, batch):
+        at = i * batch % (len(self.labels) - batch + 1)
+        return self.tensor(self.batch_ids(i, batch)), self.tensor(self.labels[at:at + batch])
+
+    def steps(self, request):
+        trainer, batch = self.make_trainer(self.start, 0.0), request["batch"]
+        losses = [float(trainer.step(self.rows(i, batch))) for i in range(request["rows"] // batch)]
+        return {"logloss": float(np.mean(losses))}
+
+    def train(self, request):
+        batch = request["batch"]
+        if self.trainer is None:
+            self.trainer = self.make_trainer(self.start, DROPOUT)
+
+        def measure(form, seconds):
+            self.trainer.form = form
+            return measured(self.trainer.step, lambda i: self.rows(i, batch), batch, seconds, window=10)
+
+        form = best_of({name: name for name in self.trainer.forms}, measure, self.known, ("train", batch))
+        return measure(form, request["seconds"]) | {"form": form}
+
+    def serve(self):
+        serve({"about": self.about, "predict": self.predict, "steps": self.steps, "train": self.train, "infer": self.infer})
 
 
 def serve(answers):

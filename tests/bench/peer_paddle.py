@@ -15,9 +15,7 @@ import paddle  # noqa: E402
 import paddle.nn.functional as F  # noqa: E402
 
 import bench_peer  # noqa: E402
-
-DROPOUT, RATE, EPSILON, FIELDS = 0.2, 0.04, 1e-10, [13, 3, 6]
-DENSE = ["fwbi.r_fm", "fwbi.r_mf", "mlp.0.w", "mlp.0.b", "mlp.1.w", "mlp.1.b", "out.w", "out.b"]
+from bench_peer import DENSE, EPSILON, FIELDS, RATE  # noqa: E402
 
 
 class Flen(paddle.nn.Layer):
@@ -73,15 +71,10 @@ class Trainer:
         return loss
 
 
-class Peer:
+class Peer(bench_peer.Peer):
     def __init__(self, start, folder):
-        self.start = bench_peer.variables(start)
-        self.ids, self.labels = np.load(folder + "/ids.npy"), np.load(folder + "/labels.npy")
-        self.trainer, self.predictors, self.known = None, None, {}
-
-    def rows(self, i, batch):
-        at = i * batch % (len(self.ids) - batch + 1)
-        return paddle.to_tensor(self.ids[at:at + batch]), paddle.to_tensor(self.labels[at:at + batch])
+        super().__init__(start, folder, Trainer, paddle.to_tensor)
+        self.predictors = None
 
     def about(self, request):
         return {"version": paddle.__version__}
@@ -92,23 +85,6 @@ class Peer:
         with paddle.no_grad():
             np.save(request["out"], net(paddle.to_tensor(self.ids[:request["rows"]])).numpy())
         return {}
-
-    def steps(self, request):
-        trainer, batch = Trainer(self.start, 0.0), request["batch"]
-        losses = [float(trainer.step(self.rows(i, batch))) for i in range(request["rows"] // batch)]
-        return {"logloss": float(np.mean(losses))}
-
-    def train(self, request):
-        batch = request["batch"]
-        if self.trainer is None:
-            self.trainer = Trainer(self.start, DROPOUT)
-
-        def measure(form, seconds):
-            self.trainer.form = form
-            return bench_peer.measured(self.trainer.step, lambda i: self.rows(i, batch), batch, seconds, window=10)
-
-        form = bench_peer.best_of({name: name for name in self.trainer.forms}, measure, self.known, ("train", batch))
-        return measure(form, request["seconds"]) | {"form": form}
 
     def engine(self, path, onednn):
         config = paddle.inference.Config(path + ".json", path + ".pdiparams")
@@ -151,8 +127,8 @@ class Peer:
                 run, tensors = form
 
                 def prepare(i):
-                    at = i * batch % (len(self.ids) - batch + 1)
-                    return paddle.to_tensor(self.ids[at:at + batch]) if tensors else self.ids[at:at + batch]
+                    ids = self.batch_ids(i, batch)
+                    return paddle.to_tensor(ids) if tensors else ids
 
                 return bench_peer.measured(run, prepare, batch, seconds)
 
@@ -163,8 +139,7 @@ class Peer:
 def main():
     paddle.seed(1)
     paddle.set_device("cpu")
-    peer = Peer(sys.argv[1], sys.argv[2])
-    bench_peer.serve({"about": peer.about, "predict": peer.predict, "steps": peer.steps, "train": peer.train, "infer": peer.infer})
+    Peer(sys.argv[1], sys.argv[2]).serve()
 
 
 if __name__ == "__main__":

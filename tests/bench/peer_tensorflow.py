@@ -14,9 +14,7 @@ import tensorflow as tf  # noqa: E402
 import keras  # noqa: E402
 
 import bench_peer  # noqa: E402
-
-DROPOUT, RATE, EPSILON, FIELDS = 0.2, 0.04, 1e-10, [13, 3, 6]
-DENSE = ["fwbi.r_fm", "fwbi.r_mf", "mlp.0.w", "mlp.0.b", "mlp.1.w", "mlp.1.b", "out.w", "out.b"]
+from bench_peer import DENSE, EPSILON, FIELDS, RATE  # noqa: E402
 
 
 class FieldWiseBiInteraction(keras.layers.Layer):
@@ -93,15 +91,10 @@ class Trainer:
         return self.forms[self.form](*rows).numpy()
 
 
-class Peer:
+class Peer(bench_peer.Peer):
     def __init__(self, start, folder):
-        self.start = bench_peer.variables(start)
-        self.ids, self.labels = np.load(folder + "/ids.npy"), np.load(folder + "/labels.npy")
-        self.trainer, self.forms, self.known = None, None, {}
-
-    def rows(self, i, batch):
-        at = i * batch % (len(self.ids) - batch + 1)
-        return tf.constant(self.ids[at:at + batch]), tf.constant(self.labels[at:at + batch])
+        super().__init__(start, folder, Trainer, tf.constant)
+        self.forms = None
 
     def about(self, request):
         return {"version": tf.__version__}
@@ -110,23 +103,6 @@ class Peer:
         model, _ = network(self.start, 0.0)
         np.save(request["out"], np.array(model(np.array(self.start["table"])[self.ids[:request["rows"]]], training=False)).reshape(-1))
         return {}
-
-    def steps(self, request):
-        trainer, batch = Trainer(self.start, 0.0), request["batch"]
-        losses = [float(trainer.step(self.rows(i, batch))) for i in range(request["rows"] // batch)]
-        return {"logloss": float(np.mean(losses))}
-
-    def train(self, request):
-        batch = request["batch"]
-        if self.trainer is None:
-            self.trainer = Trainer(self.start, DROPOUT)
-
-        def measure(form, seconds):
-            self.trainer.form = form
-            return bench_peer.measured(self.trainer.step, lambda i: self.rows(i, batch), batch, seconds, window=10)
-
-        form = bench_peer.best_of({name: name for name in self.trainer.forms}, measure, self.known, ("train", batch))
-        return measure(form, request["seconds"]) | {"form": form}
 
     def infer(self, request):
         batch = request["batch"]
@@ -141,7 +117,7 @@ class Peer:
             self.forms = {"graph": tf.function(predict, input_signature=signature), "XLA": tf.function(predict, jit_compile=True)}
 
         def measure(form, seconds):
-            return bench_peer.measured(lambda ids: form(ids).numpy(), lambda i: self.rows(i, batch)[0], batch, seconds)
+            return bench_peer.measured(lambda ids: form(ids).numpy(), lambda i: tf.constant(self.batch_ids(i, batch)), batch, seconds)
 
         form = bench_peer.best_of(self.forms, measure, self.known, ("infer", batch))
         return measure(self.forms[form], request["seconds"]) | {"form": form}
@@ -152,8 +128,7 @@ def main():
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.random.set_seed(1)
-    peer = Peer(sys.argv[1], sys.argv[2])
-    bench_peer.serve({"about": peer.about, "predict": peer.predict, "steps": peer.steps, "train": peer.train, "infer": peer.infer})
+    Peer(sys.argv[1], sys.argv[2]).serve()
 
 
 if __name__ == "__main__":

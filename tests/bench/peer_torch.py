@@ -11,9 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import bench_peer
-
-DROPOUT, RATE, FIELDS = 0.2, 0.04, [13, 3, 6]
-DENSE = ["fwbi.r_fm", "fwbi.r_mf", "mlp.0.w", "mlp.0.b", "mlp.1.w", "mlp.1.b", "out.w", "out.b"]
+from bench_peer import DENSE, DROPOUT, FIELDS, RATE
 
 
 def network(e, r_fm, r_mf, w0, b0, w1, b1, w2, b2, dropout: float):

@@ -36,22 +36,8 @@ while [ $# -gt 0 ]; do
 done
 case $json in ''|/*) ;; *) json=$(pwd)/$json ;; esac
 cd "$(dirname "$0")/../.." || exit 1
-. tests/support/setup.sh
+. tests/bench/setup.sh
 
-say() { echo "bench: $*" >&2; }
-stop() { say "$*"; exit 1; }
-
-base=${FLEN_PYTHON:-python3}
-packages=
-[ "$base" = python3 ] && packages="python3 python3-venv"
-flen_setup $packages || exit 1
-mkdir -p build/bench
-{ cmake --preset release && cmake --build --preset release; } >build/bench/build.log 2>&1 || { tail -20 build/bench/build.log >&2; stop "the release preset did not build"; }
-bin=$(pwd)/build/release/bin
-
-# Ahead of other work where that is allowed (nice warns where it is not): all programs alike.
-ahead=
-[ -n "$(nice -n -9 true 2>&1)" ] || ahead="nice -n -9"
 if [ -n "$sweep" ]; then
     XDG_CACHE_HOME=$(pwd)/build/bench/cache $ahead "$base" tests/bench/sweep.py "$bin" build/bench build/bench/sweep $quick || exit 1
     cat build/bench/sweep.md
@@ -59,16 +45,7 @@ if [ -n "$sweep" ]; then
     exit 0
 fi
 
-# Packages of the system's python count too, where it has them.
-python=build/bench-venv/bin/python
-[ -x $python ] || "$base" -m venv --system-site-packages build/bench-venv >&2 || stop "$base cannot make a virtual environment"
-have() { $python -c "import $1" 2>/dev/null; }
-# install MODULE PACKAGE NOTE
-install() {
-    have "$1" && return
-    say "installing $2$3"
-    timeout 1800 $python -m pip install --quiet "$2" >build/bench/pip-"$2".log 2>&1 && have "$1"
-}
+make_environment
 install numpy numpy '' || stop "numpy is needed and could not be installed: build/bench/pip-numpy.log"
 # peer NAME MODULE PACKAGE NOTE: an argument for rounds.py if the peer is not to be had
 set --
