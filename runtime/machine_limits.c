@@ -11,7 +11,7 @@
 #define CHAINS 12.0
 enum { STEPS = 4096, WINDOW_IDS = 1 << 14, AHEAD = 16 };
 
-static volatile float sink;
+static _Thread_local volatile float sink; /* each worker has one, or they would write the same line in turns */
 
 /* Twelve chains: enough for two units with a latency of four or five, and few enough for sixteen registers. */
 #define EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
