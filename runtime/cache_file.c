@@ -347,6 +347,9 @@ fl_status fl_cache_create(const char *path, const fl_schema *schema, const fl_vo
     static const char zeros[HEADER_BYTES];
     if (schema->table_rows > INT32_MAX)
         return fl_error(dg, FL_E_ROW_SPACE, FL_NOWHERE, "the table has %lld rows, a cache can number %d", (long long)schema->table_rows, INT32_MAX);
+    struct stat at;
+    if (stat(path, &at) == 0 && !S_ISREG(at.st_mode) && !S_ISDIR(at.st_mode)) /* a rename would replace it */
+        return fl_error(dg, FL_E_WRITE, FL_FILE(path), "a cache is written to regular files only, and this is none");
     fl_cache_writer *w = calloc(1, sizeof *w);
     if (!w)
         return fl_out_of_memory(dg);
