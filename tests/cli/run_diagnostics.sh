@@ -1,17 +1,15 @@
 #!/bin/sh
 # Diagnostics that no graph text or configuration shows: of files, of models, of what code cannot be made for. Each is one line with its text and code, and an
 # exit status of 1.
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 models=$(pwd)/models
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 2
-failed=0
 
 # says CODE TEXT COMMAND...: a line with the text (a regular expression) and the code at its end.
 says() {
     code=$1 text=$2
     shift 2
-    timeout 100 "$@" >out 2>err
+    limited 100 "$@" >out 2>err
     status=$?
     [ $status = 1 ] && grep -q "error: .*$text.* \[$code\]\$" err || { echo "FAILED: $code: $* (status $status)"; head -3 err; failed=1; }
 }
@@ -36,6 +34,9 @@ says E0113 'an override reads KEY.PATH=VALUE' "$bin/flenc" compile --set network
 says E0005 'could not be written' "$bin/flenc" dump sin.onnxtxt -o /dev/full
 says E0005 'cannot be written: No space' "$bin/flenc" export half.onnxtxt -o /dev/full
 says E0005 'regular files only' "$bin/flenc" compile --quiet "$models/lr/config.yaml" -o /dev/full
+mkdir pipes && mkfifo pipes/valid || exit 1
+says E0005 'a cache is written to regular files only' "$bin/flenrt" prepare lr.bin "$valid" -o pipes --valid-share 0.5
+[ -p pipes/valid ] && [ "$(ls pipes)" = valid ] || { echo "FAILED: prepare left $(ls pipes)"; failed=1; }
 [ -c /dev/full ] || { echo "FAILED: /dev/full was replaced by a file"; failed=1; }
 says E0007 "Graphviz's dot cannot be run" env PATH="$dir" "$bin/flenc" dump --format=svg sin.onnxtxt -o x.svg
 printf '\010\143\072\000' >v.onnx

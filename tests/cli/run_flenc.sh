@@ -1,21 +1,6 @@
 #!/bin/sh
 # flenc as a person meets it: help, wrong words, dump and opt; what is printed reads back as the same text.
-bin=$1
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        echo "FAILED: $* (status $got, expected $status and \"$words\")"
-        cat "$dir/out"
-        failed=1
-    fi
-}
+. tests/support/shell.sh
 
 expect 0 "usage: flenc VERB" "$bin/flenc" --help
 expect 2 'there is no verb "dmup"' "$bin/flenc" dmup
@@ -56,7 +41,7 @@ expect 0 "=> (float[batch,1] logit" "$bin/flenc" dump --plain "$dir/scheduled.on
 for network in lr fm fwfm flen flen-official flen-paddlerec-1.8 flen-paddlerec-2; do
     for mode in predict train; do
         for fused in '' infer-types,canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,dce,; do
-            expect 0 "ai.flen.schedule" timeout 60 "$bin/flenc" opt "--passes=set-mode($mode),${fused}segment,plan-memory" --verify-each \
+            expect 0 "ai.flen.schedule" limited 60 "$bin/flenc" opt "--passes=set-mode($mode),${fused}segment,plan-memory" --verify-each \
                 --set "network=$network" models/flen/config.yaml
         done
     done

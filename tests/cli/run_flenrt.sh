@@ -1,27 +1,6 @@
 #!/bin/sh
 # flenrt as a person meets it: help, wrong words, data made and prepared, verbs that use a model.
-bin=$1
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
-
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        echo "FAILED: $* (status $got, expected $status and \"$words\")"
-        cat "$dir/out"
-        failed=1
-    fi
-}
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
+. tests/support/shell.sh
 
 # Every verb that is listed explains itself, and refuses what it does not know.
 expect 0 "usage: flenrt VERB" "$bin/flenrt" --help

@@ -1,15 +1,10 @@
 #!/bin/sh
 # A training run that saves five times is killed at every write, fsync and rename that it makes, and meets a full disk at every one of a save: the
 # model file is always a whole one, that of the epoch before or the new one. Oracle: the files of runs that were left alone.
-bin=$1
 # In memory where possible: 25,000 fsyncs of a disk are a minute.
-dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
+[ -w /dev/shm ] && export TMPDIR=/dev/shm # in memory where possible: each save calls fsync
+. tests/support/shell.sh
 [ -f "$bin/fault_io.so" ] || { echo "skipped: no fault_io.so in this build (sanitizers cannot be preloaded over)"; exit 77; }
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 models=$PWD/models
 cd "$dir" || exit 1
 train() {

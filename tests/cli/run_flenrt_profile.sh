@@ -1,27 +1,6 @@
 #!/bin/sh
 # flenrt profile as a person meets it: tables, the trace and the flame view, wrong words. What the numbers must hold to is in unit/test_profile.c.
-bin=$(cd "$1" && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
-
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        echo "FAILED: $* (status $got, expected $status and \"$words\")"
-        cat "$dir/out"
-        failed=1
-    fi
-}
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
+. tests/support/shell.sh
 
 "$bin/flenrt" generate --rows 3000 --ids 1000 --seed 7 --quiet -o "$dir/rows.csv" || exit 1
 "$bin/flenc" compile models/flen/config.yaml -o "$dir/fresh.bin" --quiet && "$bin/flenrt" prepare "$dir/fresh.bin" "$dir/rows.csv" -o "$dir/data" --quiet || exit 1

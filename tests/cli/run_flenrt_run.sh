@@ -1,17 +1,10 @@
 #!/bin/sh
 # flenrt run: what PaddleRec's keys ask of a run, key by key, on 25 rows of slot text; our own configuration; the published log's form.
-bin=$1
-dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
+[ -w /dev/shm ] && export TMPDIR=/dev/shm # in memory where possible: each save calls fsync
+. tests/support/shell.sh
 tree=$PWD
 data=${FLEN_TEST_DATA:-$tree/../shared}/data/paddlerec_flen
 
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 # run ARGUMENTS: flenrt run, its standard output in out, its errors in err.
 run() {
     "$bin/flenrt" run "$@" >out 2>err || { fail "run $*"; tail -5 out err; }

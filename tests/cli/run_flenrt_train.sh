@@ -1,26 +1,8 @@
 #!/bin/sh
 # flenrt train as a person meets it: same bits for the same seed, going on after a stop, early end, bad ends that lose nothing.
-bin=$1
-dir=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
+[ -w /dev/shm ] && export TMPDIR=/dev/shm # in memory where possible: each save calls fsync
+. tests/support/shell.sh
 
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        fail "$* (status $got, expected $status and \"$words\")"
-        tail -20 "$dir/out"
-    fi
-}
 same() {
     cmp -s "$1" "$2" || fail "$1 and $2 differ: $3"
 }

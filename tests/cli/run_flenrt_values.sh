@@ -1,29 +1,8 @@
 #!/bin/sh
 # flenrt --dump-values as a person meets it, on run, train, infer and predict. What the values are is checked in unit/test_value_dump.c.
-bin=$(cd "$1" && pwd) || exit 2
-root=$(pwd)
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
+. tests/support/shell.sh
 cd "$dir" || exit 2
 
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        echo "FAILED: $* (status $got, expected $status and \"$words\")"
-        cat "$dir/out"
-        failed=1
-    fi
-}
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 # files FOLDER WANT: its names, in a line.
 files() {
     got=$(cd "$1" && ls | tr '\n' ' ')

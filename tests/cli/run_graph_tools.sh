@@ -1,26 +1,7 @@
 #!/bin/sh
 # flenc dump in all its formats, and what flenc opt shows of its passes.
-bin=$(cd "$1" && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
+. tests/support/shell.sh
 config=models/flen/config.yaml
-
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-
-# expect STATUS WORDS COMMAND...: the exit status, and words somewhere in what it says.
-expect() {
-    status=$1 words=$2
-    shift 2
-    "$@" >"$dir/out" 2>&1
-    got=$?
-    if [ $got != "$status" ] || ! grep -qF -- "$words" "$dir/out"; then
-        fail "$* (status $got, expected $status and \"$words\")"
-        cat "$dir/out"
-    fi
-}
 
 # Every stage and program in every format; what Graphviz and a JSON reader say of it.
 for stage in imported forward train optimised scheduled; do

@@ -1,12 +1,10 @@
 #!/bin/sh
 # `cmake --install` into a folder of its own: both programs run from there, find what they need there, and every verb has its
 # section in the man page. A C program finds the library by pkg-config and predicts what `flenrt predict` does.
-build=$(cd "$1/.." && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-prefix=$dir/prefix failed=0
+. tests/support/shell.sh
+build=$(dirname "$bin")
+prefix=$dir/prefix
 unset FLEN_CODEGEN
-XDG_CACHE_HOME=$dir/cache
-export XDG_CACHE_HOME
 
 check() {
     "$@" >"$dir/out" 2>"$dir/err" && return
@@ -99,7 +97,7 @@ libdir=$(pkg-config --variable=libdir flenrt)
 check $(cached CMAKE_C_COMPILER) $(cached CMAKE_C_COMPILER_ARG1) ${sanitize:+"-fsanitize=$sanitize"} -std=c99 -Wall -Wextra -Werror -o "$dir/serve" "$dir/serve.c" $flags
 check "$prefix/bin/flenrt" predict "$dir/trained.bin" --data "$dir/rows.csv" --logit
 mv "$dir/out" "$dir/expected"
-rm -rf "$XDG_CACHE_HOME"
+rm -rf "$FLEN_CACHE_DIR"
 check env LD_LIBRARY_PATH="$libdir" "$dir/serve" "$dir/trained.bin" "$dir/rows.csv"
 cmp "$dir/expected" "$dir/out" || { echo "FAILED: from C come other predictions than from flenrt predict"; failed=1; }
 [ "$(wc -l <"$dir/out")" = 301 ] || { echo "FAILED: from C come $(wc -l <"$dir/out") lines for 300 rows"; failed=1; }

@@ -1,10 +1,6 @@
 #!/bin/sh
 # Graphs of a few bytes that ask for terabytes: refused by node and size, on both backends, at once and in little memory.
-bin=$(cd "$1" && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-XDG_CACHE_HOME=$dir/cache
-export XDG_CACHE_HOME
-failed=0
+. tests/support/shell.sh
 
 fail() {
     echo "FAILED: $*"
@@ -31,16 +27,16 @@ $1 (float[1] x) => (float[n] y) {
    y = Gather (flat, zero)
 }
 GRAPH
-    timeout 20 "$bin/flenc" compile "$dir/$1.onnxtxt" -o "$dir/$1.bin" --quiet >"$dir/out" 2>"$dir/err" || fail "compile $1"
+    limited 20 "$bin/flenc" compile "$dir/$1.onnxtxt" -o "$dir/$1.bin" --quiet >"$dir/out" 2>"$dir/err" || fail "compile $1"
 }
 
 # refused NAME NODE BACKEND [OPTION]: one line that names the node, and a hint; in 20 s, with at most 2 GB of addresses where nothing is generated.
 refused() {
-    timeout 20 "$bin/flenrt" eval "$dir/$1.bin" --in "$dir/in" --out "$dir/tensors" --backend="$3" $4 >"$dir/out" 2>"$dir/err"
+    limited 20 "$bin/flenrt" eval "$dir/$1.bin" --in "$dir/in" --out "$dir/tensors" --backend="$3" ${4:-} >"$dir/out" 2>"$dir/err"
     status=$?
-    [ $status = 1 ] || fail "$1 on $3 $4: status $status"
-    [ "$(grep -c 'error:' "$dir/err")" = 1 ] || fail "$1 on $3 $4: not one line"
-    grep -q "node \"[a-z]*\" ($2): .* takes .*\[E0784\]\|variable \"derived.zeros\" takes .*\[E0784\]" "$dir/err" || fail "$1 on $3 $4: node and size are not named"
+    [ $status = 1 ] || fail "$1 on $3 ${4:-}: status $status"
+    [ "$(grep -c 'error:' "$dir/err")" = 1 ] || fail "$1 on $3 ${4:-}: not one line"
+    grep -q "node \"[a-z]*\" ($2): .* takes .*\[E0784\]\|variable \"derived.zeros\" takes .*\[E0784\]" "$dir/err" || fail "$1 on $3 ${4:-}: node and size are not named"
 }
 
 graph constant_of_shape 'zeros = ConstantOfShape (huge)
@@ -84,7 +80,7 @@ done
 
 # A row of a terabyte is no row.
 sed -e 's/big = Expand.*/big = Tile (x, wide)/' "$dir/expand.onnxtxt" >"$dir/row.onnxtxt"
-timeout 20 "$bin/flenc" compile "$dir/row.onnxtxt" -o "$dir/row.bin" >"$dir/out" 2>"$dir/err" && fail "a row of 2^40 elements is compiled"
+limited 20 "$bin/flenc" compile "$dir/row.onnxtxt" -o "$dir/row.bin" >"$dir/out" 2>"$dir/err" && fail "a row of 2^40 elements is compiled"
 grep -q 'error: node "big" (Tile): a row of its result has 1099511627776 elements, .*E0256' "$dir/err" || fail "the row is not named"
 
 # What fits runs, and the same graph is refused where it may have less.
@@ -100,9 +96,9 @@ fits (float[1] x) => (float[1] y) {
    y = Reshape (sum, one)
 }
 GRAPH
-timeout 20 "$bin/flenc" compile "$dir/fits.onnxtxt" -o "$dir/fits.bin" --quiet >"$dir/out" 2>"$dir/err" || fail "compile fits"
+limited 20 "$bin/flenc" compile "$dir/fits.onnxtxt" -o "$dir/fits.bin" --quiet >"$dir/out" 2>"$dir/err" || fail "compile fits"
 for backend in interp native; do
-    timeout 20 "$bin/flenrt" eval "$dir/fits.bin" --in "$dir/in" --out "$dir/tensors" --backend=$backend --max-memory=100M >"$dir/out" 2>"$dir/err" || fail "4 MB in 100 MB on $backend"
+    limited 20 "$bin/flenrt" eval "$dir/fits.bin" --in "$dir/in" --out "$dir/tensors" --backend=$backend --max-memory=100M >"$dir/out" 2>"$dir/err" || fail "4 MB in 100 MB on $backend"
 done
 refused fits Expand interp --max-memory=1M
 
@@ -110,13 +106,13 @@ refused fits Expand interp --max-memory=1M
 for rows in 1000000000000 4000000; do
     "$bin/flenc" compile models/flen/config.yaml --set "inputs.defaults.vocabulary=hash" --set "inputs.defaults.rows=$rows" -o "$dir/table.bin" --quiet >"$dir/out" 2>"$dir/err" ||
         fail "compile a table of $rows rows"
-    timeout 20 "$bin/flenrt" bench "$dir/table.bin" --train --max-memory=200M >"$dir/out" 2>"$dir/err"
+    limited 20 "$bin/flenrt" bench "$dir/table.bin" --train --max-memory=200M >"$dir/out" 2>"$dir/err"
     [ $? = 1 ] || fail "a table of $rows rows is not refused"
     grep -q 'variable "[a-z.]*" takes .*and they may take 200 MB \[E0784\]' "$dir/err" || fail "a table of $rows rows is not named"
 done
 
 # flenc verify runs graphs, too.
-timeout 60 "$bin/flenc" verify "$dir/expand.onnxtxt" --max-memory=100M >"$dir/out" 2>"$dir/err"
+limited 60 "$bin/flenc" verify "$dir/expand.onnxtxt" --max-memory=100M >"$dir/out" 2>"$dir/err"
 [ $? = 1 ] || fail "verify runs a terabyte"
 grep -q 'node "big" (Expand): .* takes .*E0784' "$dir/err" || fail "verify does not name the node"
 for wrong in 0 -1 12X ''; do

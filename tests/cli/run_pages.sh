@@ -1,20 +1,12 @@
 #!/bin/sh
 # Pages and pictures in a browser: flenc dump's HTML and SVG and flenrt profile's flame view draw what they should, without an error on the console. Skipped
 # where no Chromium is installed.
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 for browser in chromium chromium-browser google-chrome ""; do
     [ -n "$browser" ] && command -v "$browser" >/dev/null && break
 done
 [ -n "$browser" ] || { echo "skipped: no Chromium (chromium, chromium-browser, google-chrome)"; exit 77; }
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-FLEN_CACHE_DIR=$dir/cache
-export FLEN_CACHE_DIR
 
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 browse() {
     timeout 100 "$browser" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$dir/user" --virtual-time-budget=2000 \
         --enable-logging=stderr --v=0 --dump-dom "file://$1" >"$dir/dom" 2>"$dir/log"

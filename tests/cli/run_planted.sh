@@ -4,13 +4,11 @@
 # Mistakes made on purpose in passes and emitters (ir/base/planted.h), in builds that can make them: `flenc verify` finds each and names what is wrong,
 # and `flenc reduce` leaves fewer than ten nodes that still show it. planted.onnxtxt is a network in which each of them matters. Reducing takes
 # a hundred runs of verify: an ordinary run does it for a pass, a gradient and an emitter.
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 reduced=${2:-cse differentiate product-tail}
 model=$(cd "$(dirname "$0")" && pwd)/planted.onnxtxt
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 TMPDIR=$dir # for graphs that the verifier leaves
 export TMPDIR
-failed=0
 
 grep -q FLEN_PLANT "$bin/flenc" || { echo "skipped: not built with FLEN_PLANTS"; exit 77; }
 
@@ -25,13 +23,14 @@ planted() {
     plant=$1 words=$2
     where=$(echo "$words" | sed 's/: .*//')
     still=${3:-$where.*E0253}
-    FLEN_PLANT=$plant timeout 100 "$bin/flenc" verify --quiet "$model" 2>"$dir/err" && fail "verify does not find it"
+    limited 100 env FLEN_PLANT=$plant "$bin/flenc" verify --quiet "$model" 2>"$dir/err" && fail "verify does not find it"
     grep -q "$words" "$dir/err" || fail "verify does not name it: $words"
     case " $reduced " in *" $plant "* | " --reduce-all ") ;; *) return ;; esac
     cat >"$dir/still" <<SCRIPT
-FLEN_PLANT=$plant timeout 100 "$bin/flenc" verify --quiet "\$1" 2>&1 | grep -q '$still'
+ulimit -t 100
+FLEN_PLANT=$plant "$bin/flenc" verify --quiet "\$1" 2>&1 | grep -q '$still'
 SCRIPT
-    timeout 300 "$bin/flenc" reduce "$model" --test "sh $dir/still" -o "$dir/small.onnxtxt" 2>"$dir/err" || fail reduce
+    "$bin/flenc" reduce "$model" --test "sh $dir/still" -o "$dir/small.onnxtxt" 2>"$dir/err" || fail reduce
     left=$(sed -n 's/^\([0-9]*\) nodes of.*/\1/p' "$dir/err")
     [ "${left:-99}" -lt 10 ] || { fail "$left nodes are left"; cat "$dir/small.onnxtxt"; }
     "$bin/flenc" verify --quiet "$dir/small.onnxtxt" 2>"$dir/err" || fail "what is left is wrong without the mistake"

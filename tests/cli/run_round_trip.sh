@@ -1,14 +1,7 @@
 #!/bin/sh
 # Large tensors stay in the file that a text was printed from: references from the text's own folder, by --data-dir, and through standard input.
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 data=${FLEN_TEST_DATA:-../shared}
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 
 if [ ! -e "$data/data/onnx_fm_ml1m/FM.onnx" ]; then
     echo "skipped: $data/data/onnx_fm_ml1m/FM.onnx is not there"

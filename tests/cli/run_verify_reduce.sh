@@ -1,9 +1,7 @@
 #!/bin/sh
 # flenc verify finds what differs and names it; flenc reduce makes it small.
-bin=$(cd "$1" && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+. tests/support/shell.sh
 config=models/flen/config.yaml
-failed=0
 
 fail() {
     echo "FAILED: $*"
@@ -12,7 +10,7 @@ fail() {
 }
 
 verify() {
-    timeout 100 "$bin/flenc" verify "$@" >"$dir/out" 2>"$dir/err"
+    limited 100 "$bin/flenc" verify "$@" >"$dir/out" 2>"$dir/err"
 }
 
 # All networks: every pass, native code, native code without each pass.

@@ -1,15 +1,11 @@
 #!/bin/sh
 # Every operator of ours that has a body, on 200 random shapes: native code (flenrt eval) against the body in ONNX Runtime, as a function and inlined.
 # $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without (tests/unit/test_body_shapes.c compares with the interpreter then).
-bin=$(cd "$1" && pwd) || exit 2
-python=${FLEN_PYTHON:-python3}
-"$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
+. tests/support/shell.sh
+need_python onnxruntime numpy
 run=$(pwd)/tests/support/onnx_runtime.py
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-XDG_CACHE_HOME=$dir/cache
-export XDG_CACHE_HOME
 cd "$dir" || exit 1
-failed=0 operators=0
+operators=0
 
 # same OPERATOR ROWS: in 200 instances at once.
 same() {

@@ -1,25 +1,22 @@
 #!/bin/sh
 # Whole models against the reference in double precision: forward pass, gradients, all optimiser steps, metrics. A wrong
 # number must be found: a case with one number changed, or a file cut short, must fail.
-bin=$1
+. tests/support/shell.sh
 . tests/conformance/cases.sh
 cases cases/reference --backend=interp
 
-scratch=$(mktemp -d) || exit 1
-trap 'rm -rf "$scratch"' EXIT
-
 # spoiled FILE COMMAND: the first case of a model of ours, COMMAND done to its FILE.
 spoiled() {
-    rm -rf "$scratch/case"
-    mkdir "$scratch/case"
-    cat_all "$first" "$scratch/case"
-    (cd "$scratch/case" && eval "$2") || exit 1
-    if "$bin/flen-cases" "$scratch/case" >"$scratch/out"; then
+    rm -rf "$dir/case"
+    mkdir "$dir/case"
+    cat_all "$first" "$dir/case"
+    (cd "$dir/case" && eval "$2") || exit 1
+    if "$bin/flen-cases" "$dir/case" >"$dir/out"; then
         echo "not noticed: $1 spoiled"
-        cat "$scratch/out"
+        cat "$dir/out"
         exit 1
     fi
-    grep '^FAIL ' "$scratch/out" || exit 1
+    grep '^FAIL ' "$dir/out" || exit 1
 }
 cat_all() { # copies, writable
     for f in "$1"/*; do cat "$f" >"$2/$(basename "$f")"; done

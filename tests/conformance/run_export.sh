@@ -2,14 +2,10 @@
 # What `flenc export` writes of a trained model of each network, unoptimised and optimised, with weights inside and beside, and model.onnx as it lies
 # in model.bin, passes onnx.checker's full check where that is installed, runs in ONNX Runtime and agrees with our interpreter to 1e-5: with functions, as standard
 # operators alone, and at opset 13. $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without.
-bin=$(cd "$1" && pwd) || exit 2
-python=${FLEN_PYTHON:-python3}
-"$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
+. tests/support/shell.sh
+need_python onnxruntime numpy
 here=$(pwd)
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-XDG_CACHE_HOME=$dir/cache
-export XDG_CACHE_HOME
-failed=0 compared=0
+compared=0
 
 run() {
     "$@" >"$dir/log" 2>&1 && return

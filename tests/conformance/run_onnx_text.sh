@@ -2,17 +2,10 @@
 # Our text is ONNX's: onnx.parser reads what we print of every graph case, before (with functions) and after its passes, and of each shipped configuration in
 # all stages and programs; we read what onnx.printer makes of that, and print it as the same model. What onnx.printer prints of ONNX's node tests is read as the
 # files are. With python3's onnx package (pip install onnx) and with Debian's (python3-onnx, 1.12: within its grammar), whichever there is.
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 nodes=${FLEN_ONNX_TESTS:-/usr/share/libonnx-testdata/data/node}
 data=${FLEN_TEST_DATA:-../shared}/data/onnx_fm_ml1m/FM.onnx
 python=tests/conformance/onnx_text.py
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 
 interpreters=
 for candidate in python3 /usr/bin/python3; do

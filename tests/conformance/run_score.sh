@@ -1,13 +1,9 @@
 #!/bin/sh
 # A FLEN trained here, exported and scored by ONNX Runtime on 1,000 rows that it has not seen: the same probabilities to 1e-5 and the same AUC to
 # 6 digits, as functions, as standard operators alone and at an old opset. $FLEN_PYTHON (default python3) needs onnxruntime and numpy; skipped without.
-bin=$(cd "$1" && pwd) || exit 2
-python=${FLEN_PYTHON:-python3}
-"$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
+. tests/support/shell.sh
+need_python onnxruntime numpy
 score=$(pwd)/tests/support/onnx_score.py
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-XDG_CACHE_HOME=$dir/cache
-export XDG_CACHE_HOME
 cd "$dir" || exit 1
 cat >flen.yaml <<'CONFIG'
 network: flen
@@ -25,7 +21,6 @@ CONFIG
 "$bin/flenc" compile flen.yaml -o model.bin --quiet && "$bin/flenrt" train model.bin --data train.csv -o trained.bin --quiet &&
     "$bin/flenrt" predict trained.bin --data test.csv >predictions.csv && "$bin/flenrt" infer trained.bin --data test.csv --json >infer.json || exit 1
 auc=$(sed -n 's/.*"event":"done".*"auc":\([0-9.]*\),.*/\1/p' infer.json)
-failed=0
 for how in '' '--stage=optimised' '--standard-ops' '--stage=optimised --standard-ops --opset 13' '--external-data'; do
     "$bin/flenc" export trained.bin $how -o exported.onnx && "$python" "$score" score exported.onnx test.csv predictions.csv "$auc" || { echo "FAILED: export $how"; failed=1; }
 done

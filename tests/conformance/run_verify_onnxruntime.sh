@@ -1,18 +1,15 @@
 #!/bin/sh
 # `flenc verify --against=onnxruntime`: every network, drawn rows and rows of data, bags, an imported graph; and that a difference would be seen. $FLEN_PYTHON (default
 # python3) needs onnxruntime and numpy; skipped without (what is said then: tests/cli/run_verify_reduce.sh).
-bin=$(cd "$1" && pwd) || exit 2
-python=${FLEN_PYTHON:-python3}
-"$python" -c 'import onnxruntime, numpy' 2>/dev/null || { echo "skipped: $python has no onnxruntime (\$FLEN_PYTHON may name one that has)"; exit 77; }
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
+. tests/support/shell.sh
+need_python onnxruntime numpy
 TMPDIR=$dir/tmp
 export TMPDIR
 mkdir "$TMPDIR"
 config=models/flen/config.yaml
-failed=0
 
 agrees() {
-    timeout 100 "$bin/flenc" verify --against=onnxruntime "$@" >"$dir/out" 2>"$dir/err" && grep -q ': 2 comparisons' "$dir/out" && return
+    limited 100 "$bin/flenc" verify --against=onnxruntime "$@" >"$dir/out" 2>"$dir/err" && grep -q ': 2 comparisons' "$dir/out" && return
     echo "FAILED: verify $*"
     cat "$dir/out" "$dir/err"
     failed=1
@@ -35,7 +32,7 @@ agrees --data "$dir/bags.csv" "$dir/bags.yaml"
 agrees models/bench/flen.yaml
 "$bin/flenc" export $config -o "$dir/flen.onnx" --quiet && agrees "$dir/flen.onnx"
 
-timeout 100 "$bin/flenc" verify --against=onnxruntime --tolerance=0 $config >"$dir/out" 2>"$dir/err"
+limited 100 "$bin/flenc" verify --against=onnxruntime --tolerance=0 $config >"$dir/out" 2>"$dir/err"
 [ $? = 1 ] && grep -q 'ONNX Runtime: "logit" (.*, is .* and must be .* \[E0253\]' "$dir/err" || { echo "FAILED: rounding is no difference at tolerance 0"; cat "$dir/err"; failed=1; }
 [ -z "$(ls "$TMPDIR")" ] || { echo "FAILED: files are left over"; failed=1; }
 exit $failed

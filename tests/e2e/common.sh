@@ -1,27 +1,16 @@
-# common.sh -- sourced by the scripts of this folder: $1 is the folder of the programs; a temporary folder is $tmp.
-set -u
-bin=$(cd "$1" && pwd) || exit 1
-root=$(pwd)
+# common.sh -- sourced by the scripts of this folder: shell.sh's words, and what whole runs need.
+. tests/support/shell.sh
 data=${FLEN_TEST_DATA:-../shared}
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-export XDG_CACHE_HOME="$tmp/cache"
-failures=0
 
-fail() {
-    echo "FAIL: $*"
-    failures=$((failures + 1))
-}
-
-# run STATUS NAME COMMAND...: output into $tmp/NAME.out and $tmp/NAME.err; the exit status must be STATUS.
+# run STATUS NAME COMMAND...: output into $dir/NAME.out and $dir/NAME.err; the exit status must be STATUS.
 run() {
     want=$1 name=$2
     shift 2
-    "$@" >"$tmp/$name.out" 2>"$tmp/$name.err"
+    "$@" >"$dir/$name.out" 2>"$dir/$name.err"
     got=$?
     if [ $got != "$want" ]; then
         fail "$name: exit status $got, expected $want: $*"
-        tail -5 "$tmp/$name.err"
+        tail -5 "$dir/$name.err"
     fi
     [ $got = "$want" ]
 }
@@ -35,9 +24,4 @@ number() {
 check() {
     awk -v a="${1:-nan}" -v b="$3" -v op="$2" 'BEGIN { if (a == "nan" || a == "") exit 1;
         exit !(op == "<" ? a + 0 < b + 0 : op == ">" ? a + 0 > b + 0 : a + 0 == b + 0) }' || fail "$4: $1 is not $2 $3"
-}
-
-finish() {
-    [ $failures = 0 ] || exit 1
-    exit 0
 }

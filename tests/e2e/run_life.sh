@@ -1,28 +1,28 @@
 #!/bin/sh
 # The life of a model: raw rows to predictions; train, save, map and predict give the bits that memory held.
-. "$(dirname "$0")/common.sh"
+. tests/e2e/common.sh
 
-run 0 generate "$bin/flenrt" generate --rows 20000 --ids 1500 -o "$tmp/rows.csv" || finish
+run 0 generate "$bin/flenrt" generate --rows 20000 --ids 1500 -o "$dir/rows.csv" || finish
 for network in lr fm fwfm flen; do
-    run 0 compile "$bin/flenc" compile models/$network/config.yaml --quiet -o "$tmp/model.bin" || finish
-    run 0 prepare "$bin/flenrt" prepare "$tmp/model.bin" "$tmp/rows.csv" -o "$tmp/$network" --valid-tail 2000 || finish
-    d=$tmp/$network
-    run 0 train "$bin/flenrt" train "$d/model.bin" --data "$d/train" --valid "$d/valid" --epochs 2 --json -o "$tmp/trained.bin" || finish
-    run 0 infer "$bin/flenrt" infer "$tmp/trained.bin" --data "$d/valid" --json || finish
-    check "$(number "$tmp/infer.out" auc)" '>' 0.55 "$network: AUC on held-out rows"
-    check "$(number "$tmp/infer.out" rows)" = 2000 "$network: rows of infer"
-    run 0 interp "$bin/flenrt" infer "$tmp/trained.bin" --data "$d/valid" --json --backend=interp &&
-        check "$(awk -v a="$(number "$tmp/infer.out" logloss)" -v b="$(number "$tmp/interp.out" logloss)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 1e-5 \
+    run 0 compile "$bin/flenc" compile models/$network/config.yaml --quiet -o "$dir/model.bin" || finish
+    run 0 prepare "$bin/flenrt" prepare "$dir/model.bin" "$dir/rows.csv" -o "$dir/$network" --valid-tail 2000 || finish
+    d=$dir/$network
+    run 0 train "$bin/flenrt" train "$d/model.bin" --data "$d/train" --valid "$d/valid" --epochs 2 --json -o "$dir/trained.bin" || finish
+    run 0 infer "$bin/flenrt" infer "$dir/trained.bin" --data "$d/valid" --json || finish
+    check "$(number "$dir/infer.out" auc)" '>' 0.55 "$network: AUC on held-out rows"
+    check "$(number "$dir/infer.out" rows)" = 2000 "$network: rows of infer"
+    run 0 interp "$bin/flenrt" infer "$dir/trained.bin" --data "$d/valid" --json --backend=interp &&
+        check "$(awk -v a="$(number "$dir/infer.out" logloss)" -v b="$(number "$dir/interp.out" logloss)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')" '<' 1e-5 \
             "$network: logloss of native code and interpreter"
     # Raw rows with values never seen, without a label.
     { printf 'id,hour,C1,banner_pos,site_id,site_domain,site_category,app_id,app_domain,app_category,device_id,device_ip,device_model,device_type,device_conn_type,C14,C15,C16,C17,C18,C19,C20,C21\n'
-      printf '1,14103001,x,y,z,q,w,e,r,t,y,u,i,o,p,1,2,3,4,5,6,7,8\n'; } >"$tmp/unseen.csv"
-    run 0 predict "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/unseen.csv" &&
-        [ "$(wc -l <"$tmp/predict.out")" = 2 ] || fail "$network: predict prints a header and a line"
-    head -200 "$tmp/rows.csv" >"$tmp/some.csv"
-    run 0 p1 "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/some.csv" --threads 1 --logit &&
-        run 0 p2 "$bin/flenrt" predict "$tmp/trained.bin" --data "$tmp/some.csv" --threads 2 --batch 7 --logit &&
-        { cmp "$tmp/p1.out" "$tmp/p2.out" || fail "$network: batches and threads change a prediction"; }
-    run 0 info "$bin/flenrt" info "$tmp/trained.bin" --json
+      printf '1,14103001,x,y,z,q,w,e,r,t,y,u,i,o,p,1,2,3,4,5,6,7,8\n'; } >"$dir/unseen.csv"
+    run 0 predict "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/unseen.csv" &&
+        [ "$(wc -l <"$dir/predict.out")" = 2 ] || fail "$network: predict prints a header and a line"
+    head -200 "$dir/rows.csv" >"$dir/some.csv"
+    run 0 p1 "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/some.csv" --threads 1 --logit &&
+        run 0 p2 "$bin/flenrt" predict "$dir/trained.bin" --data "$dir/some.csv" --threads 2 --batch 7 --logit &&
+        { cmp "$dir/p1.out" "$dir/p2.out" || fail "$network: batches and threads change a prediction"; }
+    run 0 info "$bin/flenrt" info "$dir/trained.bin" --json
 done
 finish

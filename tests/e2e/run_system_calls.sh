@@ -1,11 +1,10 @@
 #!/bin/sh
 # sh tests/e2e/run_system_calls.sh BIN_DIR -- 1,000 training steps, predictions and folded predictions once warm, one thread, rows in memory, no log: not one
 # system call. unit/test_quiet_steps.c runs them between marks (and counts allocations); strace counts here.
-bin=$(cd "$1" && pwd)
+. tests/support/shell.sh
 program=$bin/../tests/test_quiet_steps
 [ -x "$program" ] || { echo "skipped: this build has no test_quiet_steps (sanitizers bring an allocator of their own)"; exit 77; }
 command -v strace >/dev/null || { echo "skipped: strace is missing"; exit 77; }
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 strace -f -o "$dir/true" true 2>/dev/null || { echo "skipped: strace may not trace here"; exit 77; }
 FLEN_CODEGEN=$bin/flen_codegen.so FLEN_CACHE_DIR=$dir/cache
 export FLEN_CODEGEN FLEN_CACHE_DIR

@@ -19,22 +19,22 @@ needed() {
     esac
 }
 
-sed 's/^optimizer:.*/optimizer: {class: adam, learning_rate: 0.01}/' models/flen/config.yaml >"$tmp/adam.yaml"
+sed 's/^optimizer:.*/optimizer: {class: adam, learning_rate: 0.01}/' models/flen/config.yaml >"$dir/adam.yaml"
 
-# train_and_predict NAME PASS CONFIGURATION SETTINGS...: the probabilities in $tmp/NAME.csv; PASS "none" leaves nothing out.
+# train_and_predict NAME PASS CONFIGURATION SETTINGS...: the probabilities in $dir/NAME.csv; PASS "none" leaves nothing out.
 train_and_predict() {
     name=$1 pass=$2
     shift 2
     [ "$pass" = none ] || set -- "$@" "--disable=$pass"
-    "$bin/flenc" compile --quiet "$@" -o "$tmp/$name.bin" >"$tmp/log" 2>&1 &&
-        "$bin/flenrt" train "$tmp/$name.bin" --data $rows --epochs 2 --quiet -o "$tmp/$name.trained.bin" >>"$tmp/log" 2>&1 &&
-        "$bin/flenrt" predict "$tmp/$name.trained.bin" --data $rows >"$tmp/$name.csv" 2>>"$tmp/log"
+    "$bin/flenc" compile --quiet "$@" -o "$dir/$name.bin" >"$dir/log" 2>&1 &&
+        "$bin/flenrt" train "$dir/$name.bin" --data $rows --epochs 2 --quiet -o "$dir/$name.trained.bin" >>"$dir/log" 2>&1 &&
+        "$bin/flenrt" predict "$dir/$name.trained.bin" --data $rows >"$dir/$name.csv" 2>>"$dir/log"
 }
 
 variant() {
     case $1 in
     plain) echo "models/flen/config.yaml" ;;
-    layers) echo "$tmp/adam.yaml --set batch_norm=true --set dropout=0.2" ;;
+    layers) echo "$dir/adam.yaml --set batch_norm=true --set dropout=0.2" ;;
     pairs) echo "models/flen/config.yaml --set network=fwfm" ;;
     official) echo "models/flen/config.yaml --set network=flen-official --set mlp.input=slots" ;;
     esac
@@ -50,34 +50,34 @@ passes=$(for p in train predict schedule; do "$bin/flenc" opt --print-pipeline=$
 [ "$(echo "$passes" | wc -l)" -ge 15 ] || fail "only these passes are known: $passes"
 for v in plain layers pairs official; do
     # shellcheck disable=SC2046 # a list of settings
-    train_and_predict $v none $(variant $v) || { fail "$v with all passes"; cat "$tmp/log"; }
+    train_and_predict $v none $(variant $v) || { fail "$v with all passes"; cat "$dir/log"; }
 done
 
 for pass in $passes; do
     reason=$(needed "$pass")
     if [ -n "$reason" ]; then
         train_and_predict without "$pass" $(variant layers) && [ "$pass" != differentiate ] && fail "there are predictions without $pass ($reason)"
-        [ "$pass" = differentiate ] || grep -q ': error: ' "$tmp/log" || { fail "without $pass ($reason): no report"; cat "$tmp/log"; }
+        [ "$pass" = differentiate ] || grep -q ': error: ' "$dir/log" || { fail "without $pass ($reason): no report"; cat "$dir/log"; }
         echo "$pass: needed, $reason"
         continue
     fi
     for v in plain layers pairs official; do
-        train_and_predict without "$pass" $(variant $v) || { fail "$v without $pass"; cat "$tmp/log"; continue; }
-        d=$(difference "$tmp/$v.csv" "$tmp/without.csv")
+        train_and_predict without "$pass" $(variant $v) || { fail "$v without $pass"; cat "$dir/log"; continue; }
+        d=$(difference "$dir/$v.csv" "$dir/without.csv")
         check "$d" "<" $tolerance "$v without $pass, largest difference of a probability"
         echo "$pass: $v differs by $d"
     done
     # The programs, but that compiling leaves the pass out.
-    rm -rf "$tmp/bin" && mkdir "$tmp/bin"
-    for program in "$bin"/*; do ln -s "$program" "$tmp/bin/"; done
-    rm "$tmp/bin/flenc"
-    printf '#!/bin/sh\nverb=$1\n[ "$verb" != compile ] || { shift; set -- compile --disable=%s "$@"; }\nexec "%s/flenc" "$@"\n' "$pass" "$bin" >"$tmp/bin/flenc"
-    chmod +x "$tmp/bin/flenc"
+    rm -rf "$dir/bin" && mkdir "$dir/bin"
+    for program in "$bin"/*; do ln -s "$program" "$dir/bin/"; done
+    rm "$dir/bin/flenc"
+    printf '#!/bin/sh\nverb=$1\n[ "$verb" != compile ] || { shift; set -- compile --disable=%s "$@"; }\nexec "%s/flenc" "$@"\n' "$pass" "$bin" >"$dir/bin/flenc"
+    chmod +x "$dir/bin/flenc"
     for script in tests/e2e/run_*.sh; do
         case $pass:$script in fold-tables:*/run_fold.sh) continue ;; esac # it is about folded tables
-        FLEN_CODEGEN=$bin/flen_codegen.so timeout 300 sh "$script" "$tmp/bin" >"$tmp/log" 2>&1
+        FLEN_CODEGEN=$bin/flen_codegen.so timeout 300 sh "$script" "$dir/bin" >"$dir/log" 2>&1
         status=$?
-        [ $status = 0 ] || [ $status = 77 ] || { fail "$script without $pass: status $status"; tail -5 "$tmp/log"; }
+        [ $status = 0 ] || [ $status = 77 ] || { fail "$script without $pass: status $status"; tail -5 "$dir/log"; }
     done
 done
 finish

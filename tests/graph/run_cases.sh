@@ -11,7 +11,7 @@
 # What computes is run before and after on the interpreter, on the same random inputs, and must agree (flen-values); what was printed must read back
 # and print as the same text. --update writes the present output behind EXPECT. Every pass has a folder here, but for
 # segment and plan-memory, whose result is a schedule and not a text of nodes (tests/unit/test_segment.c).
-bin=$(cd "$1" && pwd) || exit 2
+. tests/support/shell.sh
 shift
 here=$(cd "$(dirname "$0")" && pwd)
 update=no
@@ -19,8 +19,7 @@ if [ "${1:-}" = --update ]; then
     update=yes
     shift
 fi
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-cases=0 failed=0
+cases=0
 
 fail() {
     echo "FAILED: $case: $*"

@@ -1,11 +1,11 @@
 #!/bin/sh
 # The unit tests under valgrind: no invalid access, no leak. Skipped where valgrind is missing or cannot run the machine's instructions.
+. tests/support/shell.sh
 command -v valgrind >/dev/null || { echo "skipped: valgrind is not installed"; exit 77; }
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0 n=0
+n=0
 for source in tests/unit/test_*.c; do
     name=$(basename "$source" .c)
-    t=$1/../tests/$name
+    t=$bin/../tests/$name
     # It refuses memory by a malloc of its own, which valgrind replaces.
     [ $name = test_out_of_memory ] && continue
     # Generated code uses AVX-512, which valgrind 3.19 does not know: tests that run it stay out; guard pages watch it instead.
