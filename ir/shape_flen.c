@@ -373,13 +373,24 @@ fl_status fl_shape_field_pool_grad(fl_shape_ctx *c)
     FL_TRY(segment_operands(c, 1));
     FL_TRY(fields_of(c, c->in[3]->dims[0], &m));
     bool squares = fl_node_int(c->g, c->node, "squares", 0) != 0;
-    uint32_t want = 4 + (squares ? 2 * m : m);
+    bool scaled = fl_node_int(c->g, c->node, "scaled", 0) != 0;
+    uint32_t want = 4 + (scaled ? 3 * m : squares ? 2 * m : m), wide = scaled ? 4 + m : want;
+    if (scaled && !squares)
+        return fl_shape_error(c, "gradients are scaled, but there are none of squares");
     if (c->n->n_in != want)
         return fl_shape_error(c, "has %u operands, but %u fields need %u", c->n->n_in, m, want);
     if (squares && !c->in[0])
         return fl_shape_error(c, "gradients of squares need the data");
     const fl_type *first = NULL;
-    for (uint32_t i = 0; i < want; i++) {
+    for (uint32_t i = wide; i < want; i++) {
+        if (!c->in[i])
+            return fl_shape_error(c, "operand %u is left out, but scaled gradients are whole", i);
+        FL_TRY(fl_shape_need_real(c, i));
+        FL_TRY(fl_shape_need_rank(c, i, i < wide + m ? 2 : 1, i < wide + m ? "a gradient" : "a scale"));
+        FL_TRY(fl_shape_need_dim(c, i < wide + m ? c->in[i]->dims[1] : c->in[i]->dims[0], i < wide + m ? 1 : c->in[0]->dims[1],
+                                 i < wide + m ? "the width of a scaled gradient" : "the width of a scale"));
+    }
+    for (uint32_t i = 0; i < wide; i++) {
         if ((i >= 1 && i < 4) || !c->in[i])
             continue;
         FL_TRY(fl_shape_need_real(c, i));

@@ -28,7 +28,7 @@ const fl_pass *fl_pass_list(uint32_t *n)
 
 const char *const fl_pipeline_train =
     "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,"
-    "differentiate,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce";
+    "differentiate,factor-gradients,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce";
 #define PREDICT(MODE)                                                                                                                \
     "infer-types,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-table-pool,fuse-interaction,fuse-dot-interaction,fold-batch-norm,"                 \
     "fuse-linear,canonicalise,fold-constants,cse,dce"

@@ -414,9 +414,10 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
     uint32_t m;
     bool squares = fl_node_int(c->g, c->node, "squares", 0) != 0;
     FL_TRY(fl_call_attr_ints(c, "fields", &fields, &m));
-    FL_TRY(fl_call_same(c, c->n_in, 4 + (squares ? 2 * (int64_t)m : m), "number of operands"));
+    bool scaled = squares && fl_node_int(c->g, c->node, "scaled", 0) != 0;
+    FL_TRY(fl_call_same(c, c->n_in, 4 + (scaled ? 3 : squares ? 2 : 1) * (int64_t)m, "number of operands"));
     const fl_array *like = NULL, *data = c->in[0];
-    for (uint32_t k = 4; k < c->n_in; k++) {
+    for (uint32_t k = 4; k < (scaled ? 4 + m : c->n_in); k++) {
         if (!c->in[k])
             continue;
         FL_TRY(fl_call_real(c, k, 2, "a gradient of the pool"));
@@ -424,11 +425,21 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
         FL_TRY(fl_call_same(c, c->in[k]->dims[0], like->dims[0], "rows of a gradient"));
         FL_TRY(fl_call_same(c, c->in[k]->dims[1], like->dims[1], "width of a gradient"));
     }
+    for (uint32_t k = 4 + m; scaled && k < c->n_in; k++) {
+        bool column = k < 4 + 2 * m;
+        if (!c->in[k])
+            return fl_call_error(c, FL_E_INTERP_OPERAND, "operand %u is missing", k);
+        FL_TRY(fl_call_real(c, k, column ? 2 : 1, column ? "a gradient of squares" : "its scale"));
+        if (column && like)
+            FL_TRY(fl_call_same(c, c->in[k]->dims[0], like->dims[0], "rows of a gradient"));
+        FL_TRY(fl_call_same(c, c->in[k]->dims[column], column ? 1 : data->dims[1], column ? "width of a gradient" : "width of a scale"));
+        like = like ? like : c->in[k];
+    }
     if (!like)
         return fl_call_error(c, FL_E_INTERP_OPERAND, "it has no gradient to pass on");
     unique u;
     FL_TRY(unique_init(c, 1, like->dims[0], &u));
-    int64_t width = like->dims[1], slots = 0, d = 0, s = 0;
+    int64_t width = scaled ? data->dims[1] : like->dims[1], slots = 0, d = 0, s = 0;
     for (uint32_t k = 0; k < m; k++)
         slots += fields[k];
     FL_TRY(fl_call_same(c, u.columns, slots, "elements of count"));
@@ -451,7 +462,9 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
                 if (!dqs)
                     continue;
                 memset(dq, 0, (size_t)width * sizeof *dq);
-                add_rows(&u, d, dqs->f, width, width, dq);
+                add_rows(&u, d, dqs->f, scaled ? 1 : width, scaled ? 1 : width, dq);
+                for (int64_t j = scaled ? width : 0; j-- > 0;)
+                    dq[j] = dq[0] * c->in[4 + 2 * m + k]->f[j];
                 for (int64_t j = 0; j < width; j++)
                     y[j] += 2 * data->f[d * width + j] * dq[j];
             }

@@ -12,6 +12,8 @@
 #include "backend/llvm/emit.h"
 #include "ir/schedule.h"
 
+#include <stddef.h>
+
 enum { MAX_SUMS = 2, MAX_TOGETHER = 4, AHEAD = 8, LINE = 64 };
 
 typedef struct row_sums {
@@ -26,6 +28,7 @@ typedef struct row_sums {
     LLVMValueRef v_divisor; /* float: the sums are divided by it; NULL: sums */
     fl_id data;             /* with sums f, q: out = f + 2 data q; FL_NONE: out = f */
     bool only_squares;      /* there is no f, and q is the first */
+    LLVMValueRef v_scale;   /* the last array, q, is one column, and q here is its sum times this vector; NULL: it is as wide as f */
     LLVMValueRef
         v_bags; /* scratch: int32 bag of each place; list[k] names a place, x is by bag; NULL: x by list[k] */
     fl_id offsets; /* of the bags, if each term is divided by the length of its bag; else FL_NONE */
@@ -80,6 +83,14 @@ static LLVMValueRef finished(const row_sums *r, LLVMValueRef v_f, LLVMValueRef v
 
 typedef LLVMValueRef sums[MAX_SUMS][L_MAX_VECTORS];
 
+static const l_strip one_column = {.n = 1, .width = {1}, .columns = 1, .registers = 1};
+
+/* Vectors of array x that a strip of the result takes. */
+static const l_strip *strip_of_array(const row_sums *r, unsigned x, const l_strip *s)
+{
+    return r->v_scale != NULL && x == r->n - 1 ? &one_column : s;
+}
+
 /* The sums of each array over their part of the list, which is the same for all n of them. */
 static void sum_lists(const row_sums *r, const l_strip *s, unsigned n, LLVMValueRef v_column, sums *v_sums)
 {
@@ -91,8 +102,8 @@ static void sum_lists(const row_sums *r, const l_strip *s, unsigned n, LLVMValue
     l_loop_begin(gen, &k, r->v_from, r->v_to, 1);
     for (unsigned i = 0; i < n; i++)
         for (unsigned x = 0; x < r[i].n; x++)
-            for (unsigned v = 0; v < s[i].n; v++)
-                v_sums[i][x][v] = l_carry(gen, &k, LLVMConstNull(l_vector(gen->f32, s[i].width[v])));
+            for (unsigned v = 0; v < strip_of_array(&r[i], x, &s[i])->n; v++)
+                v_sums[i][x][v] = l_carry(gen, &k, LLVMConstNull(l_vector(gen->f32, strip_of_array(&r[i], x, &s[i])->width[v])));
     v_i = list_entry(r, k.v_i);
     if (r->v_bags != NULL)
         v_i = LLVMBuildSExt(gen->b, l_load(gen, FL_INT32, l_at(gen, FL_INT32, r->v_bags, v_i), 1), gen->i64,
@@ -103,15 +114,15 @@ static void sum_lists(const row_sums *r, const l_strip *s, unsigned n, LLVMValue
         prefetch_ahead(r, k.v_i);
     for (unsigned i = 0; i < n; i++)
         for (unsigned x = 0; x < r[i].n; x++) {
-            LLVMValueRef v_at =
-                l_at(gen, FL_FLOAT, r[i].v_x[x], l_add(gen, l_mul(gen, v_i, r[i].v_stride[x]), v_column));
+            const l_strip *part = strip_of_array(&r[i], x, &s[i]);
+            LLVMValueRef v_at = l_mul(gen, v_i, r[i].v_stride[x]);
 
-            for (unsigned v = 0; v < s[i].n; v++) {
-                LLVMValueRef v_term =
-                    l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, s[i].at[v])), s[i].width[v]);
+            v_at = l_at(gen, FL_FLOAT, r[i].v_x[x], part == &one_column ? v_at : l_add(gen, v_at, v_column));
+            for (unsigned v = 0; v < part->n; v++) {
+                LLVMValueRef v_term = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_at, l_i64(gen, part->at[v])), part->width[v]);
 
                 if (v_divisor != NULL)
-                    v_term = LLVMBuildFDiv(gen->b, v_term, l_splat(gen, v_divisor, s[i].width[v]), "");
+                    v_term = LLVMBuildFDiv(gen->b, v_term, l_splat(gen, v_divisor, part->width[v]), "");
                 l_next(&k, carried++, LLVMBuildFAdd(gen->b, v_sums[i][x][v], v_term, ""));
             }
         }
@@ -119,7 +130,7 @@ static void sum_lists(const row_sums *r, const l_strip *s, unsigned n, LLVMValue
     carried = 0;
     for (unsigned i = 0; i < n; i++)
         for (unsigned x = 0; x < r[i].n; x++)
-            for (unsigned v = 0; v < s[i].n; v++)
+            for (unsigned v = 0; v < strip_of_array(&r[i], x, &s[i])->n; v++)
                 v_sums[i][x][v] = k.v_result[carried++];
 }
 
@@ -133,7 +144,10 @@ static void store_sums(const row_sums *r, const l_strip *s, LLVMValueRef v_colum
         v_f = r->n == 0         ? LLVMConstNull(l_vector(gen->f32, s->width[v]))
               : r->only_squares ? NULL
                                 : v_sums[0][v];
-        if (r->only_squares || r->n == 2)
+        if (r->v_scale != NULL)
+            v_q = LLVMBuildFMul(gen->b, l_splat(gen, v_sums[r->n - 1][0], s->width[v]),
+                                l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, r->v_scale, v_j), s->width[v]), "");
+        else if (r->only_squares || r->n == 2)
             v_q = v_sums[r->n - 1][v];
         l_store(gen, FL_FLOAT, finished(r, v_f, v_q, v_j), l_element_address(gen, r->out, r->v_row, v_j));
     }
@@ -307,30 +321,37 @@ void fl_emit_gather_grad(fl_gen *gen, fl_id node)
 
 typedef struct field {
     fl_id df, dq;       /* FL_NONE: counts as 0 */
+    fl_id scale;        /* of dq; FL_NONE: 1 */
     int64_t first, end; /* its slots */
 } field;
 
-/* The field of v_slot among n of them, as an address and a stride: chosen, not branched to, so that one piece
- * of code does for all. */
-static void add_chosen(row_sums *r, const field *fields, uint32_t n, bool squares)
+/* Of the value at `member` in v_slot's field among n of them, address and stride: chosen, not branched to, so that one piece of code does for all. */
+static LLVMValueRef choose(fl_gen *gen, const field *fields, uint32_t n, size_t member, LLVMValueRef *v_stride)
 {
-    fl_gen *gen = r->gen;
-    LLVMValueRef v_x = NULL, v_stride = NULL;
+    LLVMValueRef v_x = NULL;
 
     for (uint32_t i = n; i-- > 0;) {
-        const l_place *place = l_place_of(gen, squares ? fields[i].dq : fields[i].df);
+        const l_place *place = l_place_of(gen, *(const fl_id *)((const char *)&fields[i] + member));
         LLVMValueRef v_here;
 
         if (v_x == NULL) {
             v_x = place->v_base;
-            v_stride = place->v_row_stride;
+            *v_stride = place->v_row_stride;
             continue;
         }
         v_here = LLVMBuildICmp(gen->b, LLVMIntSLT, gen->v_slot, l_i64(gen, fields[i].end), "");
-        v_x = LLVMBuildSelect(gen->b, v_here, place->v_base, v_x, "");
-        if (v_stride != place->v_row_stride) /* equal constants are one value */
-            v_stride = LLVMBuildSelect(gen->b, v_here, place->v_row_stride, v_stride, "");
+        if (v_x != place->v_base)
+            v_x = LLVMBuildSelect(gen->b, v_here, place->v_base, v_x, "");
+        if (*v_stride != place->v_row_stride) /* equal constants are one value */
+            *v_stride = LLVMBuildSelect(gen->b, v_here, place->v_row_stride, *v_stride, "");
     }
+    return v_x;
+}
+
+static void add_chosen(row_sums *r, const field *fields, uint32_t n, size_t member)
+{
+    LLVMValueRef v_stride, v_x = choose(r->gen, fields, n, member, &v_stride);
+
     add_array(r, v_x, v_stride);
 }
 
@@ -353,12 +374,13 @@ static uint32_t fields_with(fl_gen *gen, fl_id node, bool df, bool dq, field *ou
 {
     const fl_node *n = &gen->g->nodes[node];
     const fl_attr *a = fl_node_attr(gen->g, node, "fields");
-    bool squares = fl_node_int(gen->g, node, "squares", 0) != 0;
+    bool squares = fl_node_int(gen->g, node, "squares", 0) != 0, scaled = fl_node_int(gen->g, node, "scaled", 0) != 0;
     uint32_t m = a->n, count = 0;
     int64_t first = 0;
 
     for (uint32_t i = 0; i < m; first += a->as.ints[i++]) {
-        field f = {n->in[4 + i], squares ? n->in[4 + m + i] : FL_NONE, first, first + a->as.ints[i]};
+        field f = {n->in[4 + i], squares ? n->in[4 + m + i] : FL_NONE, scaled ? n->in[4 + 2 * m + i] : FL_NONE, first,
+                   first + a->as.ints[i]};
 
         if (f.first < f.end && (f.df != FL_NONE) == df && (f.dq != FL_NONE) == dq)
             out[count++] = f;
@@ -381,9 +403,14 @@ static void add_case(row_sums *r, fl_id node, int kind, field *fields)
 
     r->only_squares = kind == 2;
     if (kind & 1)
-        add_chosen(r, fields, count, false);
+        add_chosen(r, fields, count, offsetof(field, df));
     if (kind & 2)
-        add_chosen(r, fields, count, true);
+        add_chosen(r, fields, count, offsetof(field, dq));
+    if ((kind & 2) && fields[0].scale != FL_NONE) {
+        LLVMValueRef v_stride;
+
+        r->v_scale = choose(r->gen, fields, count, offsetof(field, scale), &v_stride);
+    }
 }
 
 /* The one case that all fields of `node` come in, as df + 2 dq; 0 if they come in several, or there is nothing to sum. */
@@ -436,13 +463,14 @@ static unsigned emit_together(fl_gen *gen, fl_id first, field *fields)
 
     for (uint32_t i = 0; i < gen->segment->n_nodes && n < MAX_TOGETHER; i++) {
         fl_id node = gen->segment->nodes[i];
+        fields[0].scale = FL_NONE;
         int kind = goes_with(gen, node, first) ? only_case(gen, node, fields) : 0;
         int64_t width = kind == 0 ? 0 : l_row_elements(fl_value_type(gen->g, gen->g->nodes[node].out[0]));
 
         if (width < 1)
             continue;
         l_strip s = l_strip_of(gen, width, gen->n_registers);
-        unsigned more = s.registers * (kind == 3 ? 2 : 1);
+        unsigned more = kind == 3 && fields[0].scale == FL_NONE ? 2 * s.registers : s.registers + (fields[0].scale != FL_NONE);
         if (s.columns < width || registers + more > gen->n_registers / 2)
             continue;
         registers += more;

@@ -495,6 +495,35 @@ static void test_absent_gradients(void **state)
     }
 }
 
+/* Gradients of squares as a column times a vector: beside whole ones, alone, and together with sums of other widths over the same lists. */
+static void test_scaled_gradients(void **state)
+{
+    (void)state;
+    static const int ks[] = {1, 3, 17, 32, 200};
+    char text[4096];
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(ks); i++) {
+        int k = ks[i];
+        snprintf(text, sizeof text,
+                 HEAD "step (int64[batch,7] ids, float[batch,%d] df0, float[batch,%d] df1, float[batch,1] d, float[batch,1] c, float[batch,5] dh, "
+                      "float[%d] u0, float[%d] u1, float[%d,%d] t) => (float[batch,7,%d] x, float[batch,7,%d] y, float[batch,7,%d] z, float[batch,7,5] h) {\n"
+                      "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
+                      "  e = Gather (t, rows)\n"
+                      "  dx = ai.flen.FieldPoolGrad <fields = [3, 4], squares = 1, scaled = 1> (e, segment, order, count, df0, df1, d, c, u0, u1)\n"
+                      "  dh1 = ai.flen.FieldPoolGrad <fields = [7]> (\"\", segment, order, count, dh)\n"
+                      "  x = Gather (dx, inverse)\n"
+                      "  h = Gather (dh1, inverse)\n"
+                      "  dy = ai.flen.FieldPoolGrad <fields = [2, 5], squares = 1, scaled = 1> (e, segment, order, count, \"\", \"\", d, d, u1, u0)\n"
+                      "  y = Gather (dy, inverse)\n"
+                      "  dz = ai.flen.FieldPoolGrad <fields = [2, 1, 4], squares = 1, scaled = 1> (e, segment, order, count, df0, df0, \"\", d, c, c, u1, u0, u0)\n"
+                      "  z = Gather (dz, inverse)\n"
+                      "}\n",
+                 "t", "", k, k, k, k, 7 * ROWS, k, k, k, k);
+        run_batches(text, ROWS, true);
+    }
+}
+
 /* Views that cannot share memory: an input, given twice to one result, is copied. */
 static void test_copies(void **state)
 {
@@ -584,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_bags_of_nothing),
         cmocka_unit_test(test_absent_gradients),
+        cmocka_unit_test(test_scaled_gradients),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_pools_of_tables),
         cmocka_unit_test(test_dot_products),

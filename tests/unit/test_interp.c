@@ -70,6 +70,11 @@ static void distinct_rows(void **state)
     fl_id pg = fl_node_new(b.g, FL_OP_FIELD_POOL_GRAD, "pg", (fl_id[]){e, segment, order, count, df, df, dq, FL_NONE}, 8, 1);
     fl_node_set_ints(b.g, pg, "fields", (int64_t[]){1, 1}, 2);
     fl_node_set_int(b.g, pg, "squares", 1);
+    fl_id one = reals(&b, "one", 1, (fl_dim[]){1}, (double[]){-1}), two = reals(&b, "two", 1, (fl_dim[]){1}, (double[]){0.5});
+    fl_id scaled = fl_node_new(b.g, FL_OP_FIELD_POOL_GRAD, "sg", (fl_id[]){e, segment, order, count, df, FL_NONE, dq, dq, one, two}, 10, 1);
+    fl_node_set_ints(b.g, scaled, "fields", (int64_t[]){1, 1}, 2);
+    fl_node_set_int(b.g, scaled, "squares", 1);
+    fl_node_set_int(b.g, scaled, "scaled", 1);
     assert_int_equal(run(&b), FL_OK);
     EXPECT(&b, fl_node_out(b.g, u, 0), 5, 2, 7, 9);
     EXPECT(&b, fl_node_out(b.g, u, 1), 0, 2, 1, 2, 0, 3);
@@ -78,6 +83,8 @@ static void distinct_rows(void **state)
     EXPECT(&b, segment, 0, 2, 2, 3, 3, 5, 5, 6);
     /* df + 2 e dq over the rows of 5 (0, 2) and 2 (1); df alone over those of 7 (0, 1) and 9 (2) */
     EXPECT(&b, fl_node_out(b.g, pg, 0), 101 + 2 * 1 * 4, 10 + 2 * 2 * 2, 11, 100);
+    /* of the same rows df - 2 e dq, and e dq alone */
+    EXPECT(&b, fl_node_out(b.g, scaled, 0), 101 - 2 * 1 * 4, 10 - 2 * 2 * 2, 3 * 3, 4 * 3);
     done(&b);
 }
 
