@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { LEAST_OUTSIDE = 1 << 16 }; /* bytes */
 static const size_t max_file = (size_t)4 << 30; /* ONNX files with their weights inside end at 2 GB */
 
 static fl_status read_stream(FILE *f, const char *path, size_t limit, char **text, size_t *n, fl_diag *dg)
@@ -100,6 +101,19 @@ static fl_status read_configuration(const char *path, const char *const *sets, u
     return FL_OK;
 }
 
+/*
+ * Large initialisers of a file become variables with values: model.bin then holds each once, where it is mapped, and not in the text of every program. Small ones stay
+ * constants, which passes may compute with.
+ */
+static void keep_weights_outside(fl_graph *g)
+{
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        fl_value *v = &g->values[g->variables[i]];
+        if (v->kind == FL_VALUE_CONSTANT && v->data && v->data->length >= LEAST_OUTSIDE && fl_dtype_size(v->type.dtype) > 0 && v->type.dtype != FL_STRING)
+            v->kind = FL_VALUE_VARIABLE;
+    }
+}
+
 static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
 {
     char *text = NULL;
@@ -117,6 +131,8 @@ static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
                        : ends_with(path, ".onnx") ? fl_onnx_decode(text, n, path, folder, &out->graph, dg)
                                                   : fl_graph_parse(text, n, path, &out->graph, dg);
     free(text);
+    if (status == FL_OK && ends_with(path, ".onnx"))
+        keep_weights_outside(out->graph);
     if (status != FL_OK)
         fl_manifest_deinit(m);
     return status;

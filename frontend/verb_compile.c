@@ -63,6 +63,20 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
     return FL_OK;
 }
 
+/* The forward graph as an entry of its own, without values of variables: these lie in weights.bin. */
+static fl_status encode_forward(const fl_graph *g, void **bytes, size_t *n, fl_diag *dg)
+{
+    fl_graph *bare = fl_graph_clone(g);
+    fl_status status = bare ? fl_graph_ok(bare, dg) : fl_out_of_memory(dg);
+    for (uint32_t i = 0; status == FL_OK && i < bare->n_variables; i++)
+        if (bare->values[bare->variables[i]].kind == FL_VALUE_VARIABLE)
+            bare->values[bare->variables[i]].data = NULL;
+    if (status == FL_OK)
+        status = fl_onnx_encode(bare, &(fl_onnx_options){.opset = 0}, bytes, n, dg);
+    fl_graph_free(bare);
+    return status;
+}
+
 /* Variables that come with values: those of imported graphs. */
 static fl_status save(const arguments *a, const fl_source *source, const fl_graph *forward, fl_graph *const *programs, fl_diag *dg)
 {
@@ -80,7 +94,7 @@ static fl_status save(const arguments *a, const fl_source *source, const fl_grap
     }
     void *encoded = NULL;
     size_t n_encoded = 0;
-    fl_status status = fl_onnx_encode(g, &(fl_onnx_options){.opset = 0}, &encoded, &n_encoded, dg);
+    fl_status status = encode_forward(g, &encoded, &n_encoded, dg);
     fl_model_entry_source entry = {FL_FORWARD_ENTRY, encoded, n_encoded};
     content.entries = &entry;
     content.n_entries = 1;

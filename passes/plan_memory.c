@@ -197,7 +197,7 @@ static bool same_elements_storage(const plan *p, fl_id in, fl_id out, fl_storage
             to->row_stride = b->rank == 0 ? 0 : rb;
         return fills_buffer(p, in) && fl_shape_same_elements(p->g, a, b);
     }
-    if (a->rank > 0 && b->rank > 0 && a->dims[0] == b->dims[0])
+    if (a->rank > 0 && b->rank > 0 && a->dims[0] == b->dims[0] && is_one_row(a) == is_one_row(b)) /* else rows of one become the elements of one row */
         return ra > 0 && rb > 0;
     bool dense = from->kind == FL_STORAGE_BUFFER && from->row_stride != FL_STRIDE_OF_BUFFER &&
                  (a->rank == 0 || from->row_stride == ra || (a->rank >= 1 && a->dims[0] == 1));

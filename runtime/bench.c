@@ -1,11 +1,9 @@
 #include "runtime/bench.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "ir/cost.h"
-#include "runtime/feed.h"
 
 enum { MOST_RUNS = 1 << 20, LEAST_RUNS = 10, WARM_RUNS = 5, WINDOW = 10, MOST_WATCHED = 1000 };
 
@@ -19,11 +17,7 @@ static double now(void)
 typedef struct benchmark {
     const fl_bench *b;
     fl_engine *engine;
-    fl_feed feed;
-    fl_batch batch;
-    void **outputs;    /* the logit of every row is wanted, as by people */
-    float *results;    /* [batch] */
-    int64_t at;        /* next row */
+    fl_steps steps;
     double *times;     /* [MOST_RUNS] */
     double *windows;   /* [MOST_RUNS / WINDOW] */
     int64_t runs;
@@ -31,40 +25,20 @@ typedef struct benchmark {
 
 static fl_status prepare(benchmark *m, fl_session *s, fl_diag *dg)
 {
-    const fl_schema *schema = &s->manifest->schema;
-
     FL_TRY(fl_session_engine(s, m->b->program, m->b->batch, &m->engine, dg));
-    const fl_graph *g = s->programs[m->b->program];
-    FL_TRY(fl_feed_init(&m->feed, g, schema, dg));
-    m->feed.seed = (int64_t)s->manifest->seed;
-    m->outputs = calloc((size_t)g->n_outputs + 1, sizeof *m->outputs);
-    m->results = calloc((size_t)m->b->batch, sizeof *m->results);
+    FL_TRY(fl_steps_init(&m->steps, s, m->b->program, m->b->rows, m->b->batch, dg));
     m->times = malloc(MOST_RUNS * sizeof *m->times);
     m->windows = malloc(MOST_RUNS / WINDOW * sizeof *m->windows);
-    if (!m->outputs || !m->results || !m->times || !m->windows || fl_batch_init(&m->batch, schema) != FL_OK)
-        return fl_out_of_memory(dg);
-    for (uint32_t i = 0; i < g->n_outputs; i++) {
-        const char *name = g->values[g->outputs[i]].name;
-        if (strcmp(name, m->b->program == FL_PROGRAM_TRAIN ? "loss" : "probability") == 0)
-            m->outputs[i] = m->results;
-    }
-    return FL_OK;
+    return m->times && m->windows ? FL_OK : fl_out_of_memory(dg);
 }
 
 static fl_status run_once(benchmark *m, double *seconds, fl_diag *dg)
 {
-    if (m->at + m->b->batch > m->b->rows->n)
-        m->at = 0;
-    fl_batch_clear(&m->batch);
-    if (fl_batch_append(&m->batch, m->b->rows, m->at, m->b->batch, 0) != FL_OK)
-        return fl_out_of_memory(dg);
-    m->at += m->b->batch;
+    FL_TRY(fl_steps_load(&m->steps, dg));
     double begin = now();
-    fl_run run = fl_feed_run(&m->feed, &m->batch);
-    run.outputs = m->outputs;
+    fl_run run = fl_steps_run(&m->steps);
     FL_TRY(m->engine->run(m->engine, &run, dg));
     *seconds = now() - begin;
-    m->feed.step++;
     return FL_OK;
 }
 
@@ -95,6 +69,8 @@ static void evaluate(benchmark *m, fl_bench_result *r)
         m->windows[w] = sum / WINDOW;
     }
     r->p50 = median(m->times, m->runs);
+    r->least = m->times[0];
+    r->most = m->times[m->runs - 1];
     r->p25 = m->times[(m->runs - 1) / 4];
     r->p75 = m->times[(m->runs - 1) * 3 / 4];
     r->p99 = m->times[(m->runs - 1) * 99 / 100];
@@ -102,27 +78,41 @@ static void evaluate(benchmark *m, fl_bench_result *r)
     r->share = r->samples_per_second * r->limits.seconds[r->limits.slowest];
 }
 
+/* All rows as one run; inputs [n_inputs] and the feed are the caller's. */
+static fl_status all_rows(const benchmark *m, fl_session *s, fl_feed *feed, const void **inputs, fl_run *run, fl_diag *dg)
+{
+    if (m->b->rows->of_tensors) {
+        *run = fl_tensor_rows_run(&m->b->rows->tensors, inputs);
+        return FL_OK;
+    }
+    FL_TRY(fl_feed_init(feed, s->programs[m->b->program], &s->manifest->schema, dg));
+    *run = fl_feed_run(feed, &m->b->rows->data);
+    return FL_OK;
+}
+
 /* Rows that are looked up are touched, runs warm up, and the machine is measured. */
 static fl_status warm_up(benchmark *m, fl_session *s, fl_bench_result *out, fl_diag *dg)
 {
     const fl_bench *b = m->b;
-    fl_feed all;
+    fl_feed feed = {0};
+    fl_run run = {0};
     double seconds, begin;
+    const void **inputs = calloc((size_t)s->programs[b->program]->n_inputs + 1, sizeof *inputs);
 
-    FL_TRY(fl_feed_init(&all, s->programs[b->program], &s->manifest->schema, dg));
-    fl_run run = fl_feed_run(&all, b->rows);
-    fl_work_rows rows = {s, b->program, &run, b->rows->n, b->batch};
-    fl_status status = fl_work_count(&out->work, &rows, dg);
+    fl_status status = inputs ? all_rows(m, s, &feed, inputs, &run, dg) : fl_out_of_memory(dg);
+    fl_work_rows rows = {s, b->program, &run, b->rows->n, b->batch, b->rows->of_tensors ? &b->rows->tensors : NULL};
     if (status == FL_OK)
-        fl_work_touch(&out->work, &rows);
+        status = fl_work_count(&out->work, &rows, dg);
+    if (status == FL_OK)
+        fl_work_touch(&out->work);
     begin = now();
     for (int i = 0; status == FL_OK && (i < WARM_RUNS || now() - begin < b->seconds / 3); i++)
         status = run_once(m, &seconds, dg);
     if (status == FL_OK)
         status = fl_limits_measure(&out->limits, &out->work, &rows, b->level, b->seconds / 5, dg);
-    free(out->work.look_ups);
-    out->work.look_ups = NULL;
-    fl_feed_deinit(&all);
+    fl_work_drop_look_ups(&out->work);
+    fl_feed_deinit(&feed);
+    free(inputs);
     return status;
 }
 
@@ -211,10 +201,7 @@ fl_status fl_bench_run(fl_session *s, const fl_bench *b, fl_bench_result *out, f
         *out = r;
     else
         free(r.segments);
-    fl_feed_deinit(&m.feed);
-    fl_batch_deinit(&m.batch);
-    free(m.outputs);
-    free(m.results);
+    fl_steps_deinit(&m.steps);
     free(m.times);
     free(m.windows);
     return status;

@@ -4,13 +4,13 @@
 #ifndef FL_RUNTIME_BENCH_H
 #define FL_RUNTIME_BENCH_H
 
-#include "runtime/batch.h"
 #include "runtime/bench_work.h"
+#include "runtime/measured_rows.h"
 
 typedef struct fl_bench {
     fl_program program;      /* FL_PROGRAM_PREDICT or FL_PROGRAM_TRAIN */
     int64_t batch;           /* rows of a run; at most those of `rows` */
-    const fl_batch *rows;    /* taken in order, round and round; a last part smaller than a batch is left out */
+    const fl_measured *rows; /* taken in order, round and round; a last part smaller than a batch is left out */
     double seconds;          /* to measure, after a third of it (at least 5 runs) to warm up and a fifth for the machine */
     const char *level;       /* of vector instructions, for the machine's limits (machine_limits.h) */
 } fl_bench;
@@ -23,7 +23,7 @@ typedef struct fl_bench_segment {
 
 typedef struct fl_bench_result {
     int64_t runs;
-    double p25, p50, p75, p99; /* seconds of a run: quartiles, 99th percentile */
+    double least, p25, p50, p75, p99, most; /* seconds of a run: quartiles, 99th percentile */
     double mean;
     double samples_per_second; /* batch by median time: of a run, or when training of windows of 10 steps */
     fl_work work;              /* look_ups are NULL */

@@ -12,29 +12,14 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-/* ---------------------------------------------------------------------------------------------- ids of an input */
+/* ---------------------------------------------------------------------------------------------- ids */
 
-/* Ids of an input of the program: columns[n_columns] of `n` ids in all rows, `stride` apart. */
-typedef struct ids {
-    const int64_t *first;
-    int64_t n, stride, columns;
-} ids;
-
-static ids ids_of(const fl_work_rows *r, uint32_t input)
-{
-    const fl_graph *g = r->session->programs[r->program];
-    const fl_type *t = &g->values[g->inputs[input]].type;
-    int64_t columns = t->rank == 2 ? t->dims[1] : 1;
-
-    return (ids){r->run->inputs[input], r->run->dims[FL_SYM_OF_DIM(t->dims[0])], columns, columns};
-}
-
-/* Which of a column's ids belong to batch k: [*from, result). Bags have any number of values a row, on average as many as here. */
-static int64_t end_of_batch(const fl_work_rows *r, const ids *of, int64_t k, int64_t *from)
+/* Which of a column's n ids belong to batch k: [*from, result). Bags have any number of values a row, on average as many as here. */
+static int64_t end_of_batch(const fl_work_rows *r, int64_t n, int64_t k, int64_t *from)
 {
     __extension__ typedef __int128 wide;
-    *from = (int64_t)((wide)of->n * k * r->batch / r->n);
-    return (int64_t)((wide)of->n * (k + 1) * r->batch / r->n);
+    *from = (int64_t)((wide)n * k * r->batch / r->n);
+    return (int64_t)((wide)n * (k + 1) * r->batch / r->n);
 }
 
 /* A set of ids that is emptied by a new stamp: open addressing, at most half full. */
@@ -71,25 +56,25 @@ static bool id_set_add(id_set *s, int64_t id)
  * Ids in the order in which batches look them up, up to MOST_IDS: list[0 .. n), of n_batches batches. Distinct: each once a column and batch, where it is
  * met first. The caller frees the list.
  */
-static fl_status list_ids(const fl_work_rows *r, const ids *of, bool distinct, int64_t **list, int64_t *n, int64_t *n_batches, fl_diag *dg)
+static fl_status list_ids(const fl_work_rows *r, const fl_look_up *of, int64_t **list, int64_t *n, int64_t *n_batches, fl_diag *dg)
 {
     int64_t all = of->n * of->columns, most = all < MOST_IDS ? all : MOST_IDS, from;
-    int64_t largest = end_of_batch(r, of, 0, &from) + r->batch;
+    int64_t largest = end_of_batch(r, of->n, 0, &from) + r->batch;
     id_set set = {0};
 
     *n = 0;
     *list = malloc(((size_t)most + 1) * sizeof **list);
-    if (!*list || (distinct && !id_set_init(&set, largest)))
+    if (!*list || (of->distinct && !id_set_init(&set, largest)))
         return fl_out_of_memory(dg);
     for (*n_batches = 0; (*n_batches + 1) * r->batch <= r->n; ++*n_batches) {
-        int64_t to = end_of_batch(r, of, *n_batches, &from);
+        int64_t to = end_of_batch(r, of->n, *n_batches, &from);
         if (*n + (to - from) * of->columns > most)
             break;
         for (int64_t c = 0; c < of->columns; c++) {
             set.stamp++;
             for (int64_t i = from; i < to; i++) {
-                int64_t id = of->first[i * of->stride + c];
-                if (!distinct || id_set_add(&set, id))
+                int64_t id = of->ids[i * of->columns + c];
+                if (!of->distinct || id_set_add(&set, id))
                     (*list)[(*n)++] = id;
             }
         }
@@ -100,8 +85,8 @@ static fl_status list_ids(const fl_work_rows *r, const ids *of, bool distinct, i
 
 /* ------------------------------------------------------------------------------------------------------- count */
 
-/* The input whose ids a look-up's index holds, through views and UniqueRows; UINT32_MAX if it is computed otherwise. */
-static uint32_t source_of(const fl_graph *g, fl_id index, bool *distinct)
+/* The value behind views and UniqueRows. */
+static fl_id source_of(const fl_graph *g, fl_id index, bool *distinct)
 {
     fl_id v = index;
 
@@ -110,25 +95,81 @@ static uint32_t source_of(const fl_graph *g, fl_id index, bool *distinct)
         bool unique = op == FL_OP_UNIQUE_ROWS && g->nodes[node].out[0] == v;
         bool same = op == FL_OP_IDENTITY || op == FL_OP_RESHAPE || op == FL_OP_FLATTEN || op == FL_OP_SQUEEZE || op == FL_OP_UNSQUEEZE;
         if (!unique && !same)
-            return UINT32_MAX;
+            return v;
         *distinct |= unique;
         v = g->nodes[node].in[0];
     }
-    for (uint32_t i = 0; i < g->n_inputs; i++)
-        if (g->inputs[i] == v && g->values[v].type.dtype == FL_INT64 && g->values[v].type.rank > 0 && FL_DIM_IS_SYM(g->values[v].type.dims[0]))
-            return i;
-    return UINT32_MAX;
+    return v;
 }
 
-/* The variable of the session that a node looks rows up in, or writes rows of. */
-static const fl_var *table_of(const fl_work_rows *r, const fl_node *n)
+/* The ids of an input, int64 [rows] or [rows, columns], where they lie. False: it is no such input. */
+static bool ids_of_input(const fl_work_rows *r, fl_id v, fl_look_up *l)
 {
     const fl_graph *g = r->session->programs[r->program];
-    bool by_row = fl_op_has(n->op, FL_GATHERING) || n->op == FL_OP_SCATTER_ND;
+    const fl_type *t = &g->values[v].type;
 
-    if (!by_row || n->n_in < 2 || g->values[n->in[0]].kind != FL_VALUE_VARIABLE)
-        return NULL;
-    return fl_store_find(&r->session->variables.store, g->values[n->in[0]].name);
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        if (g->inputs[i] == v && t->dtype == FL_INT64 && t->rank > 0 && FL_DIM_IS_SYM(t->dims[0])) {
+            l->ids = r->run->inputs[i];
+            l->n = r->run->dims[FL_SYM_OF_DIM(t->dims[0])];
+            l->columns = t->rank == 2 ? t->dims[1] : 1;
+            return true;
+        }
+    return false;
+}
+
+/* The ids that tensors were found to look up by: a copy as int64, made once for each index. False: there are none, or no memory. */
+static bool ids_of_tensors(const fl_work_rows *r, fl_work *w, fl_id index, fl_look_up *l)
+{
+    const fl_tensor_index *found = fl_tensor_indices_find(&r->tensors->indices, index);
+    int64_t n = found ? fl_type_elements(&found->array.type) : 0;
+
+    if (n == 0 || n % r->n != 0)
+        return false;
+    l->n = r->n;
+    l->columns = n / r->n;
+    for (uint32_t k = 0; k < w->n_look_ups; k++)
+        if (w->look_ups[k].index == index) {
+            l->ids = w->look_ups[k].ids;
+            return true;
+        }
+    int64_t *list = w->lists[w->n_lists] = malloc((size_t)n * sizeof *list);
+    fl_tensor t = {.type = found->array.type, .bytes = found->array.bytes};
+    for (int64_t i = 0; list && i < n; i++)
+        list[i] = fl_tensor_get_int(&t, i);
+    w->n_lists += list != NULL;
+    l->ids = list;
+    return list != NULL;
+}
+
+/* Rows that look-up k of a node reads, or that it writes: where they lie. False: it looks up in no table. */
+static bool table_of(const fl_work_rows *r, const fl_node *n, uint32_t k, fl_look_up *l)
+{
+    const fl_value *v = &r->session->programs[r->program]->values[n->in[2 * k]];
+    const fl_var *table = v->kind == FL_VALUE_VARIABLE ? fl_store_find(&r->session->variables.store, v->name) : NULL;
+    const fl_type *type = table ? &table->type : &v->type;
+    size_t size = fl_dtype_size(type->dtype);
+    int64_t elements = table || v->kind == FL_VALUE_CONSTANT ? fl_type_elements(type) : 0, rows = type->rank > 0 ? type->dims[0] : 0;
+
+    if (elements <= 0 || rows <= 0)
+        return false;
+    l->base = table ? table->data : (uint8_t *)(uintptr_t)v->data->bytes; /* a constant's rows are never written */
+    l->row_bytes = (size_t)(elements / rows) * size;
+    l->stride = table ? (size_t)table->stride * size : l->row_bytes;
+    l->writes = n->op == FL_OP_SCATTER_ND;
+    return true;
+}
+
+/* Look-ups of a node by rows; 0 of others. */
+static uint32_t look_ups_of(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+
+    if (n->op == FL_OP_SCATTER_ND)
+        return 1;
+    if (!fl_op_has(n->op, FL_GATHERING) || (n->op == FL_OP_GATHER && fl_node_int(g, node, "axis", 0) != 0))
+        return 0;
+    return fl_look_ups(n);
 }
 
 /* Add a look-up; one in the same records as a known one makes that one wider. */
@@ -138,7 +179,7 @@ static void add_look_up(fl_work *w, const fl_look_up *new)
         fl_look_up *l = &w->look_ups[i];
         uint8_t *begin = l->base < new->base ? l->base : new->base, *a = l->base + l->row_bytes, *b = new->base + new->row_bytes;
         uint8_t *end = a > b ? a : b;
-        if (l->input != new->input || l->distinct != new->distinct || l->stride != new->stride || (size_t)(end - begin) > l->stride)
+        if (l->ids != new->ids || l->columns != new->columns || l->distinct != new->distinct || l->stride != new->stride || (size_t)(end - begin) > l->stride)
             continue;
         l->base = begin;
         l->row_bytes = (size_t)(end - begin);
@@ -152,18 +193,16 @@ static void find_look_ups(fl_work *w, const fl_work_rows *r)
 {
     const fl_graph *g = r->session->programs[r->program];
 
-    for (fl_id i = 0; i < g->n_nodes; i++) {
-        const fl_node *n = &g->nodes[i];
-        const fl_var *table = table_of(r, n);
-        bool distinct = false;
-        uint32_t input = table ? source_of(g, n->in[1], &distinct) : UINT32_MAX;
-        if (input == UINT32_MAX)
-            continue;
-        size_t size = fl_dtype_size(table->type.dtype);
-        int64_t elements = fl_type_elements(&table->type), rows = table->type.dims[0];
-        add_look_up(w, &(fl_look_up){input, distinct, table->data, (size_t)table->stride * size, (size_t)(rows > 0 ? elements / rows : 0) * size,
-                                     n->op == FL_OP_SCATTER_ND, 0});
-    }
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < look_ups_of(g, i); k++) {
+            fl_id index = g->nodes[i].in[2 * k + 1];
+            fl_look_up l = {.distinct = false};
+            if (!table_of(r, &g->nodes[i], k, &l))
+                continue;
+            l.index = r->tensors ? index : source_of(g, index, &l.distinct);
+            if (r->tensors ? ids_of_tensors(r, w, index, &l) : ids_of_input(r, l.index, &l))
+                add_look_up(w, &l);
+        }
 }
 
 /* Arithmetic of a sample, with the distinct rows that were counted instead of the most that there can be. */
@@ -182,18 +221,44 @@ static fl_status count_flops(fl_work *w, const fl_work_rows *r, fl_diag *dg)
             if (FL_DIM_IS_SYM(t->dims[d]))
                 extents[FL_SYM_OF_DIM(t->dims[d])] = bound->type.dims[d];
     }
+    for (uint32_t k = 0; r->tensors && k < g->n_symbols; k++) /* a sequence's length */
+        if (!r->tensors->is_batch[k] && r->tensors->dims[k] >= 0)
+            extents[k] = r->tensors->dims[k];
     for (fl_id i = 0; i < g->n_nodes; i++) {
         const fl_node *n = &g->nodes[i];
         bool distinct = false;
-        uint32_t input = n->op == FL_OP_UNIQUE_ROWS && n->out[0] != FL_NONE ? source_of(g, n->out[0], &distinct) : UINT32_MAX;
-        for (uint32_t k = 0; input != UINT32_MAX && k < w->n_look_ups; k++)
-            if (w->look_ups[k].input == input && w->look_ups[k].distinct)
+        fl_id index = n->op == FL_OP_UNIQUE_ROWS && n->out[0] != FL_NONE ? source_of(g, n->out[0], &distinct) : FL_NONE;
+        for (uint32_t k = 0; index != FL_NONE && k < w->n_look_ups; k++)
+            if (w->look_ups[k].index == index && w->look_ups[k].distinct)
                 extents[FL_SYM_OF_DIM(fl_value_type(g, n->out[0])->dims[0])] = (int64_t)(w->look_ups[k].rows + 0.5);
     }
     for (fl_id i = 0; i < g->n_nodes; i++)
         w->flops += fl_node_cost(g, i, extents).flops / (double)r->batch;
     free(extents);
     return FL_OK;
+}
+
+static bool is_read_by_row(const fl_graph *g, fl_id table)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < look_ups_of(g, i); k++)
+            if (g->nodes[i].in[2 * k] == table)
+                return true;
+    return false;
+}
+
+/* Bytes of a row of an input; 0 of one that has none. */
+static double input_bytes(const fl_work_rows *r, uint32_t input)
+{
+    const fl_graph *g = r->session->programs[r->program];
+    const fl_type *t = &g->values[g->inputs[input]].type;
+    fl_type all;
+
+    if (r->tensors)
+        return !r->tensors->has_rows[input] ? 0 : (double)r->tensors->inputs[input].n_bytes / (double)r->n;
+    if (t->rank == 0 || !FL_DIM_IS_SYM(t->dims[0]) || !fl_type_bind(g, r->run->dims, t, &all))
+        return 0;
+    return (double)fl_type_bytes(&all) / (double)r->n;
 }
 
 /* Weights are read once a batch, and written as often where the program changes them. */
@@ -203,25 +268,15 @@ static void count_bytes(fl_work *w, const fl_work_rows *r)
     double written = 0;
 
     for (uint32_t i = 0; i < g->n_variables; i++) {
-        bool by_row = false;
-        for (fl_id k = 0; k < g->n_nodes && !by_row; k++)
-            by_row = g->nodes[k].n_in > 0 && g->nodes[k].in[0] == g->variables[i] && table_of(r, &g->nodes[k]);
         const fl_value *v = &g->values[g->variables[i]];
-        double bytes = by_row ? 0 : (double)fl_type_elements(&v->type) * (double)fl_dtype_size(v->type.dtype);
-        w->weight_bytes += larger(bytes, 0);
+        double bytes = v->name && !is_read_by_row(g, g->variables[i]) ? larger((double)fl_type_elements(&v->type) * (double)fl_dtype_size(v->type.dtype), 0) : 0;
+        w->weight_bytes += bytes;
         for (uint32_t k = 0; k < g->n_updates; k++)
-            written += g->updates[k].variable == g->variables[i] ? larger(bytes, 0) : 0;
+            written += g->updates[k].variable == g->variables[i] ? bytes : 0;
     }
     w->bytes = (w->weight_bytes + written) / (double)r->batch;
-    for (uint32_t i = 0; i < g->n_inputs; i++) {
-        const fl_type *t = &g->values[g->inputs[i]].type;
-        if (t->rank == 0 || !FL_DIM_IS_SYM(t->dims[0]))
-            continue;
-        double bytes = (double)fl_dtype_size(t->dtype) * (double)r->run->dims[FL_SYM_OF_DIM(t->dims[0])];
-        for (int d = 1; d < t->rank; d++)
-            bytes *= (double)t->dims[d];
-        w->bytes += bytes / (double)r->n;
-    }
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        w->bytes += input_bytes(r, i);
     for (uint32_t k = 0; k < w->n_look_ups; k++) {
         double rows = w->look_ups[k].rows / (double)r->batch;
         w->rows += rows;
@@ -232,16 +287,17 @@ static void count_bytes(fl_work *w, const fl_work_rows *r)
 fl_status fl_work_count(fl_work *w, const fl_work_rows *r, fl_diag *dg)
 {
     const fl_graph *g = r->session->programs[r->program];
-    fl_status status = FL_OK;
+    size_t most = 1;
 
-    *w = (fl_work){.look_ups = calloc((size_t)g->n_nodes + 1, sizeof *w->look_ups)};
-    if (!w->look_ups)
-        return fl_out_of_memory(dg);
-    find_look_ups(w, r);
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        most += look_ups_of(g, i);
+    *w = (fl_work){.look_ups = calloc(most, sizeof *w->look_ups), .lists = calloc(most, sizeof *w->lists)};
+    fl_status status = w->look_ups && w->lists ? FL_OK : fl_out_of_memory(dg);
+    if (status == FL_OK)
+        find_look_ups(w, r);
     for (uint32_t k = 0; k < w->n_look_ups && status == FL_OK; k++) {
-        ids of = ids_of(r, w->look_ups[k].input);
         int64_t *list, n, n_batches;
-        status = list_ids(r, &of, w->look_ups[k].distinct, &list, &n, &n_batches, dg);
+        status = list_ids(r, &w->look_ups[k], &list, &n, &n_batches, dg);
         if (status == FL_OK && n_batches > 0)
             w->look_ups[k].rows = (double)n / (double)n_batches;
         free(list);
@@ -251,23 +307,27 @@ fl_status fl_work_count(fl_work *w, const fl_work_rows *r, fl_diag *dg)
     if (status == FL_OK)
         count_bytes(w, r);
     else
-        fl_work_deinit(w);
+        fl_work_drop_look_ups(w);
     return status;
 }
 
-void fl_work_deinit(fl_work *w)
+void fl_work_drop_look_ups(fl_work *w)
 {
+    for (uint32_t k = 0; k < w->n_lists; k++)
+        free(w->lists[k]);
+    free(w->lists);
     free(w->look_ups);
-    *w = (fl_work){0};
+    w->lists = NULL;
+    w->look_ups = NULL;
+    w->n_lists = w->n_look_ups = 0;
 }
 
-void fl_work_touch(const fl_work *w, const fl_work_rows *r)
+void fl_work_touch(const fl_work *w)
 {
     for (uint32_t k = 0; k < w->n_look_ups; k++) {
         const fl_look_up *l = &w->look_ups[k];
-        ids of = ids_of(r, l->input);
-        for (int64_t i = 0; i < of.n * of.columns; i++) {
-            const volatile uint8_t *row = l->base + (size_t)of.first[i] * l->stride;
+        for (int64_t i = 0; i < l->n * l->columns; i++) {
+            const volatile uint8_t *row = l->base + (size_t)l->ids[i] * l->stride;
             (void)row[0];
             (void)row[l->row_bytes ? l->row_bytes - 1 : 0];
         }
@@ -281,12 +341,11 @@ static fl_status limit_rows(const fl_look_up *l, const fl_work_rows *r, const ch
 {
     fl_pool *pool = r->session->pool;
     uint32_t n_workers = fl_session_threads(r->session);
-    ids of = ids_of(r, l->input);
     int64_t *list, n, n_batches, *counts = calloc(n_workers, sizeof *counts), *sorted = NULL;
     const int64_t **lists = calloc(n_workers, sizeof *lists);
 
     *out = 0;
-    fl_status status = list_ids(r, &of, l->distinct, &list, &n, &n_batches, dg);
+    fl_status status = list_ids(r, l, &list, &n, &n_batches, dg);
     if (status == FL_OK && (!counts || !lists || !(sorted = malloc(((size_t)n + 1) * sizeof *sorted))))
         status = fl_out_of_memory(dg);
     for (uint32_t k = 0, at = 0; status == FL_OK && k < n_workers; k++) {

@@ -8,11 +8,13 @@
 #define FL_RUNTIME_BENCH_WORK_H
 
 #include "runtime/machine_limits.h"
-#include "runtime/session.h"
+#include "runtime/tensor_rows.h"
 
 /* Look-ups by one list of ids in one table, or in tables that lie in one record. */
 typedef struct fl_look_up {
-    uint32_t input;       /* of the program: int64 ids, a matrix or a vector */
+    fl_id index;          /* the value that has the ids, through views */
+    const int64_t *ids;   /* [n][columns] of all rows */
+    int64_t n, columns;
     bool distinct;        /* once for each distinct id of a column */
     uint8_t *base;
     size_t stride, row_bytes;
@@ -23,6 +25,8 @@ typedef struct fl_look_up {
 typedef struct fl_work {
     fl_look_up *look_ups; /* [n_look_ups], malloc'ed */
     uint32_t n_look_ups;
+    int64_t **lists;      /* [n_lists] ids that were made for look_ups, malloc'ed */
+    uint32_t n_lists;
     double flops;         /* of a sample: fl_node_cost (ir/cost.h) */
     double rows, bytes;   /* of a sample; bytes: of rows, inputs and weights, those that are written counted twice */
     double weight_bytes;  /* of a batch: variables that are read whole */
@@ -34,12 +38,14 @@ typedef struct fl_work_rows {
     fl_program program;
     const fl_run *run; /* of all rows (feed.h) */
     int64_t n, batch;  /* rows in all, and of a batch: at most n */
+    const fl_tensor_rows *tensors; /* NULL: indices are inputs of the program, int64 */
 } fl_work_rows;
 
 FL_MUST_USE fl_status fl_work_count(fl_work *w, const fl_work_rows *rows, fl_diag *dg);
-void fl_work_deinit(fl_work *w); /* a zeroed one is fine */
 /* Touch every row that is looked up, so that no measured run meets a page for the first time. */
-void fl_work_touch(const fl_work *w, const fl_work_rows *rows);
+void fl_work_touch(const fl_work *w);
+/* Forget the look-ups, whose ids are borrowed, and keep the counts. */
+void fl_work_drop_look_ups(fl_work *w);
 
 typedef enum fl_limit_kind {
     FL_LIMIT_ARITHMETIC, /* flops at the speed of multiply-adds */

@@ -76,7 +76,7 @@ fl_status fl_feed_init(fl_feed *f, const fl_graph *g, const fl_schema *schema, f
         if (bind(f, &f->in[i], v, schema))
             continue;
         status = fl_error(dg, FL_E_FEED, FL_NOWHERE, "rows of data cannot fill input \"%s\" of program \"%s\"", v->name, g->name);
-        fl_hint(dg, "`flenrt eval` runs a graph on tensors of your own");
+        fl_hint(dg, "`flenrt predict`, `bench` and `eval` run an imported model on tensors");
     }
     if (status != FL_OK)
         fl_feed_deinit(f);

@@ -30,7 +30,7 @@ static fl_status find_output(const fl_graph *g, const char *name, uint32_t *at, 
         return FL_OK;
     }
     (void)fl_error(dg, FL_E_FEED, FL_NOWHERE, "the predict program has no output \"%s\" of type float[batch,1]", name);
-    fl_hint(dg, "`flenrt eval` runs a graph on tensors of your own");
+    fl_hint(dg, "`flenrt predict`, `bench` and `eval` run an imported model on tensors");
     return FL_BAD_INPUT;
 }
 

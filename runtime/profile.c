@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "runtime/feed.h"
 #include "runtime/native.h"
 #include "runtime/ticks.h"
 
@@ -25,11 +24,7 @@ typedef struct profiler {
     fl_profile *p;
     fl_engine *plain, *timed;
     fl_native_observer observer;
-    fl_feed feed;
-    fl_batch batch;
-    void **outputs;
-    float *results;
-    int64_t at; /* next row */
+    fl_steps steps;
     lane *lanes; /* [workers] */
     double *times, *plain_times; /* [steps] ticks */
     double longest;              /* step that is no disturbed one, in ticks */
@@ -175,20 +170,11 @@ static fl_status add_step(profiler *pr, int64_t step, const step_pair *pair, fl_
 
 static fl_status run_step(profiler *pr, fl_engine *e, uint64_t *from, uint64_t *to, fl_diag *dg)
 {
-    const fl_profile_options *o = pr->o;
-
-    if (pr->at + o->batch > o->rows->n)
-        pr->at = 0;
-    fl_batch_clear(&pr->batch);
-    if (fl_batch_append(&pr->batch, o->rows, pr->at, o->batch, 0) != FL_OK)
-        return fl_out_of_memory(dg);
-    pr->at += o->batch;
+    FL_TRY(fl_steps_load(&pr->steps, dg));
     *from = fl_ticks();
-    fl_run run = fl_feed_run(&pr->feed, &pr->batch);
-    run.outputs = pr->outputs;
+    fl_run run = fl_steps_run(&pr->steps);
     FL_TRY(e->run(e, &run, dg));
     *to = fl_ticks();
-    pr->feed.step++;
     return FL_OK;
 }
 
@@ -308,24 +294,15 @@ static fl_status prepare(profiler *pr, fl_session *s, fl_diag *dg)
     FL_TRY(fl_session_engine(s, o->program, o->batch, &pr->plain, dg));
     p->g = s->programs[o->program];
     p->workers = fl_session_threads(s);
-    FL_TRY(fl_feed_init(&pr->feed, p->g, &s->manifest->schema, dg));
-    pr->feed.seed = (int64_t)s->manifest->seed;
+    FL_TRY(fl_steps_init(&pr->steps, s, o->program, o->rows, o->batch, dg));
     p->segments = calloc((size_t)p->g->schedule->n_segments + 1, sizeof *p->segments);
     pr->lanes = aligned_alloc(64, p->workers * sizeof *pr->lanes);
-    pr->outputs = calloc((size_t)p->g->n_outputs + 1, sizeof *pr->outputs);
-    pr->results = calloc((size_t)o->batch, sizeof *pr->results);
     pr->times = calloc((size_t)o->steps, sizeof *pr->times);
     pr->plain_times = calloc((size_t)o->steps, sizeof *pr->plain_times);
     if (pr->lanes)
         memset(pr->lanes, 0, p->workers * sizeof *pr->lanes);
-    if (!p->segments || !pr->lanes || !pr->outputs || !pr->results || !pr->times || !pr->plain_times ||
-        fl_batch_init(&pr->batch, &s->manifest->schema) != FL_OK)
+    if (!p->segments || !pr->lanes || !pr->times || !pr->plain_times)
         return fl_out_of_memory(dg);
-    for (uint32_t i = 0; i < p->g->n_outputs; i++) {
-        const char *name = p->g->values[p->g->outputs[i]].name;
-        if (strcmp(name, o->program == FL_PROGRAM_TRAIN ? "loss" : "probability") == 0)
-            pr->outputs[i] = pr->results;
-    }
     pr->observer = (fl_native_observer){pr, on_call, on_wait, NULL};
     fl_native_observe(pr->timed, &pr->observer);
     return FL_OK;
@@ -347,10 +324,7 @@ fl_status fl_profile_run(fl_session *s, const fl_profile_options *o, fl_profile 
     for (uint32_t w = 0; pr.lanes && w < out->workers; w++)
         free(pr.lanes[w].events);
     free(pr.lanes);
-    fl_feed_deinit(&pr.feed);
-    fl_batch_deinit(&pr.batch);
-    free(pr.outputs);
-    free(pr.results);
+    fl_steps_deinit(&pr.steps);
     free(pr.times);
     free(pr.plain_times);
     if (status != FL_OK)

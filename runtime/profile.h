@@ -11,8 +11,7 @@
 #ifndef FL_RUNTIME_PROFILE_H
 #define FL_RUNTIME_PROFILE_H
 
-#include "runtime/batch.h"
-#include "runtime/session.h"
+#include "runtime/measured_rows.h"
 
 typedef enum fl_profile_kind {
     FL_PROFILE_PLAIN, /* a step of plain code */
@@ -62,7 +61,7 @@ typedef struct fl_profile {
 typedef struct fl_profile_options {
     fl_program program;   /* FL_PROGRAM_PREDICT or FL_PROGRAM_TRAIN */
     int64_t batch;        /* rows of a step; at most those of `rows` */
-    const fl_batch *rows; /* taken in order, round and round */
+    const fl_measured *rows; /* taken in order, round and round */
     int64_t steps;        /* measured, after a few to warm up */
     int64_t traced;       /* at most so many of them keep their events */
 } fl_profile_options;

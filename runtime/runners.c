@@ -420,7 +420,7 @@ static fl_status run_all(runs *u, fl_diag *dg)
 
     if (u->m->n_runners == 0) {
         (void)fl_error(dg, FL_E_RUNNER, FL_FILE(u->o->model), "no runner came with the model: it was not compiled from a configuration");
-        fl_hint(dg, "`flenrt train`, `infer` and `predict` work with any model");
+        fl_hint(dg, u->m->schema.n_slots ? "`flenrt train`, `infer` and `predict` work with any model" : "`flenrt predict`, `bench` and `eval` work with an imported model");
         return FL_BAD_INPUT;
     }
     for (uint32_t i = 0; i < u->m->n_runners; i++) {

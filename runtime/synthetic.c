@@ -56,33 +56,26 @@ static int64_t greatest_divisor(int64_t a, int64_t b)
     return a;
 }
 
-/* A slot's draw: frequent ranks must not lie side by side in the table, or they would share cache lines and pages as ids of people do not. */
-typedef struct drawing {
-    fl_zipf zipf;
-    int64_t step; /* prime to n: rank -> rank * step mod n is a permutation */
-    int64_t first_row;
-} drawing;
-
-static drawing make_drawing(const fl_slot *slot, double skew)
+fl_scatter fl_scatter_make(int64_t first, int64_t n, double exponent)
 {
-    drawing d = {fl_zipf_make(slot->rows, skew), (int64_t)((double)slot->rows * 0.6180339887498949), slot->first_row};
+    fl_scatter d = {fl_zipf_make(n, exponent), (int64_t)((double)n * 0.6180339887498949), first};
     if (d.step < 1)
         d.step = 1;
-    while (greatest_divisor(d.step, slot->rows) != 1)
+    while (greatest_divisor(d.step, n) != 1)
         d.step++;
     return d;
 }
 
-static int64_t draw(const drawing *d, uint64_t seed, uint64_t stream, uint64_t i)
+int64_t fl_scatter_draw(const fl_scatter *d, uint64_t seed, uint64_t stream, uint64_t i)
 {
     __extension__ typedef unsigned __int128 wide;
     int64_t rank = fl_zipf_draw(&d->zipf, seed, stream, i) - 1;
-    return d->first_row + (int64_t)((wide)(uint64_t)rank * (uint64_t)d->step % (uint64_t)d->zipf.n);
+    return d->first + (int64_t)((wide)(uint64_t)rank * (uint64_t)d->step % (uint64_t)d->zipf.n);
 }
 
 enum { MOST_VALUES = 4, LABELS = 1 << 20, COUNTS };
 
-static fl_status fill_bag(fl_batch *b, uint32_t bag, const drawing *d, uint64_t seed, uint32_t slot, int64_t from)
+static fl_status fill_bag(fl_batch *b, uint32_t bag, const fl_scatter *d, uint64_t seed, uint32_t slot, int64_t from)
 {
     fl_bag *to = &b->bags[bag];
 
@@ -90,7 +83,7 @@ static fl_status fill_bag(fl_batch *b, uint32_t bag, const drawing *d, uint64_t 
         int64_t count = (int64_t)(fl_random_uniform(seed, COUNTS + slot, (uint64_t)i) * (MOST_VALUES + 1));
         FL_TRY(fl_batch_reserve_values(b, bag, count));
         for (int64_t k = 0; k < count; k++)
-            to->values[to->n_values++] = draw(d, seed, slot, (uint64_t)(i * MOST_VALUES + k));
+            to->values[to->n_values++] = fl_scatter_draw(d, seed, slot, (uint64_t)(i * MOST_VALUES + k));
         to->offsets[i + 1] = to->n_values;
     }
     return FL_OK;
@@ -109,13 +102,13 @@ fl_status fl_synthetic_rows(fl_batch *b, const fl_schema *schema, double skew, d
         b->bad[i] = b->part[i] = 0;
     }
     for (uint32_t k = 0; k < schema->n_slots; k++) {
-        drawing d = make_drawing(&schema->slots[k], skew);
+        fl_scatter d = fl_scatter_make(schema->slots[k].first_row, schema->slots[k].rows, skew);
         if (schema->slots[k].pooling != FL_POOL_NONE) {
             FL_TRY(fill_bag(b, bag++, &d, seed, k, from));
             continue;
         }
         for (int64_t i = from; i < b->n; i++)
-            b->ids[i * b->n_columns + column] = draw(&d, seed, k, (uint64_t)i);
+            b->ids[i * b->n_columns + column] = fl_scatter_draw(&d, seed, k, (uint64_t)i);
         column++;
     }
     return FL_OK;

@@ -1,20 +1,10 @@
 /*
  * tensor_run.h -- one run of a program on whole tensors by name: what `flenrt eval` does.
- *
- * Generated code trusts its indices, because readers make them. Tensors come from anywhere, so indices are checked here: directly where an
- * input is itself an index, else after the program was interpreted up to them.
  */
 #ifndef FL_RUNTIME_TENSOR_RUN_H
 #define FL_RUNTIME_TENSOR_RUN_H
 
-#include "runtime/session.h"
-
-/* A dense tensor of static type. */
-typedef struct fl_array {
-    fl_type type;
-    void *bytes;
-    size_t n_bytes;
-} fl_array;
+#include "runtime/tensor_indices.h"
 
 /*
  * Run program p of a session on inputs [n_inputs] and give outputs [n_outputs], in the order of the graph's; the outputs' bytes are malloc'ed, and

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "runtime/bench.h"
 #include "runtime/data_path.h"
-#include "runtime/measured_rows.h"
 #include "runtime/reader.h"
 #include "runtime/tally.h"
 #include "runtime/verb_options.h"
@@ -21,6 +21,10 @@ static const char help[] =
     "ids by Zipf's law, scattered over the slot's rows, labels 17 % positive, enough rows that caches do not hold what they touch.\n"
     "A model without weights is measured with first weights.\n"
     "\n"
+    "An imported model's rows are tensors: --data is a folder with NAME.npy for each input, one .npy file or CSV, as for `flenrt predict`. Drawn ones\n"
+    "have ids by Zipf's law below the rows of the table that they look up, other floats normal, other whole numbers 0 or 1. The batch is the\n"
+    "symbol that leads the inputs; where none does, the model is measured as it is.\n"
+    "\n"
     "Beside each setting stands what the machine could do at most, measured then and there with as many threads: the arithmetic of\n"
     "a sample at the speed of bare multiply-adds, its rows at the speed of bare look-ups of the same ids in the same tables, the\n"
     "weights at the speed of reading them once a batch. The slowest of the three is the limit; work of this kind is not done faster. Then it says in which\n"
@@ -32,19 +36,21 @@ static const char help[] =
     "  --threads N,N...          default: 1, and the number of CPUs if that is more\n"
     "  --data PATH               rows to measure with (the first million) instead of drawn ones\n"
     "  --skew S                  exponent of Zipf's law, default 1.1\n"
+    "  --dim NAME=N,...          imported models: extents of dimensions beside the batch\n"
     "  --seconds S               of each setting, default 2\n"
     "  --seed N                  of drawn rows and first weights, default the model's\n" FL_HELP_FOLD FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n";
 
-enum { MOST = 16, MOST_PASSES = 1000, DRAWN_ROWS = 1 << 18 };
+enum { MOST = 16, MOST_PASSES = 1000, DRAWN_ROWS = 1 << 18, DRAWN_TENSOR_ROWS = 1 << 16 };
 
 typedef struct settings {
     bool train, infer, read;
     int64_t batches[MOST], threads[MOST];
     uint32_t n_batches, n_threads;
     double skew, seconds;
-    fl_batch rows; /* made when the first session is open */
+    const char *extents;
+    fl_measured rows; /* made when the first session is open; tensors for each session */
     bool has_rows;
 } settings;
 
@@ -75,14 +81,18 @@ static bool take(void *arg, const char *name, char *value)
     }
     if (strcmp(name, "skew") == 0)
         return take_number(value, 0.01, 10, &s->skew);
+    if (strcmp(name, "dim") == 0) {
+        s->extents = value;
+        return *value != 0;
+    }
     return take_number(value, 0.01, 3600, &s->seconds);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- rows */
 
-static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *s, fl_diag *dg)
+static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *s, fl_program program, fl_diag *dg)
 {
-    int64_t n = DRAWN_ROWS;
+    int64_t n = fl_takes_tensors(s) ? DRAWN_TENSOR_ROWS : DRAWN_ROWS;
 
     if (set->has_rows)
         return FL_OK;
@@ -90,9 +100,19 @@ static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *
         n = 16 * set->batches[i] > n ? 16 * set->batches[i] : n;
     if (!o->data)
         fl_verb_notef("bench: drawing %lld rows", (long long)n);
-    FL_TRY(fl_measured_rows(s, &(fl_measured_from){o->data, set->skew, n}, &set->rows, dg));
+    fl_measured_from from = {o->data, set->skew, n, set->extents, fl_interp_engine_new};
+    FL_TRY(fl_measured_rows(s, program, &from, &set->rows, dg));
     set->has_rows = true;
     return FL_OK;
+}
+
+/* Rows of data serve all sessions; tensors were checked against the tables of one. */
+static void drop_rows(settings *set, bool all)
+{
+    if (!set->has_rows || (!all && !set->rows.of_tensors))
+        return;
+    fl_measured_deinit(&set->rows);
+    set->has_rows = false;
 }
 
 /* ---------------------------------------------------------------------------------------------------- measuring */
@@ -109,7 +129,7 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
     if (o->data)
         printf("rows     %s, from its begin, at most %d\n", o->data, FL_MEASURED_MOST);
     else
-        printf("rows     drawn: Zipf %g in each slot, ids scattered over its rows, 17 %% positive\n", set->skew);
+        printf("rows     drawn: ids by Zipf %g in each slot, scattered over its rows; 17 %% positive\n", set->skew);
     printf("measured single runs, rows and results in memory, %g s a setting after warming up; every row of a table that is looked up was touched once before\n\n",
            set->seconds);
 }
@@ -177,9 +197,9 @@ static void print_json(const fl_verb_options *o, const settings *set, const fl_g
 {
     const fl_limits *l = &r->limits;
 
-    printf("{\"bench\":\"%s\",\"batch\":%lld,\"threads\":%u,\"p50_us\":%.3f,\"p99_us\":%.3f,\"samples_per_second\":%.0f,\"mean_us\":%.3f,\"p25_us\":%.3f,\"p75_us\":%.3f,\"runs\":%lld,"
+    printf("{\"bench\":\"%s\",\"batch\":%lld,\"threads\":%u,\"p50_us\":%.3f,\"p99_us\":%.3f,\"samples_per_second\":%.0f,\"mean_us\":%.3f,\"min_us\":%.3f,\"p25_us\":%.3f,\"p75_us\":%.3f,\"max_us\":%.3f,\"runs\":%lld,"
            "\"backend\":\"%s\",\"cpu\":\"%s\",",
-           what, (long long)batch, threads, 1e6 * r->p50, 1e6 * r->p99, r->samples_per_second, 1e6 * r->mean, 1e6 * r->p25, 1e6 * r->p75, (long long)r->runs,
+           what, (long long)batch, threads, 1e6 * r->p50, 1e6 * r->p99, r->samples_per_second, 1e6 * r->mean, 1e6 * r->least, 1e6 * r->p25, 1e6 * r->p75, 1e6 * r->most, (long long)r->runs,
            o->interpret ? "interp" : "native", o->interpret ? "any" : o->cpu ? o->cpu : fl_cpu_level());
     printf("\"flops_per_sample\":%.0f,\"rows_per_sample\":%.2f,\"bytes_per_sample\":%.0f,\"machine_flops\":%.4g,\"machine_rows_per_second\":%.4g,\"machine_bytes_per_second\":%.4g,"
            "\"limit_us\":{\"arithmetic\":%.5f,\"rows\":%.5f,\"weights\":%.5f},\"limit\":\"%s\",\"share_of_limit\":%.4f,\"rows_touched_before\":true,\"rows\":",
@@ -203,6 +223,20 @@ static void print_result(const fl_verb_options *o, const settings *set, const fl
     fflush(stdout);
 }
 
+static fl_status measure_batch(const fl_verb_options *o, settings *set, fl_session *s, fl_program program, int64_t batch, fl_diag *dg)
+{
+    fl_bench b = {.program = program, .batch = set->rows.whole ? set->rows.n : batch, .rows = &set->rows, .seconds = set->seconds,
+                  .level = o->cpu && !o->interpret ? o->cpu : fl_cpu_level()};
+    fl_bench_result r;
+
+    if (b.batch > set->rows.n)
+        return fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
+    FL_TRY(fl_bench_run(s, &b, &r, dg));
+    print_result(o, set, s->programs[program], program == FL_PROGRAM_TRAIN ? "train" : "infer", b.batch, fl_session_threads(s), &r);
+    free(r.segments);
+    return FL_OK;
+}
+
 /* One program with one number of threads: a session of its own, all batches. */
 static fl_status measure(const fl_verb_options *o, settings *set, fl_program program, uint32_t threads, fl_diag *dg)
 {
@@ -219,20 +253,14 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
         usual[0] = s.manifest->datasets[0].batch_size;
     else if (train)
         usual[0] = 512;
-    fl_status status = make_rows(o, set, &s, dg);
-    for (uint32_t i = 0; i < n && status == FL_OK; i++) {
-        fl_bench_result r;
-        fl_bench b = {.program = program, .batch = set->n_batches ? set->batches[i] : usual[i], .rows = &set->rows, .seconds = set->seconds,
-                      .level = o->cpu && !o->interpret ? o->cpu : fl_cpu_level()};
-        if (b.batch > set->rows.n)
-            status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)set->rows.n, (long long)b.batch);
-        else
-            status = fl_bench_run(&s, &b, &r, dg);
-        if (status == FL_OK) {
-            print_result(o, set, s.programs[program], train ? "train" : "infer", b.batch, threads, &r);
-            free(r.segments);
-        }
-    }
+    fl_status status = make_rows(o, set, &s, program, dg);
+    if (status == FL_OK && set->rows.whole && set->n_batches == 0)
+        n = 1;
+    if (status == FL_OK && set->rows.whole && set->n_batches > 0)
+        status = fl_error(dg, FL_E_EVAL_INPUT, FL_FILE(o->model), "no input has a symbol for the batch: --batch cannot be chosen");
+    for (uint32_t i = 0; i < n && status == FL_OK; i++)
+        status = measure_batch(o, set, &s, program, set->n_batches ? set->batches[i] : usual[i], dg);
+    drop_rows(set, false);
     fl_session_close(&s);
     return status;
 }
@@ -341,7 +369,7 @@ static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
 
 int fl_verb_bench(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"seconds", true}};
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"dim", true}, {"seconds", true}};
     settings set = {.skew = 1.1, .seconds = 2};
     fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD, own, FL_COUNT(own), take, &set};
     fl_verb_options o;
@@ -357,7 +385,6 @@ int fl_verb_bench(int argc, char **argv)
     fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = bench(&o, &set, &dg);
-    if (set.has_rows)
-        fl_batch_deinit(&set.rows);
+    drop_rows(&set, true);
     return fl_verb_end(status, &dg);
 }

@@ -10,7 +10,7 @@
 #include "backend/backend.h"
 #include "ir/shape.h"
 #include "runtime/npy_file.h"
-#include "runtime/tensor_time.h"
+#include "runtime/tensor_run.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -19,12 +19,10 @@ static const char help[] =
     "Runs the model's predict program once on tensors: reads DIR/NAME.npy for each input, writes DIR/NAME.npy for each output.\n"
     "Works for any graph that `flenc compile` takes, ONNX files of others included. `flenrt info` lists inputs and outputs; a `/` in a\n"
     "name is written `_`. Arrays have the input's element type exactly, are row-major and little-endian. Inputs that are looked up in a\n"
-    "table hold its rows, from 0.\n"
+    "table hold its rows, from 0. `flenrt predict` writes a line a row instead, `flenrt bench` measures.\n"
     "\n"
     "  --in DIR                  where the inputs' files are\n"
-    "  --out DIR                 where the outputs' files go; made if it is not there\n"
-    "  --measure=SECONDS         afterwards, run for as long again and again, and print what a run takes: least, median, 99th percentile, most\n"
-    "  --batch N                 rows of the inputs that a measured run takes, one part after the other; default 1\n" FL_HELP_THREADS FL_HELP_ENGINE FL_HELP_COMMON
+    "  --out DIR                 where the outputs' files go; made if it is not there\n" FL_HELP_THREADS FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
     "example: flenc compile net.onnx -o net.bin && flenrt eval net.bin --in inputs --out outputs\n";
 
@@ -32,8 +30,6 @@ enum { TYPE_BYTES = 200 };
 
 typedef struct folders {
     const char *in, *out;
-    double seconds; /* to measure; 0: not */
-    int64_t batch;
 } folders;
 
 /* DIR/NAME.npy; names of values never lead out of the folder. NULL: out of memory. */
@@ -106,19 +102,6 @@ static void print_outputs(const fl_verb_options *o, const fl_graph *g, const cha
         puts("]}");
 }
 
-static fl_status measure(const fl_verb_options *o, const folders *f, fl_session *s, const fl_array *inputs, fl_diag *dg)
-{
-    fl_tensor_times t;
-
-    if (f->seconds == 0)
-        return FL_OK;
-    FL_TRY(fl_tensor_time(s, FL_PROGRAM_PREDICT, inputs, f->batch, f->seconds, &t, dg));
-    printf(o->json ? "{\"event\":\"measured\",\"batch\":%lld,\"threads\":%u,\"min_us\":%.3f,\"p50_us\":%.3f,\"p99_us\":%.3f,\"max_us\":%.3f,\"runs\":%lld}\n"
-                   : "batch %lld  threads %u  least %.2f us  p50 %.2f us  p99 %.2f us  most %.2f us  (%lld runs)\n",
-           (long long)f->batch, s->pool ? fl_pool_size(s->pool) : 1u, 1e6 * t.least, 1e6 * t.p50, 1e6 * t.p99, 1e6 * t.most, (long long)t.runs);
-    return FL_OK;
-}
-
 static fl_status eval_session(const fl_verb_options *o, const folders *f, fl_session *s, fl_diag *dg)
 {
     const fl_graph *g = s->programs[FL_PROGRAM_PREDICT];
@@ -138,8 +121,6 @@ static fl_status eval_session(const fl_verb_options *o, const folders *f, fl_ses
         status = write_outputs(g, f->out, outputs, dg);
     if (status == FL_OK)
         print_outputs(o, g, f->out, outputs, (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
-    if (status == FL_OK)
-        status = measure(o, f, s, inputs, dg);
     for (uint32_t i = 0; inputs && i < g->n_inputs; i++)
         free(inputs[i].bytes);
     for (uint32_t i = 0; outputs && i < g->n_outputs; i++)
@@ -153,16 +134,6 @@ static bool take(void *arg, const char *name, char *value)
 {
     folders *f = arg;
 
-    char *end = value;
-
-    if (strcmp(name, "measure") == 0) {
-        f->seconds = strtod(value, &end);
-        return end != value && *end == '\0' && f->seconds > 0 && f->seconds <= 3600;
-    }
-    if (strcmp(name, "batch") == 0) {
-        f->batch = strtoll(value, &end, 10);
-        return end != value && *end == '\0' && f->batch > 0;
-    }
     if (strcmp(name, "in") == 0)
         f->in = value;
     else
@@ -172,8 +143,8 @@ static bool take(void *arg, const char *name, char *value)
 
 int fl_verb_eval(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"in", true}, {"out", true}, {"measure", true}, {"batch", true}};
-    folders f = {NULL, NULL, 0, 1};
+    static const fl_verb_option own[] = {{"in", true}, {"out", true}};
+    folders f = {NULL, NULL};
     fl_verb verb = {"eval", help, FL_TAKES_THREADS | FL_TAKES_ENGINE, own, FL_COUNT(own), take, &f};
     fl_verb_options o;
     fl_session s;

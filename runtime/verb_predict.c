@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "runtime/aside_file.h"
 #include "runtime/data_path.h"
 #include "runtime/inference.h"
+#include "runtime/tensor_predict.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -19,10 +21,15 @@ static const char help[] =
     "reported. PATH is a file, a folder or - for standard input, of slot text, comma text, CSV by the model's schema (values\n"
     "never seen in training are fine) or the binary cache.\n"
     "\n"
+    "Of an imported model all outputs are written: `row,OUTPUT,...`, an output of several numbers a row as OUTPUT.0, OUTPUT.1, ... PATH is a\n"
+    "folder with NAME.npy for each input, one .npy file where there is one input, or lines of numbers between commas or tabs: with a header that\n"
+    "names columns NAME or NAME.0, NAME.1, ... (others are passed over), or without one, all inputs' numbers in order. `flenrt info` lists inputs.\n"
+    "\n"
     "  --logit                   a third column `logit`: the log of the odds\n"
     "  -o, --output FILE         write there, whole or not at all; default: standard output\n"
     "  --strict                  stop at the first row that cannot be read\n"
-    "  --batch N                 rows of a run, default 1024; changes nothing but speed\n" FL_HELP_THREADS FL_HELP_FOLD FL_HELP_DUMP FL_HELP_ENGINE
+    "  --batch N                 rows of a run, default 1024; changes nothing but speed\n"
+    "  --dim NAME=N,...          lines for an imported model: extents of dimensions beside the batch\n" FL_HELP_THREADS FL_HELP_FOLD FL_HELP_DUMP FL_HELP_ENGINE
     "  --json                    instead of CSV one object a row, and `done` at the end\n"
     "  --quiet                   no notes on standard error\n"
     "\n"
@@ -30,7 +37,7 @@ static const char help[] =
 
 typedef struct prediction {
     FILE *f;
-    const char *model;
+    const char *model, *extents;
     bool logit, json, begun;
     int error; /* of the write that failed: the stream remembers only that one did */
 } prediction;
@@ -64,6 +71,32 @@ static fl_status print_rows(void *arg, const fl_batch *b, const float *logit, co
     return FL_IO;
 }
 
+/* An imported model: rows of tensors, and whatever outputs it has. */
+static fl_status predict_tensors(const fl_verb_options *o, prediction *p, fl_session *s, fl_diag *dg)
+{
+    fl_tensor_source source = {.extents = p->extents, .path = o->data, .interpret = fl_interp_engine_new};
+    fl_tensor_prediction n = {.batch = o->batch, .json = p->json, .stop = &fl_interrupted};
+    fl_tensor_rows rows;
+    fl_aside file;
+
+    if (!s->programs[FL_PROGRAM_PREDICT])
+        return fl_error(dg, FL_E_NO_PROGRAM, FL_FILE(o->model), "the model has no predict program");
+    if (p->logit)
+        return fl_error(dg, FL_E_EVAL_INPUT, FL_FILE(o->model), "--logit: an imported model has the outputs that it has; all are written");
+    FL_TRY(fl_tensor_rows_make(&rows, s, FL_PROGRAM_PREDICT, &source, dg));
+    fl_status status = fl_aside_open(&file, o->output ? o->output : "-", dg);
+    if (status == FL_OK) {
+        n.f = file.f;
+        status = fl_tensor_predict(&n, s, &rows, dg);
+        if (status == FL_OK)
+            status = fl_aside_finish(&file, dg);
+        else
+            fl_aside_abandon(&file);
+    }
+    fl_tensor_rows_deinit(&rows);
+    return status;
+}
+
 static fl_status predict_to(const fl_verb_options *o, prediction *p, fl_session *s, const char *path, fl_diag *dg)
 {
     fl_inference_result r;
@@ -91,7 +124,10 @@ static fl_status predict(const fl_verb_options *o, prediction *p, fl_diag *dg)
 
     FL_TRY(fl_data_path(o->data, FL_DATA_VALID, &path, NULL, dg));
     fl_status status = fl_verb_session(o, false, &s, dg);
-    if (status == FL_OK) {
+    if (status == FL_OK && fl_takes_tensors(&s)) {
+        status = predict_tensors(o, p, &s, dg);
+        fl_session_close(&s);
+    } else if (status == FL_OK) {
         if (strcmp(path, o->data) != 0)
             fl_verb_notef("predict: rows of %s", path);
         status = predict_to(o, p, &s, path, dg);
@@ -104,14 +140,16 @@ static fl_status predict(const fl_verb_options *o, prediction *p, fl_diag *dg)
 static bool take(void *arg, const char *name, char *value)
 {
     prediction *p = arg;
-    (void)name; /* --logit is the only one */
-    (void)value;
-    return p->logit = true;
+    if (strcmp(name, "dim") == 0)
+        p->extents = value;
+    else
+        p->logit = true;
+    return !value || *value;
 }
 
 int fl_verb_predict(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"logit", false}};
+    static const fl_verb_option own[] = {{"logit", false}, {"dim", true}};
     prediction p = {0};
     fl_verb verb = {"predict", help, FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_THREADS | FL_TAKES_ENGINE | FL_TAKES_STRICT | FL_TAKES_DUMP | FL_TAKES_OUTPUT | FL_TAKES_FOLD,
                     own, FL_COUNT(own), take, &p};

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/backend.h"
 #include "runtime/aside_file.h"
-#include "runtime/measured_rows.h"
 #include "ir/base/bytes.h"
 #include "runtime/profile.h"
 #include "runtime/verb_options.h"
@@ -31,19 +31,21 @@ static const char help[] =
     "  --steps N                 steps to measure, default 50, after a few to warm up\n"
     "  --trace-steps N           so many of them, the first ones, go into the trace; default 20\n"
     "  --skew S                  of drawn rows: exponent of Zipf's law, default 1.1\n"
+    "  --dim NAME=N,...          imported models: extents of dimensions beside the batch\n"
     "  --seed N                  of drawn rows and first weights, default the model's\n"
     "  -o DIR                    folder of the files, made if it is not there; default `profile`\n" FL_HELP_FOLD FL_HELP_THREADS
     "  --cpu=x86-64-v2|v3|v4     code for this level instead of the machine's best\n" FL_HELP_COMMON
     "\n"
     "example: flenrt profile model.bin --train --batch 512 --threads 1 -o profile\n";
 
-enum { MOST_STEPS = 1000000, DRAWN_ROWS = 1 << 18, USUAL_BATCH = 512 };
+enum { MOST_STEPS = 1000000, DRAWN_ROWS = 1 << 18, DRAWN_TENSOR_ROWS = 1 << 16, USUAL_BATCH = 512 };
 
 typedef struct settings {
     bool train, infer;
     bool can_train; /* known once the model has been open */
     int64_t steps, traced;
     double skew;
+    const char *extents;
 } settings;
 
 static bool take(void *arg, const char *name, char *value)
@@ -59,6 +61,10 @@ static bool take(void *arg, const char *name, char *value)
         return fl_parse_size(value, 1, &s->steps) && s->steps <= MOST_STEPS;
     if (strcmp(name, "trace-steps") == 0)
         return fl_parse_size(value, 0, &s->traced) && s->traced <= MOST_STEPS;
+    if (strcmp(name, "dim") == 0) {
+        s->extents = value;
+        return *value != 0;
+    }
     s->skew = strtod(value, &end);
     return end != value && !*end && s->skew >= 0.01 && s->skew <= 10;
 }
@@ -116,15 +122,16 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
 {
     fl_session_options so = fl_verb_session_options(o, program == FL_PROGRAM_TRAIN);
     fl_session s;
-    fl_batch rows;
+    fl_measured rows;
     fl_profile p;
 
     so.first_weights = true;
     FL_TRY(fl_session_open(&s, o->model, &so, dg));
     set->can_train = s.programs[FL_PROGRAM_TRAIN] != NULL;
-    int64_t batch = batch_of(o, &s), n = 16 * batch > DRAWN_ROWS ? 16 * batch : DRAWN_ROWS;
-    fl_status status = fl_measured_rows(&s, &(fl_measured_from){o->data, set->skew, n}, &rows, dg);
+    int64_t batch = batch_of(o, &s), drawn = fl_takes_tensors(&s) ? DRAWN_TENSOR_ROWS : DRAWN_ROWS, n = 16 * batch > drawn ? 16 * batch : drawn;
+    fl_status status = fl_measured_rows(&s, program, &(fl_measured_from){o->data, set->skew, n, set->extents, fl_interp_engine_new}, &rows, dg);
     if (status == FL_OK) {
+        batch = rows.whole ? rows.n : batch;
         if (batch > rows.n)
             status = fl_error(dg, FL_E_BENCH_ROWS, FL_FILE(o->data ? o->data : o->model), "%lld rows are fewer than a batch of %lld", (long long)rows.n, (long long)batch);
         else
@@ -133,7 +140,7 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
             status = write_all(o, &p, dg);
             fl_profile_deinit(&p);
         }
-        fl_batch_deinit(&rows);
+        fl_measured_deinit(&rows);
     }
     fl_session_close(&s);
     return status;
@@ -157,7 +164,7 @@ static fl_status profile(const fl_verb_options *o, settings *set, fl_diag *dg)
 
 int fl_verb_profile(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"steps", true}, {"trace-steps", true}, {"skew", true}};
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"steps", true}, {"trace-steps", true}, {"skew", true}, {"dim", true}};
     settings set = {.steps = 50, .traced = 20, .skew = 1.1};
     fl_verb verb = {"profile", help,
                     FL_TAKES_DATA | FL_TAKES_BATCH | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD | FL_TAKES_THREADS | FL_TAKES_OUTPUT, own,

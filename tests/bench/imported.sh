@@ -15,4 +15,4 @@ done
 XDG_CACHE_HOME=$(pwd)/build/bench/cache
 export XDG_CACHE_HOME
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
-$ahead $python tests/bench/imported.py "$bin/flenc" "$bin/flenrt" build/bench/imported "$@"
+$python tests/bench/imported.py "$bin/flenc" "$bin/flenrt" build/bench/imported "$@"

@@ -51,7 +51,7 @@ says E0402 'the checksum of .* is wrong' "$bin/flenrt" info damaged.bin
 says E0705 'no train program' "$bin/flenrt" train sin.bin --data "$valid"
 graph relu 'g (float[batch,3] x) => (float[batch,3] y)' 'y = Relu (x)'
 "$bin/flenc" compile --quiet relu.onnxtxt -o relu.bin
-says E0706 'rows of data cannot fill input "x"' "$bin/flenrt" predict relu.bin --data "$valid"
+says E0706 'rows of data cannot fill input "x"' "$bin/flenrt" infer relu.bin --data "$valid"
 says E0745 'no runner came with the model' "$bin/flenrt" run sin.bin
 says E0513 'a vocabulary cannot be made from standard input' "$bin/flenrt" train lr.bin --data -
 says E0741 'does not hold a training run' "$bin/flenrt" train lr.bin --data "$valid" --resume sin.bin

@@ -24,5 +24,5 @@ unzip -p fm.bin weights.bin >w1 2>/dev/null && unzip -p text.bin weights.bin >w2
 }
 sed 's/"length": "1544192"/"length": "1544196"/' a.onnxtxt >long.onnxtxt
 "$bin/flenc" dump long.onnxtxt >out 2>err && fail "a length that does not fit the type"
-grep -q '^long.onnxtxt:3:.*do not fit its type' err || { fail "length"; cat err; }
+grep -q '^long.onnxtxt:4:.*do not fit its type' err || { fail "length"; cat err; }
 exit $failed

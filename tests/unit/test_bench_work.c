@@ -48,7 +48,7 @@ static void end(fixture *f, int64_t batch)
     f->run = (fl_run){f->dims, f->inputs, NULL};
     f->s.variables.store = (fl_store){vars, FL_COUNT(vars)};
     f->s.programs[FL_PROGRAM_PREDICT] = f->g;
-    f->rows = (fl_work_rows){&f->s, FL_PROGRAM_PREDICT, &f->run, 4, batch};
+    f->rows = (fl_work_rows){&f->s, FL_PROGRAM_PREDICT, &f->run, 4, batch, NULL};
 }
 
 /* y = Reshape(Gather(table, ids)) w: every id is looked up. */
@@ -95,7 +95,7 @@ static void look_ups_are_counted(void **state)
     near(w.flops, 2 * 8 * 3);
     near(w.weight_bytes, 96);
     near(w.bytes, 2 * 16 + 96 / 2.0 + 16);
-    fl_work_deinit(&w);
+    fl_work_drop_look_ups(&w);
     fl_graph_free(f.g);
 }
 
@@ -115,7 +115,7 @@ static void distinct_rows_are_counted_once_a_batch(void **state)
         near(w.rows, rows[batch - 1]);
         near(w.bytes, rows[batch - 1] * 32 * 2 + 16);
         near(w.weight_bytes, 0);
-        fl_work_deinit(&w);
+        fl_work_drop_look_ups(&w);
         fl_graph_free(f.g);
     }
 }
@@ -137,14 +137,14 @@ static void measuring_changes_nothing(void **state)
         make_updates(&f, 2);
         f.s.pool = with_pool ? pool : NULL;
         assert_int_equal(fl_work_count(&w, &f.rows, NULL), FL_OK);
-        fl_work_touch(&w, &f.rows);
+        fl_work_touch(&w);
         static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
         for (uint32_t i = 0; i < 3 && strcmp(levels[i], fl_cpu_level()) <= 0; i++) {
             assert_int_equal(fl_limits_measure(&l, &w, &f.rows, levels[i], 0.004, NULL), FL_OK);
             assert_true(l.flops > 1e8 && l.read > 1e7 && l.row_rate > 1e4);
             assert_true(l.seconds[l.slowest] > 0);
         }
-        fl_work_deinit(&w);
+        fl_work_drop_look_ups(&w);
         fl_graph_free(f.g);
     }
     fl_pool_free(pool);

@@ -51,12 +51,12 @@ static int remove_model(void **state)
     return system(command);
 }
 
-static void open_session(fl_session *s, fl_program program, uint32_t threads, fl_batch *rows)
+static void open_session(fl_session *s, fl_program program, uint32_t threads, fl_measured *rows)
 {
     fl_session_options so = {.train = program == FL_PROGRAM_TRAIN, .first_weights = true, .threads = threads, .compile = fl_compile_as};
 
     assert_int_equal(fl_session_open(s, model, &so, NULL), FL_OK);
-    assert_int_equal(fl_measured_rows(s, &(fl_measured_from){NULL, 1.1, 4 * BATCH}, rows, NULL), FL_OK);
+    assert_int_equal(fl_measured_rows(s, program, &(fl_measured_from){.skew = 1.1, .n = 4 * BATCH}, rows, NULL), FL_OK);
 }
 
 /* ------------------------------------------------------------------------------------------------------ the trace */
@@ -262,7 +262,7 @@ static void profiles_add_up(void **state)
         for (uint32_t threads = 1; threads <= 3; threads += 2)
             for (int all = 0; all < 2; all++) {
                 fl_session s;
-                fl_batch rows;
+                fl_measured rows;
                 fl_profile p;
                 open_session(&s, programs[k], threads, &rows);
                 fl_profile_options o = {programs[k], BATCH, &rows, STEPS, all ? STEPS : TRACED};
@@ -273,7 +273,7 @@ static void profiles_add_up(void **state)
                 check_profile(&p, all);
                 check_lines(&p);
                 fl_profile_deinit(&p);
-                fl_batch_deinit(&rows);
+                fl_measured_deinit(&rows);
                 fl_session_close(&s);
             }
 }
@@ -296,16 +296,16 @@ static void timed_code_computes_the_same(void **state)
 
     for (uint32_t threads = 1; threads <= 2; threads++) {
         fl_session s[2];
-        fl_batch rows[2];
+        fl_measured rows[2];
         fl_engine *e;
         open_session(&s[0], FL_PROGRAM_PREDICT, threads, &rows[0]);
         assert_int_equal(fl_session_engine(&s[0], FL_PROGRAM_PREDICT, rows[0].n, &e, NULL), FL_OK);
-        collect(&s[0], e, &rows[0], out[0]);
+        collect(&s[0], e, &rows[0].data, out[0]);
         assert_int_equal(fl_session_timed_engine(&s[0], FL_PROGRAM_PREDICT, rows[0].n, &e, NULL), FL_OK);
-        collect(&s[0], e, &rows[0], out[1]);
+        collect(&s[0], e, &rows[0].data, out[1]);
         assert_memory_equal(out[0], out[1], sizeof out[0]);
         assert_true(out[0][0] != out[0][1]);
-        fl_batch_deinit(&rows[0]);
+        fl_measured_deinit(&rows[0]);
         fl_session_close(&s[0]);
         for (int timed = 0; timed < 2; timed++) {
             fl_feed feed;
@@ -314,7 +314,7 @@ static void timed_code_computes_the_same(void **state)
                                    : fl_session_engine(&s[0], FL_PROGRAM_TRAIN, 4 * BATCH, &e, NULL), FL_OK);
             assert_int_equal(fl_feed_init(&feed, s[timed].programs[FL_PROGRAM_TRAIN], &s[timed].manifest->schema, NULL), FL_OK);
             for (feed.step = 0; feed.step < 3; feed.step++) {
-                fl_run run = fl_feed_run(&feed, &rows[timed]);
+                fl_run run = fl_feed_run(&feed, &rows[timed].data);
                 assert_int_equal(e->run(e, &run, NULL), FL_OK);
             }
             fl_feed_deinit(&feed);
@@ -329,7 +329,7 @@ static void timed_code_computes_the_same(void **state)
                                     (size_t)row * fl_dtype_size(a->type.dtype));
         }
         for (int timed = 0; timed < 2; timed++) {
-            fl_batch_deinit(&rows[timed]);
+            fl_measured_deinit(&rows[timed]);
             fl_session_close(&s[timed]);
         }
     }
@@ -338,7 +338,7 @@ static void timed_code_computes_the_same(void **state)
 static void names_are_the_graphs(void **state)
 {
     fl_session s;
-    fl_batch rows;
+    fl_measured rows;
     fl_profile p;
     char text[4000], cut[24];
     bool found = false;
@@ -359,7 +359,7 @@ static void names_are_the_graphs(void **state)
     fl_profile_part_text(&p, 0, 0, p.g->schedule->segments[0].n_nodes, true, cut, sizeof cut);
     assert_true(strlen(cut) < sizeof cut && strstr(cut, " more"));
     fl_profile_deinit(&p);
-    fl_batch_deinit(&rows);
+    fl_measured_deinit(&rows);
     fl_session_close(&s);
 }
 

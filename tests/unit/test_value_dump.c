@@ -85,7 +85,7 @@ static float run_steps(fl_program p, bool interpret, uint32_t threads, fl_value_
     fl_session_options so = {.train = p == FL_PROGRAM_TRAIN, .first_weights = true, .threads = threads, .dump = dump};
     void *outputs[8] = {out};
     fl_session s;
-    fl_batch rows;
+    fl_measured rows;
     fl_engine *e;
     fl_feed feed;
     fl_diag dg;
@@ -98,18 +98,18 @@ static float run_steps(fl_program p, bool interpret, uint32_t threads, fl_value_
     fl_status status = fl_session_open(&s, model, &so, &dg);
     fl_diag_print(&dg, stderr, "test", NULL, NULL);
     assert_int_equal(status, FL_OK);
-    assert_int_equal(fl_measured_rows(&s, &(fl_measured_from){NULL, 1.1, BATCH}, &rows, NULL), FL_OK);
+    assert_int_equal(fl_measured_rows(&s, FL_PROGRAM_PREDICT, &(fl_measured_from){.skew = 1.1, .n = BATCH}, &rows, NULL), FL_OK);
     assert_int_equal(fl_session_engine(&s, p, BATCH, &e, NULL), FL_OK);
     assert_int_equal(fl_feed_init(&feed, s.programs[p], &s.manifest->schema, NULL), FL_OK);
     for (feed.step = 0; feed.step < n; feed.step++) {
-        fl_run run = fl_feed_run(&feed, &rows);
+        fl_run run = fl_feed_run(&feed, &rows.data);
         run.outputs = outputs;
         status = e->run(e, &run, &dg);
         fl_diag_print(&dg, stderr, "test", NULL, NULL);
         assert_int_equal(status, FL_OK);
     }
     fl_feed_deinit(&feed);
-    fl_batch_deinit(&rows);
+    fl_measured_deinit(&rows);
     fl_session_close(&s);
     fl_diag_deinit(&dg);
     return out[0];
@@ -230,7 +230,7 @@ static void patterns_choose(void **state)
 static void a_folder_that_cannot_be_is_reported(void **state)
 {
     fl_session s;
-    fl_batch rows;
+    fl_measured rows;
     fl_engine *e;
     fl_feed feed;
     fl_diag dg;
@@ -240,14 +240,14 @@ static void a_folder_that_cannot_be_is_reported(void **state)
     fl_session_options so = {.first_weights = true, .threads = 1, .compile = fl_compile_as, .dump = &dump};
     fl_diag_init(&dg);
     assert_int_equal(fl_session_open(&s, model, &so, &dg), FL_OK);
-    assert_int_equal(fl_measured_rows(&s, &(fl_measured_from){NULL, 1.1, BATCH}, &rows, NULL), FL_OK);
+    assert_int_equal(fl_measured_rows(&s, FL_PROGRAM_PREDICT, &(fl_measured_from){.skew = 1.1, .n = BATCH}, &rows, NULL), FL_OK);
     assert_int_equal(fl_session_engine(&s, FL_PROGRAM_PREDICT, BATCH, &e, NULL), FL_OK);
     assert_int_equal(fl_feed_init(&feed, s.programs[FL_PROGRAM_PREDICT], &s.manifest->schema, NULL), FL_OK);
-    fl_run run = fl_feed_run(&feed, &rows);
+    fl_run run = fl_feed_run(&feed, &rows.data);
     assert_int_equal(e->run(e, &run, &dg), FL_IO);
     assert_int_equal(dg.entries[0].code, FL_E_OPEN);
     fl_feed_deinit(&feed);
-    fl_batch_deinit(&rows);
+    fl_measured_deinit(&rows);
     fl_session_close(&s);
     fl_diag_deinit(&dg);
 }
