@@ -5,7 +5,7 @@
 
 #include "ir/rows.h"
 
-enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_PARTS = 8 };
+enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, FAR_BYTES = 16 << 20, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_PARTS = 8 };
 
 typedef struct pool {
     fl_gen *gen;
@@ -42,6 +42,12 @@ bool l_is_far(const fl_gen *gen, fl_id data)
     return v->kind == FL_VALUE_VARIABLE && (FL_DIM_IS_SYM(rows) || rows > NEAR_BYTES / 4 / l_row_elements(&v->type));
 }
 
+/* May this be more than the caches hold? Tables by their rows, as they are; buffers of distinct rows by the batch, which the code sees when it runs. */
+static bool may_be_far(const fl_gen *gen, fl_id data)
+{
+    return l_is_far(gen, data) || (gen->schedule->storage[data].kind == FL_STORAGE_BUFFER && FL_DIM_IS_SYM(gen->g->values[data].type.dims[0]));
+}
+
 /* What to fetch while other rows are added: that which the batch's row v_row names; none if that is NULL. */
 typedef struct ahead {
     const pool *pools;
@@ -56,7 +62,7 @@ static void prefetch_slot(const ahead *a, LLVMValueRef v_slot)
     LLVMValueRef v_index = row_index(a->pools, a->v_row, v_slot);
 
     for (uint32_t i = 0; i < a->n; i++) {
-        if (!l_is_far(gen, a->pools[i].data))
+        if (!may_be_far(gen, a->pools[i].data))
             continue;
         LLVMValueRef v_at = l_element_address(gen, a->pools[i].data, v_index, l_i64(gen, 0));
         for (int64_t byte = 0; byte < a->pools[i].width * 4 && byte < MAX_LINES * LINE; byte += LINE)
@@ -285,7 +291,7 @@ static int64_t rows_ahead(const pool *pools, uint32_t n)
     int64_t lines = 0, rows;
 
     for (uint32_t i = 0; i < n; i++)
-        if (l_is_far(pools->gen, pools[i].data))
+        if (may_be_far(pools->gen, pools[i].data))
             lines += pools[i].slots * ((pools[i].width * 4 + LINE - 1) / LINE);
     if (lines == 0)
         return 0;
@@ -293,15 +299,40 @@ static int64_t rows_ahead(const pool *pools, uint32_t n)
     return rows < 1 ? 1 : rows > MAX_AHEAD ? MAX_AHEAD : rows;
 }
 
-/* Up to which row of the batch indices are there to fetch by: this call's last, or, where the index is the batch's, those of the call that follows, too. */
+static bool is_made_here(const fl_gen *gen, fl_id value)
+{
+    fl_id node = fl_value_node(gen->g, value);
+
+    for (uint32_t i = 0; i < gen->segment->n_nodes; i++)
+        if (gen->segment->nodes[i] == node)
+            return true;
+    return false;
+}
+
+/* Up to which row of the batch indices are there to fetch by: this call's last, or, where they were there before, those of the calls that follow, too. */
 static LLVMValueRef last_index(const pool *p, LLVMValueRef v_to)
 {
     fl_gen *gen = p->gen;
     fl_dim rows = fl_value_type(gen->g, p->index)->dims[0];
 
-    if (gen->segment->domain != FL_DOMAIN_ROWS || gen->g->values[p->index].kind != FL_VALUE_INPUT || rows != gen->row_dim)
+    if (gen->segment->domain != FL_DOMAIN_ROWS || rows != gen->row_dim || is_made_here(gen, p->index))
         return v_to;
     return l_extent(gen, rows);
+}
+
+/* `v_last`, or v_from, which fetches nothing, if buffers alone might be far and are not. */
+static LLVMValueRef fetch_up_to(const pool *pools, uint32_t n, LLVMValueRef v_from, LLVMValueRef v_last)
+{
+    fl_gen *gen = pools->gen;
+    LLVMValueRef v_bytes = l_i64(gen, 0);
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (l_is_far(gen, pools[i].data))
+            return v_last;
+        if (may_be_far(gen, pools[i].data))
+            v_bytes = l_add(gen, v_bytes, l_mul(gen, l_extent(gen, fl_value_type(gen->g, pools[i].data)->dims[0]), l_i64(gen, pools[i].width * 4)));
+    }
+    return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSGT, v_bytes, l_i64(gen, FAR_BYTES), ""), v_last, v_from, "");
 }
 
 static void pool_rows(const pool *pools, uint32_t n, LLVMValueRef v_from, LLVMValueRef v_to, int64_t rows_ahead)
@@ -339,11 +370,11 @@ uint32_t l_emit_pools(fl_gen *gen, const fl_id *nodes, uint32_t n)
     l_rows(gen, fl_value_type(gen->g, pools->index)->dims[0], &v_from, &v_to);
     int64_t n_ahead = rows_ahead(pools, n_pools);
     if (n_ahead > 0) {
-        LLVMValueRef v_end = l_min_i64(gen, l_add(gen, v_from, l_i64(gen, n_ahead)), v_to);
+        LLVMValueRef v_end = fetch_up_to(pools, n_pools, v_from, l_min_i64(gen, l_add(gen, v_from, l_i64(gen, n_ahead)), v_to));
         l_loop_begin(gen, &first, v_from, v_end, 1);
         prefetch_row(&(ahead){.pools = pools, .n = n_pools, .v_row = first.v_i});
         l_loop_end(gen, &first);
-        v_end = l_min_i64(gen, l_add(gen, last_index(pools, v_to), l_i64(gen, -n_ahead)), v_to);
+        v_end = fetch_up_to(pools, n_pools, v_from, l_min_i64(gen, l_add(gen, last_index(pools, v_to), l_i64(gen, -n_ahead)), v_to));
         pool_rows(pools, n_pools, v_from, v_end, n_ahead);
         v_from = l_max_i64(gen, v_from, v_end);
     }
