@@ -146,3 +146,16 @@ bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b)
     return x->op == FL_OP_FIELD_POOL && y->op == FL_OP_FIELD_POOL && x->in[1] == y->in[1] && g->values[x->in[0]].kind == FL_VALUE_VARIABLE &&
            g->values[y->in[0]].kind == FL_VALUE_VARIABLE;
 }
+
+bool fl_sums_rows(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+    int64_t axis;
+    uint32_t n_axes;
+
+    if (n->op != FL_OP_REDUCE_SUM || n->n_in != 2 || n->in[1] == FL_NONE || !fl_value_ints(g, n->in[1], &axis, 1, &n_axes) || n_axes != 1)
+        return false;
+    const fl_type *t = fl_value_type(g, n->in[0]);
+    fl_dim last = t->rank < 2 ? 0 : t->dims[t->rank - 1];
+    return t->dtype == FL_FLOAT && (axis == t->rank - 1 || axis == -1) && !FL_DIM_IS_SYM(last) && last > 0 && last % FL_ROW_SUM_LANES == 0;
+}

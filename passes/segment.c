@@ -434,11 +434,11 @@ static bool wait_for_writers(const cut *c, place_order *o, fl_id reader, fl_id v
     return true;
 }
 
-/* One that shares a loop nest with its neighbours: look-ups and writes of rows too. */
+/* One that shares a loop nest with its neighbours: look-ups and writes of rows and sums of them too. */
 static bool is_chained(const cut *c, fl_id node)
 {
     fl_op op = c->g->nodes[node].op;
-    return fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
+    return fl_sums_rows(c->g, node) || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
 }
 
 static void place_node(const cut *c, place_order *o, fl_id node)

@@ -2,7 +2,7 @@
  * emit_product.c -- matrix products for the exact shape.
  *
  *     for strips of columns                        64 wide with 32 registers of 16 lanes, and what is left
- *         [transposed B: the strip is turned into a buffer on the stack, in blocks of 4 x 4]
+ *         [transposed B: the strip is turned into a buffer on the stack, in blocks of 16 x 16 or less]
  *         for blocks of MR rows, then single rows
  *             c[MR][vectors] = 0                   in registers: MR * vectors + vectors + 2 of them at most
  *             for k: b[vectors] = B[k, strip]; for each row: c[row] = fma(splat A[row, k], b, c[row])
@@ -224,53 +224,122 @@ static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s
 
 /* --------------------------------------------------------------------------------------------- transposed B */
 
-/* out[k + i, j + l] = in[j + l, k + i]: 4 x 4 by shuffles */
-static void turn_4x4(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LLVMValueRef v_out, int64_t out_row)
+/* a and b as one, `n` lanes of each: lane i of the result is lane order[i]. */
+static LLVMValueRef shuffle(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, const unsigned *order, unsigned n)
 {
-    static const unsigned low[] = {0, 4, 1, 5}, high[] = {2, 6, 3, 7}, first[] = {0, 1, 4, 5}, second[] = {2, 3, 6, 7};
-    const unsigned *const orders[] = {low, high, first, second};
-    LLVMValueRef v_order[4], r[4], t[4];
+    LLVMValueRef v_order[L_LANES];
 
-    for (int o = 0; o < 4; o++) {
-        LLVMValueRef v_lanes[4];
+    for (unsigned i = 0; i < n; i++)
+        v_order[i] = l_i32(gen, order[i]);
+    return LLVMBuildShuffleVector(gen->b, v_a, v_b, LLVMConstVector(v_order, n), "");
+}
 
-        for (int i = 0; i < 4; i++)
-            v_lanes[i] = l_i32(gen, orders[o][i]);
-        v_order[o] = LLVMConstVector(v_lanes, 4);
+/* Within each quarter of four lanes: lanes `low` of a and b in turn (pairs = 1), or both low or high halves (pairs = 2). */
+static LLVMValueRef interleave(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, bool high, unsigned pairs, unsigned n)
+{
+    unsigned order[L_LANES];
+
+    for (unsigned i = 0; i < n; i++) {
+        unsigned lane = i % 4, from = pairs == 1 ? lane / 2 : lane % 2; /* of which half; from which operand: */
+
+        order[i] = i / 4 * 4 + (high ? 2 : 0) + from + ((pairs == 1 ? lane % 2 : lane / 2) ? n : 0);
     }
-    for (int l = 0; l < 4; l++)
-        r[l] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_in, l_mul(gen, l_i64(gen, l), v_in_row)), 4);
-    for (int h = 0; h < 2; h++) { /* rows 0, 1 and 2, 3 interleaved: low halves, high halves */
-        t[h] = LLVMBuildShuffleVector(gen->b, r[2 * h], r[2 * h + 1], v_order[0], "");
-        t[h + 2] = LLVMBuildShuffleVector(gen->b, r[2 * h], r[2 * h + 1], v_order[1], "");
+    return shuffle(gen, v_a, v_b, order, n);
+}
+
+/* Two of the quarters of each: of a, those from `first` on in steps of `step`, then likewise of b. */
+static LLVMValueRef quarters(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, unsigned first, unsigned step, unsigned n)
+{
+    unsigned order[L_LANES], half = n / 8;
+
+    for (unsigned i = 0; i < n; i++) {
+        unsigned quarter = i / 4;
+
+        order[i] = (first + quarter % half * step) * 4 + i % 4 + (quarter < half ? 0 : n);
     }
-    for (int i = 0; i < 4; i++)
-        l_store(gen, FL_FLOAT,
-                LLVMBuildShuffleVector(gen->b, t[i / 2 * 2], t[i / 2 * 2 + 1], v_order[2 + i % 2], ""),
-                l_at(gen, FL_FLOAT, v_out, l_i64(gen, i * out_row)));
+    return shuffle(gen, v_a, v_b, order, n);
+}
+
+/*
+ * out[k + i, j + l] = in[j + l, k + i] for i, l < n, n 4, 8 or 16: blocks of 4 x 4 within four lanes each, by interleaving twice, then the quarters as a
+ * matrix of its own.
+ */
+static void turn_block(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LLVMValueRef v_out, int64_t out_row, unsigned n)
+{
+    LLVMValueRef r[L_LANES], t[L_LANES], q[L_LANES];
+    unsigned groups = n / 4;
+
+    for (unsigned l = 0; l < n; l++)
+        r[l] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_in, l_mul(gen, l_i64(gen, l), v_in_row)), n);
+    for (unsigned g = 0; g < groups; g++) {
+        LLVMValueRef *in = r + 4 * g, *mid = t + 4 * g;
+
+        for (unsigned h = 0; h < 2; h++) { /* rows 0, 1 and 2, 3: columns 0, 1, then 2, 3 */
+            mid[h] = interleave(gen, in[2 * h], in[2 * h + 1], false, 1, n);
+            mid[h + 2] = interleave(gen, in[2 * h], in[2 * h + 1], true, 1, n);
+        }
+        for (unsigned i = 0; i < 4; i++) /* q[4 g + i]: in quarter h, rows 4 g .. 4 g + 3 of column 4 h + i */
+            q[4 * g + i] = interleave(gen, mid[i / 2 * 2], mid[i / 2 * 2 + 1], i % 2 != 0, 2, n);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        LLVMValueRef v[4];
+
+        if (groups == 1) {
+            v[0] = q[i];
+        } else if (groups == 2) {
+            v[0] = quarters(gen, q[i], q[4 + i], 0, 1, n);
+            v[1] = quarters(gen, q[i], q[4 + i], 1, 1, n);
+        } else {
+            LLVMValueRef v_low[2], v_high[2];
+
+            for (unsigned h = 0; h < 2; h++) {
+                v_low[h] = quarters(gen, q[8 * h + i], q[8 * h + 4 + i], 0, 1, n);
+                v_high[h] = quarters(gen, q[8 * h + i], q[8 * h + 4 + i], 2, 1, n);
+            }
+            for (unsigned h = 0; h < 2; h++) {
+                v[h] = quarters(gen, v_low[0], v_low[1], h, 2, n);
+                v[2 + h] = quarters(gen, v_high[0], v_high[1], h, 2, n);
+            }
+        }
+        for (unsigned h = 0; h < groups; h++)
+            l_store(gen, FL_FLOAT, v[h], l_at(gen, FL_FLOAT, v_out, l_i64(gen, (4 * h + i) * out_row)));
+    }
+}
+
+/* Largest blocks that `columns` and the registers hold; terms that are known to be a multiple of it, or few enough to be left to single ones. */
+static unsigned block_of(const fl_gen *gen, int64_t columns, LLVMValueRef v_k)
+{
+    unsigned n = gen->register_lanes;
+
+    while (n > 4 && (columns % n != 0 || !LLVMIsAConstantInt(v_k) || LLVMConstIntGetSExtValue(v_k) % n != 0))
+        n /= 2;
+    return n;
 }
 
 /* pack[k, j] = B[column + j, k] for k < v_k, j < columns */
 static void pack_strip(fl_gen *gen, const l_product *p, LLVMValueRef v_b, LLVMValueRef v_k, int64_t columns, LLVMValueRef v_pack)
 {
-    int64_t by4 = columns / 4 * 4;
-    LLVMValueRef v_k4 = LLVMBuildAnd(gen->b, v_k, l_i64(gen, -4), ""), v_row;
+    unsigned n = block_of(gen, columns, v_k);
+    int64_t blocks = columns / n * n;
+    LLVMValueRef v_wide = LLVMBuildAnd(gen->b, v_k, l_i64(gen, -(int64_t)n), ""), v_row;
     l_loop j, k;
 
-    if (by4 > 0) {
-        l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, by4), 4);
+    if (blocks > 0) {
+        l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, blocks), n);
         v_row = l_at(gen, FL_FLOAT, v_b, l_mul(gen, j.v_i, p->v_b_k));
-        l_loop_begin(gen, &k, l_i64(gen, 0), v_k4, 4);
-        turn_4x4(gen, l_at(gen, FL_FLOAT, v_row, k.v_i), p->v_b_k,
-                 l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)), columns);
+        l_loop_begin(gen, &k, l_i64(gen, 0), v_wide, n);
+        turn_block(gen, l_at(gen, FL_FLOAT, v_row, k.v_i), p->v_b_k,
+                   l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)), columns, n);
         l_loop_end(gen, &k);
         l_loop_end(gen, &j);
     }
-    /* what no block of four covers */
+    if (blocks == columns && LLVMIsAConstantInt(v_k) && LLVMConstIntGetSExtValue(v_k) % n == 0)
+        return;
+    /* what no block covers */
     l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, columns), 1);
     v_row = l_at(gen, FL_FLOAT, v_b, l_mul(gen, j.v_i, p->v_b_k));
-    v_k4 = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, j.v_i, l_i64(gen, by4), ""), v_k4, l_i64(gen, 0), "");
-    l_loop_begin(gen, &k, v_k4, v_k, 1);
+    v_wide = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSLT, j.v_i, l_i64(gen, blocks), ""), v_wide, l_i64(gen, 0), "");
+    l_loop_begin(gen, &k, v_wide, v_k, 1);
     l_store(gen, FL_FLOAT, l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_row, k.v_i), 1),
             l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)));
     l_loop_end(gen, &k);

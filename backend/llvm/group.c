@@ -9,9 +9,11 @@
  * they are broadcast. Gather is a load whose row comes from an index, ScatterND a store: a row of a table or of a record is
  * read, changed and written without a temporary. All loads of a chunk stand before its stores, so that new values may lie
  * where the old ones did. Where the last dimension is the rows themselves ([batch, 1] values) lanes are rows, with single
- * rows at the end: elementwise arithmetic has the same bits in any lane.
+ * rows at the end: elementwise arithmetic has the same bits in any lane. A sum over the last dimension, of whole chunks, may be a member: the chunks are
+ * added up in registers, in emit_reduce.c's order, and the row's sum is stored behind them.
  */
 #include "backend/llvm/emit.h"
+#include "ir/rows.h"
 
 #include <string.h>
 
@@ -31,6 +33,7 @@ typedef struct access {
     stride index_stride; /* elements between the rows that the index counts */
     LLVMValueRef v_rows; /* how many they are, where a negative index counts from their end; NULL: there is none */
     bool store, is_index;
+    bool of_row; /* stored once a row: a sum over the last dimension */
     int level;                /* deepest dimension that it depends on; -1: none */
     LLVMValueRef v_at;        /* address, as far as the open loops say */
     LLVMValueRef v_scalar;    /* loaded outside of the innermost loop; or the row number */
@@ -55,14 +58,17 @@ typedef struct l_company {
     int unit_access[FL_GROUP_MAX];                             /* RandomMask: its pseudo access */
     bool by_one;                                               /* chunks of one element */
     bool has_rows; /* dimension 0 is walked by a loop of its own */
+    LLVMValueRef v_sum[FL_GROUP_MAX]; /* sums over the last dimension: the chunks so far */
+    bool has_sums;
     unsigned cost;
 } group;
 
 static unsigned cost_of(fl_op op)
 {
-    if (op == FL_OP_EXP || op == FL_OP_LOG || op == FL_OP_SIGMOID || op == FL_OP_TANH || op == FL_OP_SOFTPLUS ||
-        op == FL_OP_RANDOM_MASK)
+    if (op == FL_OP_EXP || op == FL_OP_LOG || op == FL_OP_SIGMOID || op == FL_OP_TANH || op == FL_OP_SOFTPLUS)
         return 24;
+    if (op == FL_OP_RANDOM_MASK) /* half of the chunks share their words with the other half, if they stand in one block */
+        return 10;
     return op == FL_OP_LOG_LOSS || op == FL_OP_LOG_LOSS_GRAD ? 40 : 1;
 }
 
@@ -73,7 +79,13 @@ static const fl_type *iteration_type(const fl_gen *gen, fl_id node)
 {
     const fl_node *n = &gen->g->nodes[node];
 
-    return fl_value_type(gen->g, n->op == FL_OP_SCATTER_ND ? n->in[2] : n->out[0]);
+    return fl_value_type(gen->g, n->op == FL_OP_SCATTER_ND ? n->in[2] : n->op == FL_OP_REDUCE_SUM ? n->in[0] : n->out[0]);
+}
+
+/* May the node be a member behind others? */
+static bool may_follow(const fl_gen *gen, fl_id node)
+{
+    return l_is_group_member(gen->g->nodes[node].op) || fl_sums_rows(gen->g, node);
 }
 
 static int member_of(const group *grp, fl_id value)
@@ -101,6 +113,11 @@ static bool is_view_of_member(const group *grp, fl_id value)
     return false;
 }
 
+static bool is_sum(const group *grp, uint32_t member)
+{
+    return grp->gen->g->nodes[grp->members[member]].op == FL_OP_REDUCE_SUM;
+}
+
 static bool must_be_in_memory(const fl_node *n, uint32_t operand)
 {
     return (n->op == FL_OP_GATHER) || (n->op == FL_OP_SCATTER_ND && operand < 2) ||
@@ -121,7 +138,8 @@ static bool fits(const group *grp, fl_id node)
     for (uint32_t i = 0; i < n->n_in; i++) {
         if (n->in[i] == FL_NONE)
             continue;
-        if (is_view_of_member(grp, n->in[i]) || (must_be_in_memory(n, i) && member_of(grp, n->in[i]) >= 0))
+        int member = member_of(grp, n->in[i]);
+        if (is_view_of_member(grp, n->in[i]) || (member >= 0 && (must_be_in_memory(n, i) || is_sum(grp, (uint32_t)member))))
             return false;
     }
     return true;
@@ -287,6 +305,20 @@ static int scatter_access(group *grp, fl_id node)
     return access_id(grp, a);
 }
 
+/* A row's sum, with the last dimension or without. */
+static int sum_access(group *grp, fl_id node)
+{
+    fl_gen *gen = grp->gen;
+    fl_id out = gen->g->nodes[node].out[0];
+    access *a = new_access(grp, out, true);
+
+    a->of_row = true;
+    a->v_base = l_place_of(gen, out)->v_base;
+    for (int d = 0; d + 1 < grp->rank; d++)
+        a->by[d] = stride_of_dim(gen, out, d);
+    return access_id(grp, a);
+}
+
 /* RandomMask's place in its row, as if it were the address of a dense row. */
 static int unit_access(group *grp, fl_id node)
 {
@@ -313,7 +345,7 @@ static void add_member(group *grp, fl_id node)
     grp->result[k] = -1;
     for (uint32_t i = 0; i < n->n_in; i++) {
         int member = n->in[i] == FL_NONE ? -1 : member_of(grp, n->in[i]);
-        bool skip = n->in[i] == FL_NONE || n->op == FL_OP_RANDOM_MASK || (n->op == FL_OP_EXPAND && i == 1) ||
+        bool skip = n->in[i] == FL_NONE || n->op == FL_OP_RANDOM_MASK || ((n->op == FL_OP_EXPAND || n->op == FL_OP_REDUCE_SUM) && i == 1) ||
                     (must_be_in_memory(n, i) && n->op != FL_OP_RANDOM_MASK);
 
         grp->operand[k][i] = skip ? -1 : member >= 0 ? -2 - member : plain_access(grp, n->in[i], false);
@@ -322,6 +354,10 @@ static void add_member(group *grp, fl_id node)
         grp->operand[k][0] = gather_access(grp, node);
     if (n->op == FL_OP_SCATTER_ND)
         grp->result[k] = scatter_access(grp, node);
+    if (n->op == FL_OP_REDUCE_SUM) {
+        grp->result[k] = sum_access(grp, node);
+        grp->has_sums = true;
+    }
     if (n->op == FL_OP_RANDOM_MASK) {
         grp->unit_access[k] = unit_access(grp, node);
         grp->v_key[k] = l_mask_key(gen, node);
@@ -339,7 +375,7 @@ static void add_stores(group *grp)
         const fl_node *n = &gen->g->nodes[grp->members[k]];
         uint32_t inside = 0;
 
-        if (n->op == FL_OP_SCATTER_ND)
+        if (n->op == FL_OP_SCATTER_ND || n->op == FL_OP_REDUCE_SUM)
             continue;
         for (uint32_t m = k + 1; m < grp->n; m++)
             for (uint32_t i = 0; i < gen->g->nodes[grp->members[m]].n_in; i++)
@@ -422,7 +458,7 @@ static void set_levels(group *grp)
             if ((a->by[d].s != 0 || a->by[d].v != NULL) && d > a->level)
                 a->level = d;
         if (a->by[last].v != NULL || a->by[last].s > 1 || (a->is_index && a->level == last) || a->by[last].s < 0 ||
-            (a->index >= 0 && grp->accesses[a->index].level == last) || (a->store && a->by[last].s == 0))
+            (a->index >= 0 && grp->accesses[a->index].level == last) || (a->store && a->by[last].s == 0 && !a->of_row))
             grp->by_one = true;
     }
     for (uint32_t k = 0; k < grp->n; k++)
@@ -498,6 +534,8 @@ static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
         }
         if (n->op == FL_OP_GATHER)
             v_results[k] = e.v_in[0];
+        else if (n->op == FL_OP_REDUCE_SUM)
+            grp->v_sum[k] = LLVMBuildFAdd(gen->b, grp->v_sum[k], e.v_in[0], "");
         else if (n->op == FL_OP_SCATTER_ND)
             v_results[k] = e.v_in[2];
         else
@@ -506,12 +544,45 @@ static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
     for (uint32_t k = 0; k < grp->n; k++) {
         access *a = grp->result[k] < 0 ? NULL : &grp->accesses[grp->result[k]];
 
-        if (a != NULL)
+        if (a != NULL && !a->of_row)
             l_store(gen, a->dtype, v_results[k], grp->by_one ? a->v_at : l_at(gen, a->dtype, a->v_at, v_j));
     }
 }
 
 static void emit_inside(group *grp, int d);
+
+/* Row sums begin; with a loop they are carried round it, as values from 0 on. */
+static void begin_sums(group *grp, l_loop *loop)
+{
+    for (uint32_t k = 0; k < grp->n; k++)
+        if (is_sum(grp, k)) {
+            LLVMValueRef v_zero = LLVMConstNull(l_vector(grp->gen->f32, L_LANES));
+            grp->v_sum[k] = loop == NULL ? v_zero : l_carry(grp->gen, loop, v_zero);
+        }
+}
+
+static void carry_sums(group *grp, l_loop *loop)
+{
+    unsigned i = 0;
+
+    for (uint32_t k = 0; k < grp->n; k++)
+        if (is_sum(grp, k))
+            l_next(loop, i++, grp->v_sum[k]);
+    l_loop_end(grp->gen, loop);
+    i = 0;
+    for (uint32_t k = 0; k < grp->n; k++)
+        if (is_sum(grp, k))
+            grp->v_sum[k] = loop->v_result[i++];
+}
+
+static void end_sums(group *grp)
+{
+    fl_gen *gen = grp->gen;
+
+    for (uint32_t k = 0; k < grp->n; k++)
+        if (is_sum(grp, k)) /* there is no rest behind the chunks, whose sum is 0 */
+            l_store(gen, FL_FLOAT, LLVMBuildFAdd(gen->b, l_sum_lanes(gen, grp->v_sum[k]), l_f32(gen, 0.0), ""), grp->accesses[grp->result[k]].v_at);
+}
 
 /* The innermost dimension, in chunks. */
 static void emit_innermost(group *grp)
@@ -540,10 +611,12 @@ static void emit_innermost(group *grp)
         unroll /= 2;
     if (wide > unroll * L_LANES) {
         l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, wide), unroll * L_LANES);
+        begin_sums(grp, &loop);
         for (unsigned u = 0; u < unroll; u++)
             emit_chunk(grp, l_add(gen, loop.v_i, l_i64(gen, u * L_LANES)), L_LANES);
-        l_loop_end(gen, &loop);
+        carry_sums(grp, &loop);
     } else {
+        begin_sums(grp, NULL);
         for (int64_t j = 0; j < wide; j += L_LANES)
             emit_chunk(grp, l_i64(gen, j), L_LANES);
     }
@@ -553,6 +626,7 @@ static void emit_innermost(group *grp)
         emit_chunk(grp, l_i64(gen, j), width);
         j += width;
     }
+    end_sums(grp);
 }
 
 /* What one index of dimension d has inside of it. */
@@ -607,13 +681,18 @@ static group *new_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
     grp->gen = gen;
     grp->rank = t->rank;
     memcpy(grp->dims, t->dims, sizeof grp->dims);
-    for (uint32_t i = 0; i < n && l_is_group_member(gen->g->nodes[nodes[i]].op) && fits(grp, nodes[i]); i++)
+    for (uint32_t i = 0; i < n && may_follow(gen, nodes[i]) && fits(grp, nodes[i]); i++)
         add_member(grp, nodes[i]);
     if (grp->n == 0) {
         l_unsupported(gen, nodes[0], "it has too many operands");
         return NULL;
     }
     add_stores(grp);
+    if (grp->has_sums)
+        set_levels(grp);
+    for (uint32_t k = 1; grp->by_one && k < grp->n; k++)
+        if (is_sum(grp, k)) /* sums need whole chunks */
+            return new_group(gen, nodes, k);
     return grp;
 }
 

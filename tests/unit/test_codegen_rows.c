@@ -524,6 +524,37 @@ static void test_scaled_gradients(void **state)
     }
 }
 
+/* Sums over the last dimension behind what makes their terms, with that dimension and without, of whole chunks and not, read again by row. */
+static void test_row_sums_in_groups(void **state)
+{
+    (void)state;
+    static const int widths[] = {16, 32, 48, 160, 20, 1};
+    char text[2048];
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(widths); i++) {
+        int n = widths[i];
+        snprintf(text, sizeof text,
+                 "g (float[batch,%d] x, float[batch,%d] y, float[%d,batch] z) => (float[batch,1] a, float[batch] b, float[batch,2] c, float[batch,%d] d, float[batch,1] e) {\n"
+                 "  last = Constant <value_ints = [-1]> ()\n"
+                 "  xy = Mul (x, y)\n"
+                 "  a = ReduceSum (xy, last)\n"
+                 "  xx = Sub (x, y)\n"
+                 "  b = ReduceSum <keepdims = 0> (xx, last)\n"
+                 "  s = ReduceSum (x, last)\n"
+                 "  t = Tanh (xy)\n"
+                 "  u = ReduceSum (t, last)\n"
+                 "  c = Concat <axis = 1> (s, u)\n"
+                 "  d = Mul (xy, a)\n"
+                 "  zt = Transpose <perm = [1, 0]> (z)\n"
+                 "  zz = Mul (zt, x)\n"
+                 "  e = ReduceSum (zz, last)\n"
+                 "}\n",
+                 n, n, n, n);
+        run_batches(text, ROWS, false);
+    }
+}
+
 /* Views that cannot share memory: an input, given twice to one result, is copied. */
 static void test_copies(void **state)
 {
@@ -614,6 +645,7 @@ int main(void)
         cmocka_unit_test(test_bags_of_nothing),
         cmocka_unit_test(test_absent_gradients),
         cmocka_unit_test(test_scaled_gradients),
+        cmocka_unit_test(test_row_sums_in_groups),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_pools_of_tables),
         cmocka_unit_test(test_dot_products),
