@@ -95,6 +95,18 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
     return false;
 }
 
+bool fl_goes_along_rows(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+    double axis = n->op == FL_OP_TOP_K ? (double)fl_node_int(g, node, "axis", -1) : 0;
+
+    if (n->op != FL_OP_TOP_K && n->op != FL_OP_CUM_SUM)
+        return false;
+    if (n->op == FL_OP_CUM_SUM && !fl_value_scalar(g, n->in[1], &axis))
+        return false; /* refused by its emitter */
+    return axis == 0 || axis == -(double)fl_value_type(g, n->in[0])->rank;
+}
+
 fl_id *fl_distinct_counts(const fl_graph *g, fl_arena *arena)
 {
     fl_id *counts = fl_arena_new(arena, fl_id, g->n_symbols + 1u);

@@ -21,6 +21,9 @@ bool fl_same_work(const fl_place_of_work *a, const fl_place_of_work *b);
  */
 bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k);
 
+/* Running sums and ranks along dimension 0: rows cannot be made apart from each other. */
+bool fl_goes_along_rows(const fl_graph *g, fl_id node);
+
 /*
  * counts[symbol] is the `count` of the UniqueRows or MergeRows whose rows that symbol counts, FL_NONE for any other symbol; [n_symbols + 1] from `arena`,
  * NULL if out of memory.

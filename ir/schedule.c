@@ -203,7 +203,7 @@ static fl_status read_buffer(const reader *r, const json_t *j, fl_buffer *out)
     const char *type = json_string_value(json_object_get(j, "type"));
     int64_t first, last;
 
-    if (kind < 0 || !type || fl_dtype_size(fl_dtype_find(type)) == 0)
+    if (kind < 0 || !type || fl_dtype_place(fl_dtype_find(type)) == 0)
         return wrong(r, "has a buffer without kind or type");
     *out = (fl_buffer){.kind = (fl_buffer_kind)kind, .dtype = fl_dtype_find(type)};
     FL_TRY(read_value(r, json_object_get(j, "value"), false, &out->value));

@@ -188,6 +188,42 @@ uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]
     return n;
 }
 
+static bool is_dim_of_operand(const fl_graph *g, const fl_node *n, fl_dim dim)
+{
+    for (uint32_t k = 0; k < n->n_in; k++)
+        for (int d = 0; n->in[k] != FL_NONE && d < fl_value_type(g, n->in[k])->rank; d++) {
+            fl_dim factors[FL_MAX_RANK];
+            uint32_t n_factors = fl_shape_factors(g, fl_value_type(g, n->in[k])->dims[d], factors);
+            for (uint32_t f = 0; f < n_factors; f++)
+                if (factors[f] == dim || fl_value_type(g, n->in[k])->dims[d] == dim)
+                    return true;
+        }
+    return false;
+}
+
+/* Does a leaf have this dimension? Then shape arithmetic may have led to it. */
+static bool is_dim_of_leaf(const fl_graph *g, fl_dim dim)
+{
+    for (fl_id v = 0; v < g->n_values; v++)
+        for (int d = 0; g->values[v].name && fl_value_node(g, v) == FL_NONE && d < fl_value_type(g, v)->rank; d++)
+            if (fl_value_type(g, v)->dims[d] == dim)
+                return true;
+    return false;
+}
+
+bool fl_shape_depends_on_values(const fl_graph *g, fl_id node, fl_dim dim)
+{
+    const fl_node *n = &g->nodes[node];
+    fl_dim factors[FL_MAX_RANK];
+    uint32_t n_factors = fl_shape_factors(g, dim, factors);
+    if (*fl_op_get(n->op)->domain || n->op == FL_OP_CONCAT) /* ours count distinct rows, and say how many there can be; Concat adds */
+        return false;
+    for (uint32_t f = 0; f < n_factors; f++)
+        if (FL_DIM_IS_SYM(factors[f]) && !is_dim_of_operand(g, n, factors[f]) && !is_dim_of_leaf(g, factors[f]))
+            return true;
+    return false;
+}
+
 enum { MOST_FACTORS = FL_MAX_RANK * FL_MAX_RANK };
 
 /* All factors of a shape: the product of the numbers, and the symbols in order; UINT32_MAX if the numbers overflow. */

@@ -28,6 +28,11 @@ void fl_type_print(const fl_graph *g, const fl_type *t, char *text, size_t size)
  * (numbers and symbols that are no products); returns how many. A dimension that is no product has one factor, itself.
  */
 uint32_t fl_shape_factors(const fl_graph *g, fl_dim dim, fl_dim out[FL_MAX_RANK]);
+/*
+ * Is `dim`, of a result of `node`, a number that depends on values and not on the operands' extents (how many elements TopK is to find, a shape
+ * that is given as an input)? No memory can be planned for it.
+ */
+bool fl_shape_depends_on_values(const fl_graph *g, fl_id node, fl_dim dim);
 /* Do both have as many elements, whatever the extents of symbols are? False where that cannot be told. */
 bool fl_shape_same_elements(const fl_graph *g, const fl_type *a, const fl_type *b);
 

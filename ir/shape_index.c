@@ -268,10 +268,24 @@ fl_status fl_shape_pad(fl_shape_ctx *c)
     return FL_OK;
 }
 
+/* From 0 to an extent by 1: as many numbers as the symbol says, such as rows of the batch. */
+static bool counts_to_symbol(const fl_shape_ctx *c, fl_dim *symbol)
+{
+    fl_extent e[FL_MAX_RANK];
+    double start, delta;
+    uint32_t n;
+    if (c->in[0]->dtype != FL_INT64 || !fl_value_scalar(c->g, c->n->in[0], &start) || start != 0 || !fl_value_scalar(c->g, c->n->in[2], &delta) ||
+        delta != 1 || !fl_shape_extents(c->g, c->n->in[1], e, &n) || n != 1 || !e[0].symbol)
+        return false;
+    *symbol = e[0].v;
+    return true;
+}
+
 fl_status fl_shape_range(fl_shape_ctx *c)
 {
     double bound[3];
     bool known = true;
+    fl_dim symbol;
     FL_TRY(fl_shape_need_number(c, 0));
     for (uint32_t i = 0; i < 3; i++) {
         FL_TRY(fl_shape_need_dtype(c, i, c->in[0]->dtype, "start, limit and delta"));
@@ -283,6 +297,8 @@ fl_status fl_shape_range(fl_shape_ctx *c)
     if (!(n < 0x1p48))
         return fl_shape_error(c, "the range has too many elements");
     fl_dim extent = !known ? fl_shape_own_dim(c, 0, 0) : n > 0 ? (fl_dim)n : 0;
+    if (!known && counts_to_symbol(c, &symbol))
+        extent = symbol;
     c->out[0] = fl_type_make(c->in[0]->dtype, 1, &extent);
     return FL_OK;
 }

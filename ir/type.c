@@ -23,6 +23,11 @@ size_t fl_dtype_size(fl_dtype t)
     return 0;
 }
 
+size_t fl_dtype_place(fl_dtype t)
+{
+    return t == FL_STRING ? sizeof(char *) : fl_dtype_size(t);
+}
+
 const char *fl_dtype_name(fl_dtype t)
 {
     for (size_t i = 0; i < FL_COUNT(dtypes); i++)

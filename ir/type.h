@@ -23,6 +23,8 @@ typedef enum fl_dtype {
 
 /* Bytes of one element; 0 for strings and FL_DTYPE_NONE. */
 size_t fl_dtype_size(fl_dtype t);
+/* Bytes of one element in the memory of a program that runs: a string is the address of its text. */
+size_t fl_dtype_place(fl_dtype t);
 /* ONNX's text name ("float", "int64"); "undefined" for none. */
 const char *fl_dtype_name(fl_dtype t);
 /* FL_DTYPE_NONE if there is no such name. */

@@ -80,7 +80,7 @@ static region region_of(const memory *m, fl_id v)
 {
     const fl_type *t = fl_value_type(m->g, v);
     const fl_storage *st = &m->s->storage[v];
-    int64_t size = (int64_t)fl_dtype_size(t->dtype), width = row_elements(t);
+    int64_t size = (int64_t)fl_dtype_place(t->dtype), width = row_elements(t);
     bool one = is_one_row(t), scratch = st->kind == FL_STORAGE_SCRATCH;
     bool slot = scratch && segment_of(m, v) != UINT32_MAX && m->s->segments[segment_of(m, v)].domain == FL_DOMAIN_SLOTS;
     region r = {.value = v, .memory = scratch ? m->s->n_buffers + segment_of(m, v) : st->buffer, .begin = st->offset * size, .width = width * size};
@@ -226,12 +226,12 @@ static bool within_buffer(const memory *m, fl_id v)
     const fl_buffer *b = &m->s->buffers[st->buffer];
     int64_t width = row_elements(t), total = 0;
 
-    if (fl_dtype_size(t->dtype) != fl_dtype_size(b->dtype) || st->offset < 0 || b->row_elements < FL_ROW_OF_RUN)
+    if (fl_dtype_place(t->dtype) != fl_dtype_place(b->dtype) || st->offset < 0 || b->row_elements < FL_ROW_OF_RUN)
         return false;
     if (st->row_stride == FL_STRIDE_DENSE || b->row_elements == FL_ROW_OF_RUN)
         return fills_buffer(m, v);
     region r = region_of(m, v);
-    int64_t size = (int64_t)fl_dtype_size(t->dtype);
+    int64_t size = (int64_t)fl_dtype_place(t->dtype);
     if (r.rows != 1 && !r.of_buffer && st->row_stride < width)
         return false;
     if (r.rows == 1 && FL_DIM_IS_SYM(b->rows))
@@ -377,15 +377,16 @@ static bool is_bound(const memory *m, const bool *bound, fl_dim d)
     return s == UINT32_MAX || bound[s] || (s < m->s->n_capacity && m->s->capacity[s].n_dims > 0);
 }
 
-/* Bound by what a run is given; or made by an operator that native code has not, which refuses such a program by the node. */
+/* Bound by what a run is given; or found by a node, by which native code refuses such a program. */
 static bool *find_bound(const memory *m)
 {
     const fl_graph *g = m->g;
     bool *bound = fl_arena_new(m->scratch, bool, g->n_symbols + 1u);
     for (fl_id v = 0; bound && v < g->n_values; v++) {
         fl_id node = fl_value_node(g, v);
-        bool given = node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_EMITTED);
-        for (int d = 0; given && d < g->values[v].type.rank; d++) {
+        for (int d = 0; d < g->values[v].type.rank; d++) {
+            if (node != FL_NONE && fl_op_has(g->nodes[node].op, FL_EMITTED) && !fl_shape_depends_on_values(g, node, g->values[v].type.dims[d]))
+                continue;
             fl_dim factors[FL_MAX_RANK];
             uint32_t n = fl_shape_factors(g, g->values[v].type.dims[d], factors);
             for (uint32_t k = 0; k < n; k++)
@@ -473,7 +474,7 @@ static bool lies_in(const memory *m, fl_id part, fl_id whole, int64_t axis, int6
 {
     const fl_type *t = fl_value_type(m->g, whole);
     region p = region_of(m, part), w = region_of(m, whole);
-    int64_t size = (int64_t)fl_dtype_size(t->dtype);
+    int64_t size = (int64_t)fl_dtype_place(t->dtype);
     int64_t column = axis > 0 ? column_of(t, axis, first) : 0;
 
     if (column < 0 || axis < 0 || axis >= t->rank || p.memory != w.memory || p.lines != w.lines || p.of_buffer != w.of_buffer)

@@ -333,7 +333,7 @@ static void find_shared(plan *p)
 /* In the scratch of the worker that does these rows. */
 static void place_in_tile(plan *p, fl_id v, fl_segment *seg)
 {
-    int64_t size = (int64_t)fl_dtype_size(fl_value_type(p->g, v)->dtype), width = row_elements(fl_value_type(p->g, v));
+    int64_t size = (int64_t)fl_dtype_place(fl_value_type(p->g, v)->dtype), width = row_elements(fl_value_type(p->g, v));
 
     *storage_of(p, v) = (fl_storage){FL_STORAGE_SCRATCH, 0, seg->scratch_bytes / size, width};
     int64_t tile_rows = FL_PLANTED("plan-memory") ? 1 : FL_TILE_ROWS;
@@ -355,7 +355,7 @@ static bool place_in_slot(plan *p, fl_id v, fl_segment *seg)
         t->dims[0] != fl_value_type(g, g->nodes[unique].out[0])->dims[0])
         return false;
     fl_dim most = fl_value_type(g, g->nodes[unique].in[0])->dims[0];
-    int64_t width = row_elements(t), bytes = width * (int64_t)fl_dtype_size(t->dtype);
+    int64_t width = row_elements(t), bytes = width * (int64_t)fl_dtype_place(t->dtype);
     int64_t before = (seg->scratch_row_bytes + FL_SCRATCH_LINE - 1) / FL_SCRATCH_LINE;
     if ((seg->scratch_dim != 0 && seg->scratch_dim != most) || bytes > MAX_SLOT_ROW_BYTES - before * FL_SCRATCH_LINE)
         return false;
@@ -577,62 +577,6 @@ static fl_status find_capacities(plan *p)
     return ok ? FL_OK : fl_out_of_memory(p->cx->diag);
 }
 
-/* Which symbols a run has numbers for: those of leaves, and those that follow from others. */
-static bool *find_bound(const plan *p)
-{
-    const fl_graph *g = p->g;
-    bool *bound = fl_arena_new(&p->cx->scratch, bool, g->n_symbols + 1u);
-    for (fl_id v = 0; bound && v < g->n_values; v++)
-        for (int d = 0; g->values[v].name && fl_value_node(g, v) == FL_NONE && d < fl_value_type(g, v)->rank; d++)
-            if (FL_DIM_IS_SYM(fl_value_type(g, v)->dims[d]))
-                bound[FL_SYM_OF_DIM(fl_value_type(g, v)->dims[d])] = true;
-    for (bool changed = bound != NULL; changed;) {
-        changed = false;
-        for (uint32_t i = 0; i < g->n_symbols; i++) {
-            bool follows = p->s->capacity[i].n_dims > 0;
-            for (uint32_t k = 0; follows && k < p->s->capacity[i].n_dims; k++)
-                follows = !FL_DIM_IS_SYM(p->s->capacity[i].dims[k]) || bound[FL_SYM_OF_DIM(p->s->capacity[i].dims[k])];
-            changed = changed || (follows && !bound[i]);
-            bound[i] = bound[i] || follows;
-        }
-    }
-    return bound;
-}
-
-static bool is_dim_of_operand(const fl_graph *g, fl_id node, fl_dim dim)
-{
-    for (uint32_t k = 0; k < g->nodes[node].n_in; k++)
-        for (int d = 0; g->nodes[node].in[k] != FL_NONE && d < fl_value_type(g, g->nodes[node].in[k])->rank; d++)
-            if (fl_value_type(g, g->nodes[node].in[k])->dims[d] == dim)
-                return true;
-    return false;
-}
-
-/* Extents that depend on values, such as how many elements are not 0. Operators that native code has not are refused by name, later. */
-static fl_status refuse_unbound(const plan *p)
-{
-    const fl_graph *g = p->g;
-    const bool *bound = find_bound(p);
-    if (!bound)
-        return fl_out_of_memory(p->cx->diag);
-    for (fl_id i = 0; i < g->n_nodes; i++) {
-        if (p->segment_of[i] == UINT32_MAX || !fl_op_has(g->nodes[i].op, FL_EMITTED))
-            continue;
-        for (uint32_t k = 0; k < g->nodes[i].n_out; k++) {
-            fl_id v = g->nodes[i].out[k];
-            for (int d = 0; v != FL_NONE && d < fl_value_type(g, v)->rank; d++) {
-                fl_dim dim = fl_value_type(g, v)->dims[d];
-                if (!FL_DIM_IS_SYM(dim) || bound[FL_SYM_OF_DIM(dim)])
-                    continue;
-                if (!is_dim_of_operand(g, i, dim)) /* else its producer is told of */
-                    return fl_error(p->cx->diag, FL_E_RUN_TIME_SHAPE, g->nodes[i].origin.loc, "dimension %d of \"%s\" (%s) depends on values, and is known only at run time", d,
-                                    g->values[v].name, fl_op_get(g->nodes[i].op)->name);
-            }
-        }
-    }
-    return FL_OK;
-}
-
 fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
 {
     if (!g->schedule)
@@ -663,7 +607,6 @@ fl_status fl_pass_plan_memory(fl_graph *g, fl_pass_ctx *cx)
         for (uint32_t k = 0; k < s->segments[i].n_nodes; k++)
             p.segment_of[s->segments[i].nodes[k]] = i;
     FL_TRY(find_capacities(&p));
-    FL_TRY(refuse_unbound(&p));
     place_leaves(&p);
     find_owners(&p);
     find_shared(&p);

@@ -72,11 +72,15 @@ static const void *constant_bytes(fl_graph *g, fl_id node, fl_type *type)
 {
     const fl_attr *a = g->nodes[node].n_attr ? &g->nodes[node].attr[0] : NULL;
 
-    if (!a || a->kind == FL_ATTR_STRINGS || a->kind == FL_ATTR_STRING || a->kind == FL_ATTR_INT || a->kind == FL_ATTR_FLOAT)
+    if (!a || a->kind == FL_ATTR_STRING || a->kind == FL_ATTR_INT || a->kind == FL_ATTR_FLOAT)
         return NULL;
+    if (a->kind == FL_ATTR_STRINGS) {
+        *type = fl_type_make(FL_STRING, 1, (fl_dim[]){a->n});
+        return a->as.strings;
+    }
     if (a->kind == FL_ATTR_TENSOR) {
         *type = a->as.tensor->type;
-        return type->dtype == FL_STRING || fl_type_elements(type) == 1 ? NULL : a->as.tensor->bytes;
+        return type->dtype != FL_STRING && fl_type_elements(type) == 1 ? NULL : a->as.tensor->bytes;
     }
     *type = fl_type_make(a->kind == FL_ATTR_INTS ? FL_INT64 : FL_FLOAT, 1, (fl_dim[]){a->n});
     if (a->n == 1 || a->kind == FL_ATTR_INTS)
@@ -233,6 +237,8 @@ static fl_place_of_work work_of(const cut *c, fl_id node)
         fl_id count = n->op == FL_OP_UNIQUE_ROWS ? n->out[2] : n->in[1];
         return (fl_place_of_work){FL_DOMAIN_SLOTS, fl_value_type(g, count)->dims[0], count};
     }
+    if (n->op == FL_OP_SCATTER_ELEMENTS || fl_goes_along_rows(g, node)) /* each place after the one before */
+        return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
     if (n->op == FL_OP_MERGE_ROWS) /* by its count a place of its own: a hash table for each, beside other serial work */
         return (fl_place_of_work){FL_DOMAIN_ONE, 1, n->out[2]};
     if (n->op == FL_OP_SCATTER_ND) { /* by the rows it writes, distinct ones; others may repeat and stay in one hand */

@@ -151,7 +151,7 @@ static size_t buffer_bytes(const native_engine *n, const fl_buffer *b)
     if (row == FL_ROW_OF_RUN)
         row = row_elements_of(n, &n->g->values[b->value].type);
     if (rows < 0 || row < 0 || __builtin_mul_overflow(rows, row, &bytes) ||
-        __builtin_mul_overflow(bytes, (int64_t)fl_dtype_size(b->dtype), &bytes) || bytes > INT64_MAX / 4)
+        __builtin_mul_overflow(bytes, (int64_t)fl_dtype_place(b->dtype), &bytes) || bytes > INT64_MAX / 4)
         return SIZE_MAX;
     return round_up((size_t)bytes, 64);
 }
@@ -448,7 +448,7 @@ static fl_status bind_run(native_engine *n, const fl_run *run, fl_diag *dg)
 static void copy_output(const native_engine *n, const output_copy *c, fl_id value, uint8_t *to)
 {
     const fl_type *t = &n->g->values[value].type;
-    size_t size = fl_dtype_size(t->dtype), row = size;
+    size_t size = fl_dtype_place(t->dtype), row = size;
     int64_t rows = t->rank > 0 ? extent(n, t->dims[0]) : 1;
 
     for (int d = 1; d < t->rank; d++)
@@ -498,7 +498,7 @@ void fl_native_value_copy(const fl_engine *e, fl_id value, const fl_native_call 
         return;
     }
     const fl_type *t = &n->g->values[value].type;
-    size_t size = fl_dtype_size(t->dtype), row = size * (size_t)row_elements_of(n, t);
+    size_t size = fl_dtype_place(t->dtype), row = size * (size_t)row_elements_of(n, t);
     for (int64_t i = call->begin; i < call->end; i++)
         memcpy((uint8_t *)to + (size_t)i * row, (const uint8_t *)call->scratch + (at->offset + (i - call->begin) * at->row_stride) * (int64_t)size, row);
 }

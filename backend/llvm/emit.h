@@ -116,6 +116,9 @@ typedef struct l_product {
 void l_emit_product(fl_gen *gen, const l_product *p);
 /* emit_slot_linear.c: SlotLinear, with what follows its rows, or NULL. */
 void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company);
+/* emit_scatter.c: ScatterND that replaces whole rows, one index each, is a member of groups; any other has loops of its own. */
+bool l_scatters_rows(const fl_gen *gen, fl_id node);
+void l_emit_scatter_nd(fl_gen *gen, fl_id node);
 /* emit_move.c: MatMul of any numbers and shapes, element by element. */
 void l_emit_dot_products(fl_gen *gen, fl_id node);
 

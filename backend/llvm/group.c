@@ -130,6 +130,8 @@ static bool fits(const group *grp, fl_id node)
     const fl_node *n = &gen->g->nodes[node];
     const fl_type *t = iteration_type(gen, node);
 
+    if (n->op == FL_OP_SCATTER_ND && !l_scatters_rows(gen, node))
+        return false;
     if (grp->n >= FL_GROUP_MAX || grp->n_accesses + n->n_in + (int)grp->n + 4 > MAX_ACCESS || n->n_in > FL_ELEMENT_MAX_IN ||
         grp->cost + cost_of(n->op) > 2 * BLOCK_COST)
         return grp->n == 0 && n->n_in <= FL_ELEMENT_MAX_IN;
@@ -286,15 +288,12 @@ static int scatter_access(group *grp, fl_id node)
 {
     fl_gen *gen = grp->gen;
     const fl_node *n = &gen->g->nodes[node];
-    const fl_type *data = fl_value_type(gen->g, n->in[0]), *index = fl_value_type(gen->g, n->in[1]);
+    const fl_type *data = fl_value_type(gen->g, n->in[0]);
     access *a;
     int i;
 
-    if (strcmp(fl_node_string(gen->g, node, "reduction", "none"), "none") != 0)
-        l_unsupported(gen, node, "it has code without a reduction only");
-    if (index->rank < 1 || index->dims[index->rank - 1] != 1 || index->rank > 2 ||
-        !l_same_place(gen, n->out[0], n->in[0], 0))
-        l_unsupported(gen, node, "it has code only where whole rows, one index each, are written into their table");
+    if (!l_same_place(gen, n->out[0], n->in[0], 0))
+        l_unsupported(gen, node, "its result does not lie where its data lies");
     i = index_access(grp, n->in[1], 0, 1);
     a = new_access(grp, n->in[0], true);
     a->v_base = l_place_of(gen, n->in[0])->v_base;

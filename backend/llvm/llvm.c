@@ -17,6 +17,7 @@
 #include "backend/llvm/emit.h"
 #include "backend/llvm/llvm_names.h"
 #include "backend/llvm/llvm_object.h"
+#include "ir/shape.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
@@ -75,12 +76,15 @@ void l_unsupported(fl_gen *gen, fl_id node, const char *reason)
                            fl_op_get(n->op)->name, reason);
 }
 
+/* Texts are addresses: what moves elements moves them, LabelEncoder reads them, and nobody else does. */
 static bool has_code_for_types(const fl_graph *g, const fl_node *n)
 {
+    bool moves = fl_op_has(n->op, FL_VIEW) || n->op == FL_OP_GATHER || n->op == FL_OP_TRANSPOSE || n->op == FL_OP_LABEL_ENCODER || n->op == FL_OP_EXPAND;
+
     for (uint32_t k = 0; k < n->n_in + n->n_out; k++) {
         fl_id v = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
         fl_dtype t = v == FL_NONE ? FL_FLOAT : fl_value_type(g, v)->dtype;
-        if (t == FL_FLOAT16 || t == FL_BFLOAT16 || t == FL_STRING)
+        if (t == FL_FLOAT16 || t == FL_BFLOAT16 || (t == FL_STRING && !moves))
             return false;
     }
     return true;
@@ -99,6 +103,20 @@ static bool has_code_for_shapes(const fl_graph *g, const fl_node *n)
     return true;
 }
 
+/* Memory is planned before values are known. */
+static void check_extents(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+
+    for (uint32_t k = 0; k < n->n_out; k++)
+        for (int d = 0; n->out[k] != FL_NONE && d < fl_value_type(gen->g, n->out[k])->rank; d++)
+            if (FL_DIM_IS_SYM(fl_value_type(gen->g, n->out[k])->dims[d]) && fl_shape_depends_on_values(gen->g, node, fl_value_type(gen->g, n->out[k])->dims[d])) {
+                gen->status = fl_error(gen->dg, FL_E_RUN_TIME_SHAPE, n->origin.loc, "dimension %d of \"%s\" (%s) depends on values, and is known only at run time", d,
+                                       gen->g->values[n->out[k]].name, fl_op_get(n->op)->name);
+                return;
+            }
+}
+
 /* Every node that has no emitter, at once; values that have no memory though somebody needs it. */
 static fl_status check_program(fl_gen *gen)
 {
@@ -109,9 +127,10 @@ static fl_status check_program(fl_gen *gen)
             if (!l_is_emitted(n->op))
                 l_unsupported(gen, s->nodes[k], "there is no emitter for this operator");
             else if (!has_code_for_types(gen->g, n))
-                l_unsupported(gen, s->nodes[k], "there is no code for 16-bit floats and strings");
+                l_unsupported(gen, s->nodes[k], "there is no code for 16-bit floats, and none for strings but to move and to encode them");
             else if (!has_code_for_shapes(gen->g, n))
                 l_unsupported(gen, s->nodes[k], "it has code for rows of known length only");
+            check_extents(gen, s->nodes[k]);
             for (uint32_t o = 0; o < n->n_out; o++)
                 if (n->out[o] != FL_NONE && gen->schedule->storage[n->out[o]].kind == FL_STORAGE_NONE)
                     l_unsupported(gen, s->nodes[k], "a result has no place in memory");
@@ -161,7 +180,9 @@ static void emit_nodes(fl_gen *gen)
         uint32_t first = i;
         if (gen->names)
             l_names_node(gen->names, s->nodes[i]);
-        if (l_is_group_member(op)) {
+        if (op == FL_OP_SCATTER_ND && !l_scatters_rows(gen, s->nodes[i])) {
+            l_emit_scatter_nd(gen, s->nodes[i++]);
+        } else if (l_is_group_member(op)) {
             i += l_emit_group(gen, s->nodes + i, s->n_nodes - i);
         } else if (op == FL_OP_FIELD_POOL) {
             i += l_emit_pools(gen, s->nodes + i, s->n_nodes - i);

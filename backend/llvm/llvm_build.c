@@ -17,6 +17,7 @@ LLVMTypeRef l_memory_type(fl_gen *gen, fl_dtype dtype)
     case FL_DOUBLE:
         return gen->f64;
     case FL_INT64:
+    case FL_STRING: /* the address of a text */
         return gen->i64;
     case FL_INT32:
         return gen->i32;
@@ -26,7 +27,6 @@ LLVMTypeRef l_memory_type(fl_gen *gen, fl_dtype dtype)
         return gen->i8;
     case FL_FLOAT16:
     case FL_BFLOAT16:
-    case FL_STRING:
     case FL_DTYPE_NONE:
         break;
     }
@@ -243,7 +243,7 @@ LLVMValueRef l_at(fl_gen *gen, fl_dtype dtype, LLVMValueRef v_base, LLVMValueRef
 
 static unsigned alignment(fl_dtype dtype)
 {
-    unsigned size = (unsigned)fl_dtype_size(dtype);
+    unsigned size = (unsigned)fl_dtype_place(dtype);
 
     return size < 4 ? 1 : size; /* never a vector's: vmovaps would fault on rows of odd width */
 }

@@ -29,7 +29,7 @@ valid=$models/sample/valid.csv.gz
 
 says E0602 'the code generator cannot be loaded' env FLEN_CODEGEN="$dir/none.so" "$bin/flenc" opt --emit=asm --stage=scheduled "$models/lr/config.yaml"
 says E0254 '"x" has a type for which no values can be drawn' "$bin/flenc" verify half.onnxtxt
-says E0255 'dimension 0 of "y" (Tile) depends on values' "$bin/flenc" opt --passes=segment,plan-memory wide.onnxtxt
+says E0255 'dimension 0 of "y" (Tile) depends on values' "$bin/flenc" opt --emit=asm --stage=scheduled wide.onnxtxt
 says E0113 'an override reads KEY.PATH=VALUE' "$bin/flenc" compile --set network "$models/lr/config.yaml" -o x.bin
 says E0005 'could not be written' "$bin/flenc" dump sin.onnxtxt -o /dev/full
 says E0005 'cannot be written: No space' "$bin/flenc" export half.onnxtxt -o /dev/full

@@ -63,6 +63,43 @@ static const op_case cases[] = {
     {"(float[batch,5,6] x) => (float[batch,3,2] y)", "f = Constant <value_ints = [1, 4]> () t = Constant <value_ints = [4, 0]> () a = Constant <value_ints = [1, 2]> () "
                                                      "s = Constant <value_ints = [1, -2]> () y = Slice (x, f, t, a, s)"},
     {"(float[5,6] x) => (float[2,6] y)", "f = Constant <value_ints = [-3, -100]> () t = Constant <value_ints = [-1, 100]> () y = Slice (x, f, t)"},
+    /* by index */
+    {"(float[batch,5] x) => (float[batch,2] y)", "i = Constant <value = int64[2,1] {1, -2}> () t = Transpose (x) g = GatherND (t, i) y = Transpose (g)"},
+    {"(float[3,4,2] x) => (float[2,2] y, float[3,2] w)", "i = Constant <value = int64[2,2] {0, 1, 2, -1}> () j = Constant <value = int64[3,1] {3, 0, -1}> () "
+                                                         "y = GatherND (x, i) w = GatherND <batch_dims = 1> (x, j)"},
+    {"(float[4,n] x) => (float[4,n] y)", "i = Constant <value = int64[2,1] {2, 0}> () o = Constant <value = int64[2] {1, 1}> () s = Gather (x, o) y = ScatterND (x, i, s)"},
+    {"(float[3,4] x, float[3] u) => (float[3,4] y)", "i = Constant <value = int64[3,2] {0, 1, 2, -1, 0, 1}> () y = ScatterND <reduction = \"add\"> (x, i, u)"},
+    {"(float[3,4] x, float[2,2,4] u) => (float[3,4] y)", "i = Constant <value = int64[2,2,1] {0, 1, 0, 2}> () a = Exp (x) y = ScatterND <reduction = \"mul\"> (a, i, u)"},
+    {"(float[3,4] x, float[2,4] u) => (float[3,4] y)", "i = Constant <value = int64[2,1] {2, 2}> () y = ScatterND <reduction = \"max\"> (x, i, u)"},
+    {"(double[3,4] x, double[2,4] u) => (double[3,4] y)", "i = Constant <value = int64[2,1] {2, 2}> () y = ScatterND <reduction = \"min\"> (x, i, u)"},
+    {"(int64[3,4] x, int64[2,4] u) => (int64[3,4] y)", "i = Constant <value = int64[2,1] {1, 1}> () y = ScatterND <reduction = \"add\"> (x, i, u)"},
+    {"(float[5,batch] x, float[2,1] u) => (float[5,batch] y)", "i = Constant <value = int64[2,1] {4, 4}> () s = ScatterElements <axis = 0, reduction = \"add\"> (x, i, u) y = Tanh (s)"},
+    {"(float[3,4] x, float[2,4] u) => (float[3,4] y)", "i = Constant <value = int64[2,4] {2, 0, -1, 1, 2, 1, 0, 0}> () y = ScatterElements (x, i, u)"},
+    {"(float[2,4] x, float[2,3] u) => (float[2,4] y)", "i = Constant <value = int64[2,3] {2, 2, -1, 1, 3, 0}> () y = ScatterElements <axis = -1, reduction = \"max\"> (x, i, u)"},
+    /* along an axis */
+    {"(float[batch,9] x) => (float[batch,3] y, int64[batch,3] w)", "k = Constant <value_ints = [3]> () y, w = TopK (x, k)"},
+    {"(float[batch,9,2] x) => (float[batch,4,2] y, int64[batch,4,2] w)", "k = Constant <value_ints = [4]> () y, w = TopK <axis = 1, largest = 0> (x, k)"},
+    {"(int64[20,3] x) => (int64[17,3] y, int64[17,3] w)", "k = Constant <value_ints = [17]> () y, w = TopK <axis = 0> (x, k)"},
+    {"(float[batch,2] x) => (float[batch,2] y, float[batch,2] w)", "a = Constant <value_int = 0> () y = CumSum (x, a) e = Exp (x) w = CumSum <reverse = 1, exclusive = 1> (e, a)"},
+    {"(float[batch,9] x) => (float[batch,3] y)", "k = Constant <value_ints = [3]> () e = Exp (x) \"\", w = TopK (e, k) y = Cast <to = 1> (w)"},
+    /* filling */
+    {"(float[batch,3,2] x) => (float[batch,6,2] y)", "p = Constant <value_ints = [0, 2, 0, 0, 1, 0]> () y = Pad (x, p)"},
+    {"(float[3,4] x) => (float[5,3] y)", "p = Constant <value_ints = [1, -2, 1, 1]> () v = Constant <value_float = 2.5> () y = Pad (x, p, v)"},
+    {"(float[3,n] x) => (float[6,n] y)", "p = Constant <value_ints = [1, 2]> () a = Constant <value_ints = [0]> () y = Pad <mode = \"edge\"> (x, p, \"\", a)"},
+    {"(float[batch,4] x) => (float[batch,13] y)", "p = Constant <value_ints = [0, 5, 0, 4]> () y = Pad <mode = \"reflect\"> (x, p)"},
+    {"(float[batch,4] x) => (float[batch,13] y)", "p = Constant <value_ints = [0, 5, 0, 4]> () y = Pad <mode = \"wrap\"> (x, p)"},
+    {"(float[batch,4] x) => (float[batch] y, int64[batch] w)",
+     "s = Shape (x) z = Constant <value_int = 0> () o = Constant <value_int = 1> () b = Gather (s, z) w = Range (z, b, o) f = Cast <to = 1> (w) y = Sin (f)"},
+    {"(float[3] x) => (float[3] y)", "f = Constant <value_float = 1.5> () t = Constant <value_float = 0.0> () d = Constant <value_float = -0.5> () r = Range (f, t, d) y = Mul (r, x)"},
+    {"(float[n,4] x) => (float[n,4] y)", "e = EyeLike <k = 1> (x) y = Sub (x, e)"},
+    {"(float[4,2,n] x) => (float[4,2,n] y)", "l = Constant <value = int64[2] {3, 4}> () y = ReverseSequence (x, l)"},
+    {"(float[2,4,n] x) => (float[2,4,n] y)", "l = Constant <value = int64[2] {0, 3}> () y = ReverseSequence <batch_axis = 0, time_axis = 1> (x, l)"},
+    /* labels */
+    {"(int64[batch,2] x) => (float[batch,2] y, int64[batch,2] w)",
+     "y = ai.onnx.ml.LabelEncoder <keys_int64s = [5, 0, 3, 0, 1], values_floats = [0.5, 1.5, 2.5, 3.5, 4.5], default_float = 9.0> (x) "
+     "w = ai.onnx.ml.LabelEncoder <keys_int64s = [2], values_int64s = [7]> (x)"},
+    {"(float[batch,2] x) => (int64[batch,2] y)", "c = Constant <value_float = 3.0> () f = Mul (x, c) s = Floor (f) "
+                                                 "y = ai.onnx.ml.LabelEncoder <keys_floats = [0.0, 1.0, -2.0, -1.0], values_int64s = [10, 11, 12, 13]> (s)"},
 };
 
 /* ------------------------------------------------------------------------------------------------------------ engines */
