@@ -114,6 +114,25 @@ static void keep_weights_outside(fl_graph *g)
     }
 }
 
+/*
+ * A table whose rows come from a vocabulary (metadata ai.flen.shapes) has a number of them once values lie beside it: its symbol means that number everywhere.
+ */
+static void bind_symbols(fl_graph *g)
+{
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_value *v = &g->values[g->variables[i]];
+        if (!v->data || v->type.rank != v->data->type.rank || !fl_type_is_static(&v->data->type))
+            continue;
+        for (int d = 0; d < v->type.rank; d++) {
+            fl_dim symbol = v->type.dims[d];
+            for (fl_id k = 0; FL_DIM_IS_SYM(symbol) && k < g->n_values; k++)
+                for (int e = 0; e < g->values[k].type.rank; e++)
+                    if (g->values[k].type.dims[e] == symbol)
+                        g->values[k].type.dims[e] = v->data->type.dims[d];
+        }
+    }
+}
+
 static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
 {
     char *text = NULL;
@@ -131,6 +150,8 @@ static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
                        : ends_with(path, ".onnx") ? fl_onnx_decode(text, n, path, folder, &out->graph, dg)
                                                   : fl_graph_parse(text, n, path, &out->graph, dg);
     free(text);
+    if (status == FL_OK)
+        bind_symbols(out->graph);
     if (status == FL_OK && ends_with(path, ".onnx"))
         keep_weights_outside(out->graph);
     if (status != FL_OK)

@@ -4,6 +4,7 @@
 #include "frontend/verbs.h"
 #include "ir/base/diag.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ static const char usage[] =
     "  export X        the predict program as plain ONNX, for other tools\n"
     "  verify X        compare passes and native code with the interpreter\n"
     "  reduce X        the smallest graph for which a test still succeeds\n"
-    "  explain E0123   what a diagnostic means, and what to do\n"
+    "  explain E0104   what a diagnostic means, and what to do\n"
     "  explain X VALUE where a value comes from, and what became of it\n"
     "\n"
     "`flenc VERB --help` explains a verb. Results go to standard output, everything else to standard error.\n"
@@ -35,8 +36,19 @@ static const struct {
     {"explain", fl_verb_explain},
 };
 
+static bool is_verb_of_flenrt(const char *word)
+{
+    static const char *const others[] = {"run", "train", "infer", "predict", "fold", "info", "eval", "bench", "profile", "prepare", "generate"};
+
+    for (size_t i = 0; i < FL_COUNT(others); i++)
+        if (strcmp(word, others[i]) == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond its limit is an error of write(), as a full disk is */
     if (argc < 2) {
         fputs(usage, stderr);
         return 2;
@@ -59,5 +71,9 @@ int main(int argc, char **argv)
     fprintf(stderr, "flenc: error: there is no verb \"%s\" [E0002]\n", argv[1]);
     if (near)
         fprintf(stderr, "    hint: did you mean \"%s\"?\n", near);
+    else if (is_verb_of_flenrt(argv[1]))
+        fprintf(stderr, "    hint: `flenrt %s` is one\n", argv[1]);
+    else
+        fputs("    hint: `flenc --help` lists them\n", stderr);
     return 2;
 }

@@ -1,4 +1,4 @@
-/* verb_explain.c -- `flenc explain E0123`: the page of a diagnostic; `flenc explain X VALUE`: the story of a value. */
+/* verb_explain.c -- `flenc explain E0104`: the page of a diagnostic; `flenc explain X VALUE`: the story of a value. */
 #include "frontend/verbs.h"
 
 #include "frontend/verb_story.h"
@@ -15,7 +15,7 @@ static int explain_value(int argc, char **argv)
     if (argc == 4 && strncmp(argv[3], option, strlen(option)) == 0) {
         program = argv[3] + strlen(option);
     } else if (argc != 3) {
-        fputs("flenc: error: explain needs one code, such as E0123, or a graph, a value and perhaps --program=P [E0002]\n", stderr);
+        fputs("flenc: error: explain needs one code, such as E0104, or a graph, a value and perhaps --program=P [E0002]\n", stderr);
         return 2;
     }
     fl_diag_init(&dg);
@@ -31,7 +31,7 @@ int fl_verb_explain(int argc, char **argv)
     char *end;
 
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: flenc explain E0123\n"
+        puts("usage: flenc explain E0104\n"
              "       flenc explain X VALUE [--program=predict|train]\n"
              "Prints what the diagnostic of that number means, and what to do about it; or the story of one value of X (a configuration, a model.bin, an\n"
              "ONNX file, a graph text): where it comes from, which passes made or changed it, and where it lies in memory.");

@@ -16,7 +16,7 @@ int fl_verb_export(int argc, char **argv);
 int fl_verb_verify(int argc, char **argv);
 /* flenc reduce X --test CMD: the smallest graph that still fails. */
 int fl_verb_reduce(int argc, char **argv);
-/* flenc explain E0123 */
+/* flenc explain E0104 */
 int fl_verb_explain(int argc, char **argv);
 
 #endif

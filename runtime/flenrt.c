@@ -3,6 +3,7 @@
 #include "runtime/verbs_data.h"
 #include "runtime/verbs_model.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,16 @@ static void print_help(FILE *out)
     fputs("\n`flenrt VERB --help` explains a verb; `flenrt --version` names this version.\n", out);
 }
 
+static bool is_verb_of_flenc(const char *word)
+{
+    static const char *const others[] = {"compile", "dump", "opt", "export", "verify", "reduce", "explain"};
+
+    for (size_t i = 0; i < FL_COUNT(others); i++)
+        if (strcmp(word, others[i]) == 0)
+            return true;
+    return false;
+}
+
 static int unknown_verb(const char *word)
 {
     const char *names[FL_COUNT(verbs)];
@@ -44,6 +55,8 @@ static int unknown_verb(const char *word)
     fprintf(stderr, "flenrt: error: there is no verb \"%s\" [E0002]\n", word);
     if (near)
         fprintf(stderr, "    hint: did you mean \"%s\"?\n", near);
+    else if (is_verb_of_flenc(word))
+        fprintf(stderr, "    hint: `flenc %s` is one\n", word);
     else
         fputs("    hint: `flenrt --help` lists them\n", stderr);
     return fl_status_exit(FL_BAD_USAGE);
@@ -51,6 +64,7 @@ static int unknown_verb(const char *word)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond its limit is an error of write(), as a full disk is */
     if (argc < 2) {
         print_help(stderr);
         return fl_status_exit(FL_BAD_USAGE);

@@ -127,7 +127,7 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
     else
         printf("%s, of a machine with %u CPUs\n", o->cpu ? o->cpu : fl_cpu_level(), fl_cpu_count());
     if (o->data)
-        printf("rows     %s, from its begin, at most %d\n", o->data, FL_MEASURED_MOST);
+        printf("rows     %s, from its beginning, at most %d\n", o->data, FL_MEASURED_MOST);
     else
         printf("rows     drawn: ids by Zipf %g in each slot, scattered over its rows; 17 %% positive\n", set->skew);
     printf("measured single runs, rows and results in memory, %g s a setting after warming up; every row of a table that is looked up was touched once before\n\n",

@@ -5,6 +5,8 @@
 expect 0 "usage: flenc VERB" "$bin/flenc" --help
 expect 2 'there is no verb "dmup"' "$bin/flenc" dmup
 expect 2 'did you mean "dump"?' "$bin/flenc" dmup
+expect 2 '`flenrt train` is one' "$bin/flenc" train x
+expect 2 '`flenc --help` lists them' "$bin/flenc" nonsense
 expect 2 "dump needs an input" "$bin/flenc" dump
 expect 2 'dump has no option "--nonsense"' "$bin/flenc" dump --nonsense x
 expect 1 "nowhere.yaml: error: " "$bin/flenc" dump nowhere.yaml

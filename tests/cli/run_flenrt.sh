@@ -2,6 +2,11 @@
 # flenrt as a person meets it: help, wrong words, data made and prepared, verbs that use a model.
 . tests/support/shell.sh
 
+# A limit on files is met like a full disk.
+expect 1 "File too large" sh -c "ulimit -f 20 && exec '$bin/flenrt' generate --rows 5000 -o '$dir/long.csv'"
+ls "$dir" | grep -q 'long.csv' && fail "part of a file is left: $(ls "$dir")"
+expect 2 '`flenc compile` is one' "$bin/flenrt" compile x
+
 # Every verb that is listed explains itself, and refuses what it does not know.
 expect 0 "usage: flenrt VERB" "$bin/flenrt" --help
 for verb in $("$bin/flenrt" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do

@@ -25,4 +25,16 @@ for network in lr fm fwfm flen; do
         { cmp "$dir/p1.out" "$dir/p2.out" || fail "$network: batches and threads change a prediction"; }
     run 0 info "$bin/flenrt" info "$dir/trained.bin" --json
 done
+
+# What was exported compiles again: the same bits, on 2 rows of 23 ids.
+run 0 export "$bin/flenc" export "$dir/trained.bin" --quiet -o "$dir/exported.onnx" && run 0 again "$bin/flenc" compile "$dir/exported.onnx" --quiet -o "$dir/again.bin" || finish
+mkdir "$dir/in"
+{ printf '\223NUMPY\001\000\166\000'
+  printf '%-117s\n' "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 23), }"
+  for k in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23; do printf "\\$(printf %03o $k)\\000\\000\\000\\000\\000\\000\\000"; done
+  head -c 184 /dev/zero; } >"$dir/in/ids.npy"
+for model in trained again; do
+    run 0 eval "$bin/flenrt" eval "$dir/$model.bin" --in "$dir/in" --out "$dir/$model" --quiet || finish
+done
+cmp "$dir/trained/logit.npy" "$dir/again/logit.npy" || fail "a compiled export gives other logits"
 finish
