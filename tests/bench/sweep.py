@@ -1,4 +1,4 @@
-"""sweep.py BIN WORK_FOLDER OUT_STEM [--quick] -- cost of a sample against the shape of model and data, one axis at a time.
+"""sweep.py BIN WORK_FOLDER OUT_STEM [--quick] [--axis=NAME] -- cost of a sample against the shape of model and data, one axis at a time, or that one.
 
 Everything but the axis is as in models/bench/flen.yaml: 22 slots in three fields, 2.5 million rows of K 32, MLP 64-32, batch 512, one thread, ids by Zipf 1.1.
 Of the slots only the two largest grow and shrink with the table, as in click logs, where devices are many and the rest stays; tables that are smaller than the
@@ -116,7 +116,7 @@ def findings(sweep, axes):
         if low and high:
             lines.append(f"{program}: from 200 thousand to 50 million rows the cost grows {high / low:.2f}-fold; distinct or looked-up rows of a sample: "
                          f"{sweep.median('rows', 200000, program, 'rows'):.1f} and {sweep.median('rows', 50000000, program, 'rows'):.1f}.")
-        for axis in ("slots", "K"):
+        for axis in [a for a in ("slots", "K") if a in axes]:
             known = [(v, sweep.median(axis, v, program)) for v in axes[axis] if sweep.median(axis, v, program)]
             if len(known) < 2:
                 continue
@@ -185,7 +185,10 @@ def main():
     bin_folder, work, stem = sys.argv[1:4]
     quick = "--quick" in sys.argv
     rounds, seconds = (1, 0.2) if quick else (3, 0.5)
-    axes = {axis: QUICK.get(axis, values) if quick else values for axis, (_, values) in AXES.items()}
+    wanted = [a.split("=", 1)[1] for a in sys.argv if a.startswith("--axis=")] or list(AXES)
+    axes = {axis: QUICK.get(axis, values) if quick else values for axis, (_, values) in AXES.items() if axis in wanted}
+    if not axes:
+        raise RuntimeError(f"no axis \"{wanted[0]}\": {', '.join(AXES)}")
     sweep = Sweep(bin_folder, work, seconds)
     for r in range(rounds):
         for axis, values in axes.items():
