@@ -660,15 +660,15 @@ static fl_status check(const fl_network_spec *s, fl_diag *dg)
 {
     const fl_schema *schema = s->schema;
     if (schema->n_slots == 0)
-        return fl_error(dg, FL_E_NETWORK, FL_NOWHERE, "network \"%s\" has no slot", s->name);
+        return fl_error(dg, FL_E_NETWORK, s->place[FL_BLOCK_INPUTS], "network \"%s\" has no slot", s->name);
     for (uint32_t i = 1; i < schema->n_slots; i++)
         if (schema->slots[i].field < schema->slots[i - 1].field)
-            return fl_error(dg, FL_E_NETWORK, FL_NOWHERE, "slot \"%s\" stands apart from the other slots of its field",
+            return fl_error(dg, FL_E_NETWORK, s->place[FL_BLOCK_FIELDS], "slot \"%s\" stands apart from the other slots of its field",
                             schema->slots[i].name);
     bool terms = s->mf != FL_TERM_NONE || s->fm != FL_TERM_NONE;
     bool deep = s->mlp != FL_MLP_NONE && s->n_widths > 0;
     if (s->linear == FL_LINEAR_NONE && (s->groups == FL_GROUPS_NONE || !terms) && !deep)
-        return fl_error(dg, FL_E_NETWORK, FL_NOWHERE, "network \"%s\" has no block: no linear term, no interaction, no MLP", s->name);
+        return fl_error(dg, FL_E_NETWORK, s->place[FL_BLOCK_INTERACTION], "network \"%s\" has no block: no linear term, no interaction, no MLP", s->name);
     return FL_OK;
 }
 

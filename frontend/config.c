@@ -57,7 +57,8 @@ static fl_status apply_overrides(fl_reader *r, fl_yaml *root, const char *const 
         const char *set = fl_arena_strndup(r->arena, sets[i], strlen(sets[i]));
         if (!set)
             return fl_out_of_memory(r->dg);
-        FL_TRY(fl_yaml_set(root, set, r->arena, r->dg));
+        if (fl_yaml_set(root, set, r->arena, r->dg) == FL_NO_MEMORY) /* a wrong one changes nothing: the others and the file are read all the same */
+            return FL_NO_MEMORY;
     }
     if (fl_yaml_get(root, "dataset") != list)
         return FL_OK;
@@ -128,7 +129,7 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
 {
     fl_manifest *m = &c->manifest;
     fl_arena *a = &m->arena;
-    uint32_t errors_before = dg->n_errors;
+    uint32_t errors_before = dg->n_errors, entries_before = dg->n_entries;
     fl_yaml *root = NULL;
     m->version = "0.1.0";
     m->seed = 1;
@@ -139,8 +140,6 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
         return fl_out_of_memory(dg);
     FL_TRY(fl_yaml_read(text, n, m->source_name, a, &root, dg));
     FL_TRY(apply_overrides(&r, root, sets, n_sets));
-    if (dg->n_errors > errors_before)
-        return FL_BAD_INPUT;
     read_tree(&r, root);
     if (a->failed)
         return fl_out_of_memory(dg);
@@ -148,6 +147,7 @@ static fl_status parse_into(const char *text, size_t n, const char *path, const 
     set_places(root, m->style, &c->network);
     if (dg->n_errors == errors_before)
         return FL_OK;
+    fl_diag_sort(dg, entries_before);
     fl_status status = FL_BAD_INPUT;
     for (uint32_t i = 0; i < dg->n_entries; i++)
         if (dg->entries[i].severity == FL_SEVERITY_ERROR && dg->entries[i].code == FL_E_REFUSED && dg->n_errors == 1)

@@ -46,7 +46,9 @@ static void read_slot(fl_reader *r, const fl_yaml *map, fl_slot *slot)
 static void check_slot(fl_reader *r, const fl_yaml *node, const fl_slot *slot)
 {
     static const char *const names[] = {"range", "dict", "hash"};
-    if (slot->vocab != FL_VOCAB_DICT && slot->rows == 0)
+    const fl_yaml *rows = fl_yaml_get(node, "rows");
+    bool absent = fl_is_null(rows) || (rows->kind == FL_YAML_SCALAR && strcmp(rows->text, "auto") == 0); /* a wrong one has been reported */
+    if (slot->vocab != FL_VOCAB_DICT && slot->rows == 0 && absent)
         (void)fl_error(r->dg, FL_E_KEY_MISSING, node->loc, "slot \"%s\" needs \"rows\": vocabulary \"%s\" has no size of its own", slot->name,
                        names[slot->vocab]);
     if (slot->separator && slot->pooling == FL_POOL_NONE)
