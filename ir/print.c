@@ -96,8 +96,10 @@ static void put_type(const printer *p, const fl_type *t)
 
 static void put_typed_name(const printer *p, fl_id v)
 {
-    put_type(p, fl_value_type(p->g, v));
-    fputc(' ', p->out);
+    if (fl_value_type(p->g, v)->dtype != FL_DTYPE_NONE) { /* an output's type may be left out */
+        put_type(p, fl_value_type(p->g, v));
+        fputc(' ', p->out);
+    }
     put_name(p, p->g->values[v].name);
 }
 
