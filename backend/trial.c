@@ -1,6 +1,7 @@
 #include "backend/trial.h"
 
 #include "backend/interp/interp.h"
+#include "ir/rows.h"
 #include "ir/base/bytes.h"
 #include "ir/base/rng.h"
 #include "ir/shape.h"
@@ -185,6 +186,7 @@ static fl_status prepare(fl_trial *t, fl_diag *dg)
         return fl_out_of_memory(dg);
     for (uint32_t s = 0; s < g->n_symbols; s++)
         t->dims[s] = -1;
+    uint32_t bags = fl_bag_rows(g);
     FL_TRY(fl_interp_new(g, &t->interp, dg));
     if (t->o.max_bytes > 0)
         fl_interp_limit(t->interp, t->o.max_bytes);
@@ -193,6 +195,8 @@ static fl_status prepare(fl_trial *t, fl_diag *dg)
         if (!g->values[v].name || (kind != FL_VALUE_INPUT && kind != FL_VALUE_VARIABLE))
             continue;
         FL_TRY(draw_leaf(t, v, dg));
+        if (bags != FL_NONE && t->dims[bags] < 0 && ends_with(g->values[v].name, "offsets") && t->leaf[v].type.rank == 1)
+            t->dims[bags] = t->leaf[v].type.dims[0] - 1;
         FL_TRY(fl_interp_set(t->interp, v, &t->leaf[v], dg));
     }
     return fl_interp_run(t->interp, dg);

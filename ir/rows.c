@@ -152,6 +152,17 @@ bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_plac
     return leading && work->domain == FL_DOMAIN_SLOTS && work->count == count && fl_reads_own_rows(g, node, k);
 }
 
+uint32_t fl_bag_rows(const fl_graph *g)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const fl_node *n = &g->nodes[i];
+        const fl_type *t = n->op == FL_OP_EMBEDDING_BAG && n->out[0] != FL_NONE ? fl_value_type(g, n->out[0]) : NULL;
+        if (t && t->rank > 0 && FL_DIM_IS_SYM(t->dims[0]))
+            return FL_SYM_OF_DIM(t->dims[0]);
+    }
+    return FL_NONE;
+}
+
 bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b)
 {
     const fl_node *x = &g->nodes[a], *y = &g->nodes[b];

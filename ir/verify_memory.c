@@ -396,6 +396,8 @@ static bool *find_bound(const memory *m)
                 bound[FL_SYM_OF_DIM(g->values[v].type.dims[d])] = true;
         }
     }
+    if (bound && fl_bag_rows(g) != FL_NONE)
+        bound[fl_bag_rows(g)] = true;
     return bound;
 }
 

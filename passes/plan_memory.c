@@ -12,6 +12,7 @@
 #include "ir/base/planted.h"
 #include "ir/graph_meta.h"
 #include "passes/pass.h"
+#include "ir/rows.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
 

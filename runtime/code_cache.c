@@ -40,10 +40,8 @@ const char *fl_cpu_level(void)
     return levels[machine_level()];
 }
 
-fl_status fl_cpu_check(const char *cpu, const char **level, fl_diag *dg)
+fl_status fl_cpu_check_on(const char *cpu, size_t best, const char **level, fl_diag *dg)
 {
-    size_t best = machine_level();
-
     for (size_t i = 0; cpu && i < FL_COUNT(levels); i++) {
         /* "v3" is short for "x86-64-v3". */
         if (strcmp(cpu, levels[i]) != 0 && strcmp(cpu, levels[i] + strlen("x86-64-")) != 0)
@@ -56,6 +54,11 @@ fl_status fl_cpu_check(const char *cpu, const char **level, fl_diag *dg)
         return fl_error(dg, FL_E_CPU_NAME, FL_NOWHERE, "unknown CPU level \"%s\"; there are x86-64-v2, x86-64-v3 and x86-64-v4", cpu);
     *level = levels[best];
     return FL_OK;
+}
+
+fl_status fl_cpu_check(const char *cpu, const char **level, fl_diag *dg)
+{
+    return fl_cpu_check_on(cpu, machine_level(), level, dg);
 }
 
 /* -------------------------------------------------------------------------------------------------- files */

@@ -25,6 +25,8 @@ typedef struct fl_code_cache_options {
 const char *fl_cpu_level(void);
 /* The level that `cpu` names (NULL: the best). FL_BAD_INPUT if there is none of that name, FL_UNSUPPORTED if this machine lacks it. */
 FL_MUST_USE fl_status fl_cpu_check(const char *cpu, const char **level, fl_diag *dg);
+/* The same on a machine whose best level is number `best`: 0 is x86-64-v2, 2 is x86-64-v4. */
+FL_MUST_USE fl_status fl_cpu_check_on(const char *cpu, size_t best, const char **level, fl_diag *dg);
 
 /*
  * The code of g. *hit tells whether it was cached. A cache that cannot be written is no error. Reports what the compiler reported, or that it died.

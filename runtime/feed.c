@@ -1,5 +1,7 @@
 #include "runtime/feed.h"
 
+#include "ir/rows.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +66,7 @@ fl_status fl_feed_init(fl_feed *f, const fl_graph *g, const fl_schema *schema, f
     memset(f, 0, sizeof *f);
     f->g = g;
     f->rate_factor = 1;
+    f->bag_rows = fl_bag_rows(g);
     f->scalars[0] = &f->step;
     f->scalars[1] = &f->seed;
     f->scalars[2] = &f->rate_factor;
@@ -109,5 +112,7 @@ fl_run fl_feed_run(fl_feed *f, const fl_batch *b)
         if (in->symbol != FL_NONE)
             f->dims[in->symbol] = extent;
     }
+    if (f->bag_rows != FL_NONE)
+        f->dims[f->bag_rows] = b->n;
     return (fl_run){f->dims, f->inputs, NULL};
 }

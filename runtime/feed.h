@@ -26,6 +26,7 @@ typedef struct fl_feed {
     fl_feed_input *in;   /* [n_inputs] */
     const void **inputs; /* [n_inputs] */
     int64_t *dims;       /* [n_symbols] */
+    uint32_t bag_rows;   /* the symbol of these, FL_NONE if there is none (ir/rows.h) */
     const void *ids, *label, *scalars[3]; /* of the batch given last; of step, seed, rate_factor */
 } fl_feed;
 

@@ -4,13 +4,15 @@
  * Every phase is a list of tasks: for each of its segments as many as its domain is cut into. Workers draw task numbers
  * from the phase's counter until none is left, and meet at a barrier. Which worker gets which task depends on
  * timing; what a task computes does not, so neither do results. One worker draws nothing and meets nobody: it calls
- * the segments one after the other.
+ * the segments one after the other. Somewhat longer than other files: all of it works on one engine's state.
  */
 #include "runtime/native.h"
 
 #include "ir/base/bytes.h"
 #include "ir/cost.h"
+#include "ir/rows.h"
 #include "runtime/memory.h"
+#include "runtime/native_extents.h"
 #include "runtime/ticks.h"
 
 #include <stdatomic.h>
@@ -60,7 +62,8 @@ typedef struct native_engine {
     worker_stamps *stamps; /* [n_workers] of timed code; else NULL */
     const fl_native_observer *observer;
     input_symbol *symbols; /* those that a run binds */
-    uint32_t n_symbols;
+    uint32_t n_symbols, n_equal;
+    fl_equal_extents *equal;
     uint32_t *phase_first;  /* [n_phases + 1]: segments of a phase */
     int64_t *tasks;         /* [n_segments] of this run */
     int64_t *phase_tasks;   /* [n_phases] */
@@ -419,6 +422,7 @@ static fl_status bind_run(native_engine *n, const fl_run *run, fl_diag *dg)
 {
     bool grows = false;
 
+    FL_TRY(fl_equal_extents_check(n->g, n->equal, n->n_equal, run->dims, dg));
     for (uint32_t i = 0; i < n->n_symbols; i++) {
         input_symbol *s = &n->symbols[i];
         int64_t d = run->dims[s->symbol];
@@ -660,7 +664,7 @@ static fl_status setup_outputs(native_engine *n, fl_diag *dg)
     return FL_OK;
 }
 
-/* Symbols of inputs are what a run binds. */
+/* Symbols of inputs, and the rows of bags, are what a run binds. */
 static fl_status setup_symbols(native_engine *n, const int64_t *max_dims)
 {
     const fl_graph *g = n->g;
@@ -679,7 +683,12 @@ static fl_status setup_symbols(native_engine *n, const int64_t *max_dims)
             n->symbols[n->n_symbols++] = (input_symbol){symbol, max_dims && max_dims[symbol] > 0 ? max_dims[symbol] : 0, 0};
         }
     }
-    return FL_OK;
+    uint32_t bags = fl_bag_rows(g);
+    if (bags != FL_NONE && !seen[bags]) {
+        seen[bags] = true;
+        n->symbols[n->n_symbols++] = (input_symbol){bags, max_dims && max_dims[bags] > 0 ? max_dims[bags] : 0, 0};
+    }
+    return fl_equal_extents_find(g, seen, &n->memory, &n->equal, &n->n_equal);
 }
 
 /* A call starts with a stamp and leaves one for each part, of which there are at most as many as nodes; over slots it is for one of them. False if out of memory. */

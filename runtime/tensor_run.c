@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/rows.h"
 #include "ir/shape.h"
 
 enum { TYPE_BYTES = 200 };
@@ -42,6 +43,11 @@ static fl_status bind_symbols(const fl_graph *g, const fl_array *inputs, int64_t
             *extent = t->dims[d];
         }
     }
+    uint32_t bags = fl_bag_rows(g);
+    for (fl_id i = 0; bags != FL_NONE && dims[bags] < 0 && i < g->n_nodes; i++)
+        for (uint32_t k = 0; g->nodes[i].op == FL_OP_EMBEDDING_BAG && k < g->n_inputs; k++)
+            if (g->inputs[k] == g->nodes[i].in[2] && inputs[k].type.dims[0] > 0)
+                dims[bags] = inputs[k].type.dims[0] - 1;
     return FL_OK;
 }
 
