@@ -92,7 +92,7 @@ echo "$auc" | awk '{ x = $1 * 2 * 37 * 74; d = x - int(x + 0.5); exit !(d < 0.00
 mkdir paddle && printf '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >paddle/fc_0.w_0
 compile --set runner.0.init_model_path=paddle
 "$bin/flenrt" run model.bin >out 2>&1 && fail "Paddle's files are taken"
-has "paddle: error: the folder holds PaddlePaddle's own variable files" out
+has "paddle: error: the folder holds PaddlePaddle's own variable files, which are not read here [E0743]" out
 
 # Several phases in one epoch, in the order of the phase list; a runner's own list of phases.
 rm -r c
@@ -110,6 +110,14 @@ has "model: c/0/model.bin" out
 compile --set mode=i --set runner.1.init_model_path=nowhere
 "$bin/flenrt" run model.bin >out 2>&1 && fail "infer without a model"
 has "nowhere: error: cannot open" out
+
+# Steps that no row fills, and steps that no memory holds.
+compile --set mode=t --set dataset.0.batch_size=50 --set "quirks=[drop_last]"
+"$bin/flenrt" run model.bin >out 2>&1 && fail "an epoch without a step"
+has "rows: error: 25 rows, but a step takes 150 and short ones are left out (drop_last) [E0742]" out
+compile --set mode=t --set dataset.0.batch_size=16777216 --set phase.0.thread_num=4096
+"$bin/flenrt" run model.bin >out 2>&1 && fail "a step of 2^36 rows"
+has "a step of 4096 times 16777216 rows is too large [E0701]" out
 
 # Gradients summed over 3 copies are 3 times their mean: for SGD, a rate 3 times as high.
 sgd="--set mode=t --set hyper_parameters.optimizer.class=SGD --set runner.0.epochs=1"

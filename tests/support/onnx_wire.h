@@ -106,7 +106,9 @@ static inline void expect_in(wire w, const char *folder, const char *words)
     fl_diag_init(&dg);
     fl_graph *g = NULL;
     fl_status status = fl_onnx_decode(w.bytes, w.n, "bad.onnx", folder, &g, &dg);
-    const char *got = dg.n_entries ? dg.entries[0].text : "success";
+    char got[1024] = "success";
+    if (dg.n_entries)
+        snprintf(got, sizeof got, "%s [E%04d]", dg.entries[0].text, (int)dg.entries[0].code);
     if (words ? status == FL_OK || !strstr(got, words) : status != FL_OK)
         fail_msg("expected \"%s\", got \"%s\"", words ? words : "success", got);
     if (words) {

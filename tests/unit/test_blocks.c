@@ -342,6 +342,7 @@ static void test_refusals(void **state)
     s.schema = &l.schema;
     s.linear = FL_LINEAR_NONE;
     assert_int_equal(fl_network_build(&s, &g, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[0].code, FL_E_NETWORK);
     assert_string_equal(dg.entries[0].text,
                         "network \"lr\" has no block: no linear term, no interaction, no MLP");
     l.slots[0].field = 1;

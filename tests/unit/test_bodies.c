@@ -190,6 +190,7 @@ static void others_have_none(void **state)
     fl_graph *g = parse("g (int64[batch,2] ids) => (a) { a, b, c, d, e = ai.flen.UniqueRows (ids) }"), *body = NULL;
     fl_diag_init(&dg);
     assert_int_equal(fl_body_build(g, 0, &body, &dg), FL_UNSUPPORTED);
+    assert_int_equal(dg.entries[0].code, FL_E_ONNX_WRITE);
     assert_string_equal(dg.entries[0].text, "\"a\" (UniqueRows) has no body of standard operators");
     fl_diag_clear(&dg);
     fl_graph_free(g);

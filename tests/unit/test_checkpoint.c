@@ -52,6 +52,14 @@ static void open_session(fl_session *s, const char *path)
     assert_int_equal(fl_session_open(s, path, &o, NULL), FL_OK);
 }
 
+static void assert_coded(fl_diag *dg, fl_code code, const char *text)
+{
+    assert_int_equal(dg->n_errors, 1);
+    assert_int_equal(dg->entries[dg->n_entries - 1].code, code);
+    assert_string_equal(dg->entries[dg->n_entries - 1].text, text);
+    fl_diag_clear(dg);
+}
+
 static void assert_report(fl_diag *dg, const char *text)
 {
     assert_int_equal(dg->n_errors, 1);
@@ -125,7 +133,10 @@ static void damaged_counters_are_refused(void **state)
         make_model(path, &table_type, &wrong[i], 1);
         assert_int_equal(fl_model_open(path, 0, &m, NULL), FL_OK);
         assert_int_equal(fl_checkpoint_counters(m, &auc, &eval, &dg), FL_BAD_INPUT);
-        assert_report(&dg, i ? "the AUC counters (entry auc.bin) are not of this form" : "its part epoch_scores.bin does not hold the scores of an epoch");
+        if (i)
+            assert_coded(&dg, FL_E_AUC_STATE, "the AUC counters (entry auc.bin) are not of this form");
+        else
+            assert_report(&dg, "its part epoch_scores.bin does not hold the scores of an epoch");
         fl_model_free(m);
     }
     fl_bucket_auc_deinit(&auc);
@@ -146,7 +157,7 @@ static void models_are_located(void **state)
     assert_report(&dg, "cannot open: No such file or directory");
     assert_int_equal(mkdir(folder, 0777), 0);
     assert_int_equal(fl_model_locate(folder, &file, &dg), FL_BAD_INPUT);
-    assert_report(&dg, "the folder holds no model.bin");
+    assert_coded(&dg, FL_E_INIT_MODEL, "the folder holds no model.bin");
     make_model(model, &table_type, NULL, 0);
     assert_int_equal(fl_model_locate(folder, &file, &dg), FL_OK);
     assert_string_equal(file, model);
@@ -156,7 +167,7 @@ static void models_are_located(void **state)
     assert_int_equal(mkdir(scratch_path("paddle"), 0777), 0);
     write_file("paddle/fc_0.w_0", zeros, sizeof zeros);
     assert_int_equal(fl_model_locate(scratch_path("paddle"), &file, &dg), FL_BAD_INPUT);
-    assert_report(&dg, "the folder holds PaddlePaddle's own variable files, which are not read here");
+    assert_coded(&dg, FL_E_INIT_MODEL, "the folder holds PaddlePaddle's own variable files, which are not read here");
     assert_int_equal(fl_model_locate(scratch_path("paddle/fc_0.w_0"), &file, &dg), FL_BAD_INPUT);
     assert_report(&dg, "this is a variable file of PaddlePaddle's, which is not read here");
     write_text("rec.pdparams", "x");
@@ -188,14 +199,14 @@ static void a_run_starts_from_another_model(void **state)
     fl_model_free(m);
     assert_int_equal(fl_model_open(other, 0, &m, NULL), FL_OK);
     assert_int_equal(fl_session_start_from(&t, m, &dg), FL_BAD_INPUT);
-    assert_report(&dg, "it has no variable \"table\", which this model needs"); /* it was never trained */
+    assert_coded(&dg, FL_E_INIT_MODEL, "it has no variable \"table\", which this model needs"); /* it was never trained */
     fl_model_free(m);
     open_session(&s, other);
     assert_int_equal(fl_checkpoint_save(&s, other, NULL, NULL, NULL), FL_OK);
     fl_session_close(&s);
     assert_int_equal(fl_model_open(other, 0, &m, NULL), FL_OK);
     assert_int_equal(fl_session_start_from(&t, m, &dg), FL_BAD_INPUT);
-    assert_report(&dg, "its variable \"table\" has another shape than this model's");
+    assert_coded(&dg, FL_E_INIT_MODEL, "its variable \"table\" has another shape than this model's");
     fl_model_free(m);
     fl_session_close(&t);
     fl_diag_deinit(&dg);

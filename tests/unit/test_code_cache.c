@@ -177,11 +177,37 @@ static void failures_are_reported(void **state)
     assert_string_equal(dg.entries[0].text, "node \"n\" has no emitter");
     o.compile = compile_dies;
     assert_int_equal(fl_code_cache_get(NULL, &o, &image, &hit, &dg), FL_FAILED);
+    assert_int_equal(dg.entries[1].code, FL_E_CODE_DIED);
     assert_string_equal(dg.entries[1].text, "the code generator died (status 7)");
     o.cpu = "z80";
     assert_int_equal(fl_code_cache_get(NULL, &o, &image, &hit, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[2].code, FL_E_CPU_NAME);
     assert_string_equal(dg.entries[2].text, "unknown CPU level \"z80\"; there are x86-64-v2, x86-64-v3 and x86-64-v4");
     assert_null(image);
+    fl_diag_deinit(&dg);
+}
+
+/* Bytes that are no shared object, and levels that other machines lack. */
+static void what_a_machine_lacks_is_reported(void **state)
+{
+    fl_image *image = NULL;
+    const char *level = NULL;
+    fl_diag dg;
+    (void)state;
+
+    fl_diag_init(&dg);
+    assert_int_equal(fl_image_load_bytes("no code", 7, "generated code", &image, &dg), FL_FAILED);
+    assert_int_equal(dg.entries[0].code, FL_E_CODE_IMAGE);
+    assert_string_equal(dg.entries[0].file, "generated code");
+    assert_non_null(strstr(dg.entries[0].text, "the code cannot be loaded: "));
+    assert_null(image);
+    assert_int_equal(fl_cpu_check_on("v4", 1, &level, &dg), FL_UNSUPPORTED);
+    assert_int_equal(dg.entries[1].code, FL_E_CPU_LEVEL);
+    assert_string_equal(dg.entries[1].text, "this machine has no x86-64-v4, at most x86-64-v3");
+    assert_int_equal(fl_cpu_check_on("x86-64-v2", 1, &level, &dg), FL_OK);
+    assert_string_equal(level, "x86-64-v2");
+    assert_int_equal(fl_cpu_check_on(NULL, 1, &level, &dg), FL_OK);
+    assert_string_equal(level, "x86-64-v3");
     fl_diag_deinit(&dg);
 }
 
@@ -192,6 +218,7 @@ int main(void)
         cmocka_unit_test(a_hit_needs_no_compiler),
         cmocka_unit_test(without_a_folder_it_works_too),
         cmocka_unit_test(failures_are_reported),
+        cmocka_unit_test(what_a_machine_lacks_is_reported),
     };
     if (!mkdtemp(folder))
         return 1;

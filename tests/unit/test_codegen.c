@@ -168,10 +168,15 @@ static void test_refusals(void **state)
     size_t size;
     fl_diag_init(&dg);
     assert_int_equal(fl_graph_parse(text, strlen(text), "g", &g, &dg), FL_OK);
+    assert_int_equal(fl_compile(g, "x86-64-v3", &image, &size, &dg), FL_FAILED);
+    assert_int_equal(dg.entries[0].code, FL_E_GENERATED_CODE);
+    assert_string_equal(dg.entries[0].text, "program \"g\" has no schedule");
+    fl_diag_clear(&dg);
     fl_pipeline_options o = {.passes = "infer-types,segment,plan-memory", .log = stderr};
     assert_int_equal(fl_pipeline_run(g, &o, &dg), FL_OK);
     assert_int_equal(fl_compile(g, "x86-64-v3", &image, &size, &dg), FL_UNSUPPORTED);
     assert_int_equal(dg.n_entries, 2);
+    assert_int_equal(dg.entries[0].code, FL_E_NO_EMITTER);
     assert_string_equal(dg.entries[0].text,
                         "node \"y\" (MaskedDropout) cannot be compiled: there is no emitter for this operator");
     assert_string_equal(dg.entries[1].text,

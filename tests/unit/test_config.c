@@ -337,6 +337,7 @@ static void test_datasets_of_one_path_go_along(void **state)
     assert_int_equal(fl_config_parse(same, strlen(same), "c.yaml", (const char *const[]){"dataset.1.data_path=DIR"}, 1, &c, &dg), FL_OK);
     assert_string_equal(c.manifest.datasets[0].data_path, "DIR");
     assert_string_equal(c.manifest.datasets[1].data_path, "DIR");
+    assert_int_equal(dg.entries[0].code, FL_E_DIFFERENT);
     assert_non_null(strstr(dg.entries[0].text, "dataset 0 goes along with dataset 1 to \"DIR\""));
     fl_config_deinit(&c);
     static const char *const both[] = {"dataset.0.data_path=A", "dataset.1.data_path=B"};

@@ -172,6 +172,7 @@ static void refused(const char *from, const char *to, const char *report)
     assert_int_not_equal(find(&f), FL_OK);
     assert_int_not_equal(f.state, FL_FOLDS_USABLE);
     assert_non_null(strstr(f.dg.entries[0].text, report));
+    assert_int_equal(f.dg.entries[0].code, strstr(report, "reads up to") ? FL_E_MODEL_NEWER : FL_E_MODEL_CONTENT);
     end(&f);
 }
 

@@ -139,9 +139,25 @@ static void an_index_outside_is_reported(void **state)
     done(&b);
 }
 
+static void inputs_without_a_value_are_reported(void **state)
+{
+    (void)state;
+    bench b = make();
+    fl_id x = fl_graph_input(b.g, "x", fl_type_make(FL_FLOAT, 1, (fl_dim[]){2}));
+    (void)fl_build_1(b.g, FL_OP_RELU, "y", x);
+    assert_int_equal(run(&b), FL_BAD_INPUT);
+    assert_int_equal(b.dg.entries[0].code, FL_E_INTERP_INPUT);
+    assert_string_equal(b.dg.entries[0].text, "input \"x\" has no value");
+    fl_diag_clear(&b.dg);
+    assert_int_equal(fl_interp_set_doubles(b.in, x, 1, (int64_t[]){3}, (double[]){1, 2, 3}, &b.dg), FL_BAD_INPUT);
+    assert_int_equal(b.dg.entries[0].code, FL_E_INTERP_INPUT);
+    assert_string_equal(b.dg.entries[0].text, "\"x\" is float[2], given was extent 3 in dimension 0");
+    done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(distinct_rows), cmocka_unit_test(losses), cmocka_unit_test(optimisers),
-                                       cmocka_unit_test(an_index_outside_is_reported)};
+                                       cmocka_unit_test(an_index_outside_is_reported), cmocka_unit_test(inputs_without_a_value_are_reported)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,6 +121,7 @@ static void refused(const char *old, const char *with, const char *expected)
     assert_int_not_equal(parse(&back, changed, &dg), FL_OK);
     assert_string_equal(dg.entries[0].text, expected);
     assert_string_equal(dg.entries[0].file, "model.bin");
+    assert_int_equal(dg.entries[0].code, strncmp(expected, "the manifest has format", 23) == 0 ? FL_E_MANIFEST_FORMAT : FL_E_MANIFEST);
     free(text);
     free(changed);
     fl_manifest_deinit(&m);

@@ -257,6 +257,7 @@ static void refuses_variables_that_cannot_be_stored(void **state)
     char other[300];
     snprintf(other, sizeof other, "%s/twice.bin", folder);
     assert_int_equal(fl_model_save(other, &c, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[0].code, FL_E_MODEL_VARIABLE);
     assert_non_null(strstr(dg.entries[0].text, "the variable \"b\" stands twice"));
     twice[1].name = "c";
     twice[1].type.dims[0] = FL_DIM_SYM(0);

@@ -56,6 +56,7 @@ static void arrays_come_back(void **state)
     fl_diag dg;
     fl_diag_init(&dg);
     assert_int_equal(fl_npy_write(path, &(fl_type){FL_BFLOAT16, 1, {1}}, data, &dg), FL_UNSUPPORTED);
+    assert_int_equal(dg.entries[0].code, FL_E_NPY_DTYPE);
     assert_string_equal(dg.entries[0].text, "numpy has no elements of type bfloat16");
     fl_diag_deinit(&dg);
 }

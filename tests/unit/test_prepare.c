@@ -243,11 +243,24 @@ static void damage_is_reported(void **state)
                 fl_vocabulary_free(status == FL_OK ? v : NULL); /* reserved */
             else
                 assert_int_equal(status, FL_BAD_INPUT);
+            if (status != FL_OK)
+                assert_int_equal(dg.entries[0].code, f == 0 ? FL_E_VOCABULARY : FL_E_CACHE);
             fl_batch_deinit(&b);
             fl_diag_clear(&dg);
             bytes[at] ^= 0x10;
         }
     }
+    /* text that is none at all, and a slot with fewer rows than its dictionary has values */
+    fl_vocabulary *none = NULL;
+    assert_int_equal(fl_vocabulary_open("click,hour", 10, &t.s, "v", &none, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[0].code, FL_E_VOCABULARY);
+    assert_string_equal(dg.entries[0].text, "this is no vocabulary");
+    fl_diag_clear(&dg);
+    t.slots[0].rows = 1;
+    assert_int_equal(fl_vocabulary_bind(r.vocabulary, &t.s, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[0].code, FL_E_VOCABULARY_ROWS);
+    assert_non_null(strstr(dg.entries[0].text, "slot \"C1\" has 1 rows, its dictionary needs "));
+    fl_diag_clear(&dg);
     fl_vocabulary_free(r.vocabulary);
     fl_diag_deinit(&dg);
 }

@@ -129,6 +129,7 @@ static void unbound_sizes_are_refused(void **state)
 
     fl_diag_init(&dg);
     assert_int_equal(fl_variables_open(&v, (const fl_graph *const[]){g}, 1, g, 0, NULL, 0, NULL, &dg), FL_BAD_INPUT);
+    assert_int_equal(dg.entries[0].code, FL_E_TABLE_UNBOUND);
     assert_string_equal(dg.entries[0].text,
                         "variable \"table\" has no size yet: dimension \"table_rows\" comes from a vocabulary");
     fl_diag_deinit(&dg);
