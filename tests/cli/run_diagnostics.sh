@@ -94,7 +94,7 @@ mv rows/x3.npy rows/w.npy
 says E0780 'node "y" (Add): operands float\[2,1\] and float\[3,1\] do not broadcast' "$bin/flenrt" eval add.bin --in rows --out out --backend=interp
 says E0701 'node "y" (Add) needs as many rows of each operand: "n" is 3, wanted is 2' "$bin/flenrt" eval add.bin --in rows --out out
 says E0724 'numpy has no elements of type bfloat16' "$bin/flenrt" eval half_out.bin --in rows --out out --backend=interp
-says E0601 'node "y" (Cast) cannot be compiled: there is no code for 16-bit floats and strings' "$bin/flenrt" eval half_out.bin --in rows --out out
+says E0601 'node "y" (Cast) cannot be compiled: there is no code for 16-bit floats, and none for strings but to move and to encode them' "$bin/flenrt" eval half_out.bin --in rows --out out
 
 # Of configurations as a whole, and of rows.
 cat >t.yaml <<END
