@@ -73,9 +73,8 @@ static double product_flops(const fl_graph *g, fl_id node, const int64_t *extent
     bool activates = strcmp(fl_node_string(g, node, "activation", "none"), "none") != 0;
     if (k > 0)
         return 2 * k * out + (n->n_in > 2 && n->in[2] != FL_NONE ? out : 0) + (activates ? out : 0);
-    /* SlotLinear and its gradient: each row of the first operand meets one slot's block of weights */
-    fl_id w = n->op == FL_OP_SLOT_LINEAR ? n->in[2] : n->out[0];
-    return 2 * elements(g, n->in[0], 0, extents) * elements(g, w, 1, extents);
+    /* SlotLinear, transposed or not, and its gradient: each element of the first operand meets as many of a slot's weights as a row of the result has. */
+    return 2 * elements(g, n->in[0], 0, extents) * elements(g, n->out[0], 1, extents);
 }
 
 /* Operators whose work is neither one operation an element nor a product or a reduction of the first operand. */

@@ -182,8 +182,8 @@ static double flops_of(const char *nodes, int64_t batch)
 {
     char whole[2048];
     snprintf(whole, sizeof whole,
-             "<ir_version: 8, opset_import: [\"\": 20, \"ai.flen\": 1], metadata_props: [\"ai.flen.variables\": \"t,w,b,r,m\"]>\n"
-             "g (int64[batch,5] ids, float[100,4] t, float[4,3] w, float[3] b, float[2] r, float[1] m) => (y) {\n%s}\n",
+             "<ir_version: 8, opset_import: [\"\": 20, \"ai.flen\": 1], metadata_props: [\"ai.flen.variables\": \"t,w,b,r,m,v\"]>\n"
+             "g (int64[batch,5] ids, float[100,4] t, float[4,3] w, float[3] b, float[2] r, float[1] m, float[20,3] v) => (y) {\n%s}\n",
              nodes);
     fl_graph *g = read_graph(whole);
     int64_t extents[16];
@@ -207,6 +207,10 @@ static void costs_are_counted(void **state)
     /* products of the distinct rows: at most 7 * 5 of them */
     assert_true(flops_of("rows, i, n, o, s = ai.flen.UniqueRows (ids)\ny = Gather (t, rows)\n", 7) == 0);
     assert_true(flops_of("rows, i, n, o, s = ai.flen.UniqueRows (ids)\ne = Gather (t, rows)\ny = Relu (e)\n", 7) == 7 * 5 * 4);
+#define SLOTS "rows, i, n, o, s = ai.flen.UniqueRows (ids)\ne = Gather (t, rows)\n"
+    assert_true(flops_of(SLOTS "y = ai.flen.SlotLinear (e, n, v)\n", 7) == 7 * 5 * 2 * 4 * 3);
+    assert_true(flops_of(SLOTS "p = ai.flen.SlotLinear (e, n, v)\ny = ai.flen.SlotLinear <transposed = 1> (p, n, v)\n", 7) == 7 * 5 * 2 * 3 * 4);
+    assert_true(flops_of(SLOTS "p = ai.flen.SlotLinear (e, n, v)\ny = ai.flen.SlotLinearWeightGrad (e, n, p)\n", 7) == 7 * 5 * 2 * 4 * 3);
 }
 
 int main(void)
