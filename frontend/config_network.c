@@ -7,10 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-const char *const fl_block_keys[] = {"embedding_size", "linear", "interaction", "hidden_layer", "mlp", "dropout", "dropout_style",
-                                     "batch_norm", "output", "loss", "init"};
-const uint32_t fl_n_block_keys = FL_COUNT(fl_block_keys);
-
 bool fl_config_network(fl_reader *r, const fl_yaml *root, const char *name)
 {
     uint32_t n = 0;

@@ -54,8 +54,6 @@ bool fl_config_network(fl_reader *r, const fl_yaml *root, const char *name);
 void fl_config_optimizer(fl_reader *r, const fl_yaml *map);
 /* Our own keys for the network's blocks. */
 void fl_config_blocks(fl_reader *r, const fl_yaml *root);
-extern const char *const fl_block_keys[];
-extern const uint32_t fl_n_block_keys;
 /* `seed`, `quirks`, `log`. */
 void fl_config_common(fl_reader *r, const fl_yaml *root);
 /* `inputs` of our own format: slots in the order of their listing, without fields. */

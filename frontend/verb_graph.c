@@ -21,7 +21,8 @@ bool fl_ends_with(const char *text, const char *end)
 
 /* ------------------------------------------------------------------------------------------------------- options */
 
-const char *fl_verb_value(int argc, char **argv, int *i, const char *name)
+/* The value of "--name=VALUE", or of the following argument; NULL if argv[*i] is another option. */
+static const char *value_of(int argc, char **argv, int *i, const char *name)
 {
     size_t n = strlen(name);
     if (strncmp(argv[*i], name, n) != 0)
@@ -41,13 +42,13 @@ static bool read_option(int argc, char **argv, int *i, const fl_verb_option *opt
                 return *o->flag = true;
             continue;
         }
-        const char *text = fl_verb_value(argc, argv, i, o->name);
+        const char *text = value_of(argc, argv, i, o->name);
         if (text) {
             *o->text = text;
             return true;
         }
     }
-    const char *set = fl_verb_value(argc, argv, i, "--set");
+    const char *set = value_of(argc, argv, i, "--set");
     if (set)
         r->sets[r->n_sets++] = set;
     return set != NULL;

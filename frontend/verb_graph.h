@@ -46,8 +46,6 @@ typedef struct fl_verb_option {
     bool *flag;
 } fl_verb_option;
 
-/* The value of "--name=VALUE", or of the following argument; NULL if argv[*i] is another option. */
-const char *fl_verb_value(int argc, char **argv, int *i, const char *name);
 /*
  * Reads all arguments: options from the table, --stage, --program, --data-dir and --set into r, one input. Reports wrong usage on standard error. 0: go
  * on; else the exit status of the program.

@@ -12,14 +12,6 @@ bool fl_value_is_output(const fl_graph *g, fl_id value)
     return false;
 }
 
-bool fl_value_is_next(const fl_graph *g, fl_id value)
-{
-    for (uint32_t i = 0; i < g->n_updates; i++)
-        if (g->updates[i].next == value)
-            return true;
-    return false;
-}
-
 /* `old`, an output, gives its name to `with`, a node's result, and takes another. */
 static void hand_name(fl_graph *g, fl_id old, fl_id with)
 {

@@ -7,8 +7,6 @@
 #include "passes/pass.h"
 
 bool fl_value_is_output(const fl_graph *g, fl_id value);
-/* Some update gives its variable this value. */
-bool fl_value_is_next(const fl_graph *g, fl_id value);
 
 /*
  * Every read of `old` becomes a read of `with`. The names of a program's outputs are its signature: if `old` is one, `with` takes its

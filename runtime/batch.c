@@ -121,11 +121,3 @@ void fl_batch_clear(fl_batch *b)
         b->bags[k].n_values = 0;
 }
 
-size_t fl_batch_bytes(const fl_batch *b)
-{
-    size_t rows = (size_t)b->capacity;
-    size_t bytes = rows * (b->n_columns * sizeof *b->ids + sizeof *b->label + sizeof *b->row + 2);
-    for (uint32_t k = 0; k < b->n_bags; k++)
-        bytes += (rows + 1) * sizeof *b->bags[k].offsets + (size_t)b->bags[k].capacity * sizeof *b->bags[k].values;
-    return bytes;
-}

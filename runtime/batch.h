@@ -41,7 +41,5 @@ FL_MUST_USE fl_status fl_batch_reserve_values(fl_batch *b, uint32_t bag, int64_t
 FL_MUST_USE fl_status fl_batch_append(fl_batch *b, const fl_batch *src, int64_t from, int64_t n, int64_t row_base);
 /* Forget the rows, keep the memory. */
 void fl_batch_clear(fl_batch *b);
-/* Bytes that the batch holds. */
-size_t fl_batch_bytes(const fl_batch *b);
 
 #endif

@@ -52,7 +52,8 @@ static uint64_t hash_text(uint64_t h, const char *text)
     return fl_hash_bytes(text ? text : "", n, hash_number(h, (int64_t)n));
 }
 
-uint64_t fl_schema_hash(const fl_schema *schema, const fl_vocabulary *vocabulary)
+/* What the encoded rows depend on: slots, transforms, places in the table, vocabulary (NULL: none). */
+static uint64_t hash_schema(const fl_schema *schema, const fl_vocabulary *vocabulary)
 {
     uint64_t h = hash_number(0, schema->n_slots);
     for (uint32_t k = 0; k < schema->n_slots; k++) {
@@ -159,7 +160,7 @@ static fl_status check_header(fl_cache *c, const fl_vocabulary *vocabulary, fl_d
     for (uint32_t k = 0; k < c->schema->n_slots; k++)
         n_columns += c->schema->slots[k].pooling == FL_POOL_NONE;
     if (h->id_bytes != 4 || h->n_columns != n_columns || h->n_bags != c->schema->n_slots - n_columns ||
-        h->schema_hash != fl_schema_hash(c->schema, vocabulary)) {
+        h->schema_hash != hash_schema(c->schema, vocabulary)) {
         (void)fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache was made for a model with other slots, rows or vocabulary");
         fl_hint(dg, "run `flenrt prepare` again with this model, or use the model that prepare wrote beside the cache");
         return FL_BAD_INPUT;
@@ -199,11 +200,6 @@ void fl_cache_close(fl_cache *c)
 uint64_t fl_cache_n_blocks(const fl_cache *c)
 {
     return c->header.n_blocks;
-}
-
-int64_t fl_cache_n_rows(const fl_cache *c)
-{
-    return (int64_t)c->header.n_rows;
 }
 
 int64_t fl_cache_position(const fl_cache *c, uint64_t block)
@@ -360,7 +356,7 @@ fl_status fl_cache_create(const char *path, const fl_schema *schema, const fl_vo
     }
     w->header = (cache_header){.version = CACHE_VERSION,
                                .id_bytes = 4,
-                               .schema_hash = fl_schema_hash(schema, vocabulary),
+                               .schema_hash = hash_schema(schema, vocabulary),
                                .n_columns = w->rows.n_columns,
                                .n_bags = w->rows.n_bags,
                                .index = HEADER_BYTES};

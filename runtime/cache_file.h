@@ -16,16 +16,12 @@
 
 typedef struct fl_cache fl_cache;
 
-/* What the encoded rows depend on: slots, transforms, places in the table, vocabulary (NULL: none). */
-uint64_t fl_schema_hash(const fl_schema *schema, const fl_vocabulary *vocabulary);
-
 /* Whether the file begins like a cache. Errors: it cannot be opened or read. */
 FL_MUST_USE fl_status fl_cache_recognise(const char *path, bool *is_cache, fl_diag *dg);
 /* Map it and check header and index; blocks are checked when they are read. Any bytes end in success or a diagnostic. */
 FL_MUST_USE fl_status fl_cache_open(const char *path, const fl_schema *schema, const fl_vocabulary *vocabulary, fl_cache **out, fl_diag *dg);
 void fl_cache_close(fl_cache *c); /* NULL is fine */
 uint64_t fl_cache_n_blocks(const fl_cache *c);
-int64_t fl_cache_n_rows(const fl_cache *c);
 /* Bytes of the file before block `block`. */
 int64_t fl_cache_position(const fl_cache *c, uint64_t block);
 /*

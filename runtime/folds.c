@@ -9,7 +9,7 @@
 
 enum { FORMAT = 1 };
 
-bool fl_folds_computes(const fl_graph *folding, const char *name)
+static bool is_computed_by(const fl_graph *folding, const char *name)
 {
     for (uint32_t i = 0; i < folding->n_updates; i++)
         if (strcmp(folding->values[folding->updates[i].variable].name, name) == 0)
@@ -21,7 +21,7 @@ bool fl_folds_reads(const fl_graph *folding, const char *name)
 {
     fl_id v = fl_graph_find(folding, name);
 
-    return v != FL_NONE && folding->values[v].kind == FL_VALUE_VARIABLE && strncmp(name, "bound.", 6) != 0 && !fl_folds_computes(folding, name);
+    return v != FL_NONE && folding->values[v].kind == FL_VALUE_VARIABLE && strncmp(name, "bound.", 6) != 0 && !is_computed_by(folding, name);
 }
 
 /* ----------------------------------------------------------------------------------------------------- finding */
@@ -202,7 +202,7 @@ fl_status fl_folds_describe(const fl_store *store, const fl_graph *folding, fl_a
     if (!vars || !out->variables)
         return fl_out_of_memory(dg);
     for (uint32_t i = 0; i < store->n_vars; i++)
-        if (fl_folds_computes(folding, store->vars[i].name))
+        if (is_computed_by(folding, store->vars[i].name))
             vars[n++] = &store->vars[i];
     qsort(vars, n, sizeof *vars, by_address);
     json_t *weights = json_object(), *list = json_array();

@@ -37,8 +37,7 @@ typedef struct fl_folds_content {
 } fl_folds_content;
 FL_MUST_USE fl_status fl_folds_describe(const fl_store *store, const fl_graph *folding, fl_arena *arena, fl_folds_content *out, fl_diag *dg);
 
-/* Does `folding` compute this variable; does it compute from it? Variables that the session gives ("bound...") count as neither. */
-bool fl_folds_computes(const fl_graph *folding, const char *name);
+/* Does `folding` compute from this variable, which it does not compute itself? Those that the session gives ("bound...") do not count. */
 bool fl_folds_reads(const fl_graph *folding, const char *name);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -112,8 +111,3 @@ size_t fl_memory_available(void)
     return (size_t)available;
 }
 
-size_t fl_memory_peak(void)
-{
-    struct rusage u;
-    return getrusage(RUSAGE_SELF, &u) == 0 ? (size_t)u.ru_maxrss * 1024 : 0;
-}

@@ -19,7 +19,5 @@ void fl_pages_free(fl_pages *p);
 
 /* Bytes that this process may still take without failing the machine's limits (memory cgroup, MemAvailable); 0 if unknown. */
 size_t fl_memory_available(void);
-/* Largest resident size that this process had so far, in bytes. */
-size_t fl_memory_peak(void);
 
 #endif

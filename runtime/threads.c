@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -139,7 +140,13 @@ static uint32_t spins_for(uint32_t n)
     return n <= fl_cpu_count() ? 2000 : 20;
 }
 
-void fl_barrier_init(fl_barrier *b, uint32_t n)
+/* Everyone of n waits until the last has come. */
+typedef struct barrier {
+    _Atomic uint32_t arrived, generation, sleepers;
+    uint32_t n, spins;
+} barrier;
+
+static void barrier_init(barrier *b, uint32_t n)
 {
     atomic_init(&b->arrived, 0);
     atomic_init(&b->generation, 0);
@@ -148,7 +155,7 @@ void fl_barrier_init(fl_barrier *b, uint32_t n)
     b->spins = spins_for(n);
 }
 
-void fl_barrier_wait(fl_barrier *b)
+static void barrier_wait(barrier *b)
 {
     uint32_t generation = atomic_load_explicit(&b->generation, memory_order_relaxed);
 
@@ -163,7 +170,7 @@ void fl_barrier_wait(fl_barrier *b)
 /* --------------------------------------------------------------------------------------------------- pool */
 
 struct fl_pool {
-    fl_barrier barrier;
+    barrier barrier;
     _Atomic uint32_t job, sleepers; /* job counts fl_pool_run's calls */
     void (*fn)(void *, uint32_t);   /* NULL: end */
     void *arg;
@@ -187,7 +194,7 @@ static void *work(void *arg)
         if (!p->fn)
             return NULL;
         p->fn(p->arg, w->number);
-        fl_barrier_wait(&p->barrier);
+        barrier_wait(&p->barrier);
     }
 }
 
@@ -201,7 +208,7 @@ fl_status fl_pool_new(uint32_t n, fl_pool **out, fl_diag *dg)
     p->n = n;
     p->n_started = 1;
     p->workers = calloc(n, sizeof *p->workers);
-    fl_barrier_init(&p->barrier, n);
+    barrier_init(&p->barrier, n);
     atomic_init(&p->job, 0);
     atomic_init(&p->sleepers, 0);
     if (!p->workers) {
@@ -251,11 +258,11 @@ void fl_pool_run(fl_pool *p, void (*fn)(void *, uint32_t), void *arg)
         publish(&p->job, atomic_load_explicit(&p->job, memory_order_relaxed) + 1, &p->sleepers);
     fn(arg, 0);
     if (p->n > 1)
-        fl_barrier_wait(&p->barrier);
+        barrier_wait(&p->barrier);
 }
 
 void fl_pool_barrier(fl_pool *p)
 {
     if (p->n > 1)
-        fl_barrier_wait(&p->barrier);
+        barrier_wait(&p->barrier);
 }

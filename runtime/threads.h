@@ -9,19 +9,8 @@
 
 #include "ir/base/diag.h"
 
-#include <stdatomic.h>
-
 /* CPUs that this process may use: affinity and cgroup quota (rounded up). At least 1. */
 uint32_t fl_cpu_count(void);
-
-/* Everyone of n waits until the last has come. */
-typedef struct fl_barrier {
-    _Atomic uint32_t arrived, generation, sleepers;
-    uint32_t n, spins;
-} fl_barrier;
-
-void fl_barrier_init(fl_barrier *b, uint32_t n);
-void fl_barrier_wait(fl_barrier *b);
 
 typedef struct fl_pool fl_pool;
 

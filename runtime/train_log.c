@@ -292,7 +292,7 @@ void fl_train_log_init(fl_train_log *log, fl_config_style style, const char *con
     log->watcher = (fl_watcher){log, on_batch, on_phase, on_epoch, on_saved, on_note};
 }
 
-bool fl_log_is_paddlerec(const fl_train_log *log)
+static bool is_paddlerec(const fl_train_log *log)
 {
     return log->kind == FL_LOG_PADDLEREC_18 || log->kind == FL_LOG_PADDLEREC_2;
 }
@@ -301,7 +301,7 @@ void fl_train_log_line(fl_train_log *log, const char *format, ...)
 {
     va_list args;
 
-    if (!fl_log_is_paddlerec(log))
+    if (!is_paddlerec(log))
         return;
     va_start(args, format);
     vfprintf(log->out, format, args);
@@ -370,7 +370,7 @@ void fl_train_log_stop(fl_train_log *log)
 
 void fl_train_log_trained(fl_train_log *log, const fl_train_result *r)
 {
-    FILE *f = fl_log_is_paddlerec(log) ? log->err : log->out;
+    FILE *f = is_paddlerec(log) ? log->err : log->out;
     char auc[24];
 
     wipe_bar(log);

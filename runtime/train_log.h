@@ -32,7 +32,6 @@ typedef struct fl_train_log {
  * command line's. The log must stay where it is: its watcher points at it.
  */
 void fl_train_log_init(fl_train_log *log, fl_config_style style, const char *configured, const char *word, bool json, bool quiet);
-bool fl_log_is_paddlerec(const fl_train_log *log);
 /* A line of PaddleRec's between its reports; nothing in other logs. */
 void fl_train_log_line(fl_train_log *log, const char *format, ...) FL_PRINTF(2, 3);
 /* PaddleRec 1.8: its line for each data set that asks for a QueueDataset. */

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool fl_parse_int(const char *text, size_t n, int64_t *out)
+/* An optional sign and decimal digits, nothing else, within int64. */
+static bool parse_int(const char *text, size_t n, int64_t *out)
 {
     bool negative = n > 0 && text[0] == '-';
     size_t i = n > 0 && (text[0] == '-' || text[0] == '+');
@@ -29,7 +30,7 @@ bool fl_parse_number(const char *text, size_t n, double *out)
     char copy[64];
     int64_t whole;
 
-    if (fl_parse_int(text, n, &whole)) {
+    if (parse_int(text, n, &whole)) {
         *out = (double)whole;
         return true;
     }
@@ -138,7 +139,7 @@ fl_value_status fl_encode_value(const fl_value_encoder *e, uint32_t slot, const 
             id = (int64_t)(fl_text_hash(text, n) % (uint64_t)s->rows);
         break;
     case FL_VOCAB_RANGE:
-        if (!fl_parse_int(text, n, &id))
+        if (!parse_int(text, n, &id))
             return FL_VALUE_BAD_NUMBER;
         if (id < s->first_id || (s->rows > 0 && (uint64_t)id - (uint64_t)s->first_id >= (uint64_t)s->rows))
             return FL_VALUE_RANGE;

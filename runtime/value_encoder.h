@@ -18,8 +18,6 @@ typedef struct fl_value_encoder {
 /* What is wrong with a value. The encoder knows no place; readers make the diagnostic (fl_value_problem). */
 typedef enum fl_value_status { FL_VALUE_OK, FL_VALUE_BAD_NUMBER, FL_VALUE_BAD_TIME, FL_VALUE_RANGE, FL_VALUE_NO_MEMORY } fl_value_status;
 
-/* An optional sign and decimal digits, nothing else, within int64. */
-bool fl_parse_int(const char *text, size_t n, int64_t *out);
 /* A finite decimal number, nothing else (no hexadecimal, no names). */
 bool fl_parse_number(const char *text, size_t n, double *out);
 

@@ -3,6 +3,7 @@
 #include "ir/base/bytes.h"
 #include "ir/base/rng.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -61,8 +61,6 @@ void fl_vocabulary_builder_free(fl_vocabulary_builder *b);
 bool fl_vocabulary_builder_add(fl_vocabulary_builder *b, uint32_t slot, const char *text, size_t n);
 /* Note an id of an `auto` RANGE slot. */
 void fl_vocabulary_builder_add_id(fl_vocabulary_builder *b, uint32_t slot, int64_t id);
-/* Add the counts of `other`. */
-FL_MUST_USE fl_status fl_vocabulary_builder_merge(fl_vocabulary_builder *b, const fl_vocabulary_builder *other);
 /* The finished vocabulary, which owns its bytes. The builder may be freed. */
 FL_MUST_USE fl_status fl_vocabulary_builder_finish(const fl_vocabulary_builder *b, fl_vocabulary **out, fl_diag *dg);
 

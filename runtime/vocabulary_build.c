@@ -105,7 +105,8 @@ void fl_vocabulary_builder_add_id(fl_vocabulary_builder *b, uint32_t slot, int64
         b->counters[slot].largest = (int64_t)rows;
 }
 
-fl_status fl_vocabulary_builder_merge(fl_vocabulary_builder *b, const fl_vocabulary_builder *other)
+/* Add the counts of `other`. */
+static fl_status merge(fl_vocabulary_builder *b, const fl_vocabulary_builder *other)
 {
     for (uint32_t k = 0; k < b->schema->n_slots; k++) {
         const counter *c = &other->counters[k];
@@ -273,7 +274,7 @@ fl_status fl_vocabulary_build(const char *const *paths, size_t n_paths, const fl
     for (size_t i = 0; i < n_paths && status == FL_OK; i++)
         status = count_path(paths[i], schema, builders, &o, &total, dg);
     for (uint32_t i = 1; i < n && status == FL_OK; i++)
-        if ((status = fl_vocabulary_builder_merge(builders[0], builders[i])) != FL_OK)
+        if ((status = merge(builders[0], builders[i])) != FL_OK)
             (void)fl_out_of_memory(dg);
     if (status == FL_OK)
         status = fl_vocabulary_builder_finish(builders[0], out, dg);

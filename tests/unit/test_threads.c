@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
