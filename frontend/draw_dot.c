@@ -6,6 +6,7 @@
 #include "frontend/draw.h"
 
 #include "ir/cost.h"
+#include "ir/functions.h"
 #include "ir/shape.h"
 
 #include <inttypes.h>
@@ -71,7 +72,9 @@ static void put_node(const drawer *d, fl_id i)
 {
     const fl_node *n = &d->g->nodes[i];
     const fl_op_info *op = fl_op_get(n->op);
-    fprintf(d->out, "n%u [label=\"%s", i, op->name);
+    const char *name = n->op == FL_OP_CALL ? fl_function_name(d->g, i) : op->name;
+    fprintf(d->out, "n%u [label=\"", i);
+    put(d->out, name);
     for (uint32_t k = 0; k < n->n_out && k < 3; k++)
         if (n->out[k] != FL_NONE) {
             fputs(k == 0 ? "\\n" : ", ", d->out);
@@ -94,7 +97,7 @@ static void put_node(const drawer *d, fl_id i)
         put(d->out, op->domain);
         fputc('.', d->out);
     }
-    fputs(op->name, d->out);
+    put(d->out, name);
     if (origin->loc.file) {
         fputs(" from ", d->out);
         put(d->out, origin->loc.file);

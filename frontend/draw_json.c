@@ -3,6 +3,7 @@
 
 #include "ir/bodies.h"
 #include "ir/cost.h"
+#include "ir/functions.h"
 #include "ir/shape.h"
 
 #include <jansson.h>
@@ -111,6 +112,26 @@ static json_t *origin(writer *w, const fl_origin *o)
 
 static json_t *node_list(writer *w);
 
+static void set_inside(writer *w, json_t *o, const fl_graph *g, const char *name)
+{
+    fl_arena arena;
+    fl_arena_init(&arena);
+    writer in = {.g = g, .batch = w->batch, .extents = fl_arena_new(&arena, int64_t, g->n_symbols + 1)};
+    if (in.extents) {
+        json_t *body = json_object();
+        fl_cost_bind(g, w->batch, in.extents);
+        set(&in, body, "inputs", typed(&in, g->inputs, g->n_inputs));
+        set(&in, body, "outputs", typed(&in, g->outputs, g->n_outputs));
+        set(&in, body, "nodes", node_list(&in));
+        set(w, o, "function", text(name));
+        set(w, o, "body", body);
+        w->failed |= in.failed;
+    } else {
+        w->failed = true;
+    }
+    fl_arena_deinit(&arena);
+}
+
 /* What the operator means in standard ones, with this node's types; sets "function" and "body" of o. */
 static void set_body(writer *w, json_t *o, fl_id i)
 {
@@ -126,22 +147,19 @@ static void set_body(writer *w, json_t *o, fl_id i)
         return;
     }
     fl_arena_init(&arena);
-    writer in = {.g = g, .batch = w->batch, .extents = fl_arena_new(&arena, int64_t, g->n_symbols + 1)};
     const char *name = fl_body_name(w->g, i, &arena);
-    if (in.extents && name) {
-        json_t *body = json_object();
-        fl_cost_bind(g, w->batch, in.extents);
-        set(&in, body, "inputs", typed(&in, g->inputs, g->n_inputs));
-        set(&in, body, "outputs", typed(&in, g->outputs, g->n_outputs));
-        set(&in, body, "nodes", node_list(&in));
-        set(w, o, "function", text(name));
-        set(w, o, "body", body);
-        w->failed |= in.failed;
-    } else {
+    if (name)
+        set_inside(w, o, g, name);
+    else
         w->failed = true;
-    }
     fl_arena_deinit(&arena);
     fl_graph_free(g);
+}
+
+/* A function of the graph unfolds as bodies do, and the operators in it once more. */
+static void set_function(writer *w, json_t *o, const fl_graph *f)
+{
+    set_inside(w, o, f, f->name);
 }
 
 static json_t *node(writer *w, fl_id i)
@@ -150,7 +168,7 @@ static json_t *node(writer *w, fl_id i)
     json_t *out = json_object(), *types = json_array(), *attributes = json_object();
     fl_cost c = fl_node_cost(w->g, i, w->extents);
 
-    set(w, out, "op", text(fl_op_get(n->op)->name));
+    set(w, out, "op", text(n->op == FL_OP_CALL ? fl_function_name(w->g, i) : fl_op_get(n->op)->name));
     set(w, out, "domain", text(fl_op_get(n->op)->domain));
     set(w, out, "kind", text(fl_draw_kind(n->op)));
     if (n->name)
@@ -171,6 +189,8 @@ static json_t *node(writer *w, fl_id i)
     set(w, out, "bytes", real(c.bytes));
     if (fl_body_exists(n->op))
         set_body(w, out, i);
+    if (n->op == FL_OP_CALL && fl_function_of(w->g, i))
+        set_function(w, out, fl_function_of(w->g, i));
     return out;
 }
 

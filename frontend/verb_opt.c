@@ -20,10 +20,11 @@ static const char usage[] =
     "usage: flenc opt X [--passes=a,b(c)] [--disable=a,b] [--stop-after=P] [--print-before=P] [--print-after=P] [--print-after-change]\n"
     "                  [--verify-each] [--time-passes] [--stats] [--reproducer=FILE] [--stage=S] [--program=P] [--plain] [--functions] [-o FILE]\n"
     "                  [--emit=llvm|llvm-opt|asm|obj] [--cpu=x86-64-v2|v3|v4]\n"
-    "       flenc opt --list-passes | --print-pipeline=train|predict|schedule | --run-reproducer FILE\n"
+    "       flenc opt --list-passes | --print-pipeline=train|predict|outline|schedule | --run-reproducer FILE\n"
     "Runs passes on the graph of X (see `flenc dump --help`) and prints what becomes of it. P may be \"all\".\n"
     "Prints, times and statistics of passes go to standard error; --print-after-change prints what changed, line by line.\n"
-    "A pipeline is text: --passes=\"$(flenc opt --print-pipeline=predict)\" runs the one of `flenc compile`.\n"
+    "A pipeline is text: --passes=\"$(flenc opt --print-pipeline=predict)\" runs the one of `flenc compile`; of a prediction\n"
+    "whose weights' part is split off, `outline` makes what --stage=optimised shows.\n"
     "--emit prints the generated code of a scheduled program (--stage=scheduled) instead: LLVM's intermediate form as it is written, after LLVM's\n"
     "own passes (which our code does without), assembly, or an object file, for --cpu (v3). Blocks are named after the nodes; lines are those of the text of\n"
     "`flenc dump`, in a file PROGRAM.onnxtxt.\n"
@@ -59,14 +60,14 @@ static int print_pipeline(const char *which)
 {
     const struct {
         const char *name, *text;
-    } all[] = {{"train", fl_pipeline_train}, {"predict", fl_pipeline_predict}, {"schedule", fl_pipeline_schedule}};
+    } all[] = {{"train", fl_pipeline_train}, {"predict", fl_pipeline_predict}, {"outline", fl_pipeline_outline}, {"schedule", fl_pipeline_schedule}};
     for (size_t i = 0; i < FL_COUNT(all); i++) {
         if (strcmp(all[i].name, which) == 0) {
             puts(all[i].text);
             return 0;
         }
     }
-    fprintf(stderr, "flenc: error: there is no pipeline \"%s\" [E0002]\n    hint: train, predict and schedule are pipelines\n", which);
+    fprintf(stderr, "flenc: error: there is no pipeline \"%s\" [E0002]\n    hint: train, predict, outline and schedule are pipelines\n", which);
     return 2;
 }
 

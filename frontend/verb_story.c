@@ -204,6 +204,8 @@ static fl_status tell_story(story *s, fl_graph *forward, bool train, fl_diag *dg
         tell(s, g, "the frontend");
         status = tell_passes(s, g, train ? fl_pipeline_train : fl_pipeline_predict, dg);
     }
+    if (status == FL_OK && !train)
+        status = tell_passes(s, g, fl_pipeline_outline, dg);
     if (status == FL_OK)
         status = tell_passes(s, g, fl_pipeline_schedule, dg);
     if (status == FL_OK)

@@ -380,8 +380,10 @@ static fl_status verify(arguments *a, fl_diag *dg)
     FL_TRY(fl_input_read(&a->request, &in, dg));
     bool trained = in.graph->n_params > 0 && fl_graph_find(in.graph, "loss") != FL_NONE;
     fl_status s = choose_values(a, &in, dg);
+    char predict[1024];
+    snprintf(predict, sizeof predict, "%s,%s,inline-functions", fl_pipeline_predict, fl_pipeline_outline);
     if (s == FL_OK)
-        s = verify_passes(a, in.graph, "predict", fl_pipeline_predict, dg);
+        s = verify_passes(a, in.graph, "predict", predict, dg);
     if (s == FL_OK && trained)
         s = verify_passes(a, in.graph, "train", fl_pipeline_train, dg);
     if (s == FL_OK)

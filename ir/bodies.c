@@ -500,32 +500,6 @@ fl_status fl_body_build(const fl_graph *g, fl_id node, fl_graph **out, fl_diag *
 
 /* ---------------------------------------------------------------------------------------------------- inlining */
 
-static void set_attribute(fl_graph *g, fl_id node, const fl_attr *a)
-{
-    switch (a->kind) {
-    case FL_ATTR_INT:
-        fl_node_set_int(g, node, a->name, a->as.i);
-        break;
-    case FL_ATTR_FLOAT:
-        fl_node_set_float(g, node, a->name, a->as.f);
-        break;
-    case FL_ATTR_STRING:
-        fl_node_set_string(g, node, a->name, a->as.s);
-        break;
-    case FL_ATTR_TENSOR:
-        fl_node_set_tensor(g, node, a->name, a->as.tensor);
-        break;
-    case FL_ATTR_INTS:
-        fl_node_set_ints(g, node, a->name, a->as.ints, a->n);
-        break;
-    case FL_ATTR_FLOATS:
-        fl_node_set_floats(g, node, a->name, a->as.floats, a->n);
-        break;
-    case FL_ATTR_STRINGS: /* no body has any */
-        FL_ASSERT(false);
-    }
-}
-
 /* The nodes of body b behind those of g; at[v] is what b's value v is in g, given for its inputs. */
 static void append_body(fl_graph *g, const fl_graph *b, fl_id *at, const char *stem, fl_arena *scratch)
 {
@@ -540,8 +514,7 @@ static void append_body(fl_graph *g, const fl_graph *b, fl_id *at, const char *s
             g->arena.failed = true;
             return;
         }
-        for (uint32_t k = 0; k < n->n_attr; k++)
-            set_attribute(g, node, &n->attr[k]);
+        fl_node_copy_attributes(g, node, n);
         fl_build_infer(g, node);
         for (uint32_t k = 0; k < n->n_out; k++)
             if (n->out[k] != FL_NONE)

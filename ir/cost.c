@@ -1,5 +1,6 @@
 #include "ir/cost.h"
 
+#include "ir/functions.h"
 #include "ir/shape.h"
 
 #include <string.h>
@@ -134,9 +135,32 @@ static double flops(const fl_graph *g, fl_id node, const int64_t *extents)
     return own_flops(g, node, extents);
 }
 
+/* All nodes of the function; symbols are those of the same name. */
+static fl_cost call_cost(const fl_graph *g, fl_id node, const int64_t *extents)
+{
+    const fl_graph *f = fl_function_of(g, node);
+    int64_t own[64];
+    fl_cost sum = {0, 0};
+    if (!f || f->n_symbols > FL_COUNT(own))
+        return sum;
+    for (uint32_t s = 0; s < f->n_symbols; s++) {
+        own[s] = 1;
+        for (uint32_t k = 0; k < g->n_symbols; k++)
+            if (strcmp(g->symbols[k], f->symbols[s]) == 0)
+                own[s] = extents[k];
+    }
+    for (fl_id i = 0; i < f->n_nodes; i++) {
+        fl_cost c = fl_node_cost(f, i, own);
+        sum = (fl_cost){sum.flops + c.flops, sum.bytes + c.bytes};
+    }
+    return sum;
+}
+
 fl_cost fl_node_cost(const fl_graph *g, fl_id node, const int64_t *extents)
 {
     const fl_node *n = &g->nodes[node];
+    if (n->op == FL_OP_CALL)
+        return call_cost(g, node, extents);
     fl_cost c = {flops(g, node, extents), 0};
 
     if (fl_op_has(n->op, FL_VIEW) || n->op == FL_OP_CONSTANT || n->op == FL_OP_SHAPE)

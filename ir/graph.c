@@ -24,6 +24,8 @@ void fl_graph_free(fl_graph *g)
 {
     if (!g)
         return;
+    for (uint32_t i = 0; i < g->n_functions; i++)
+        fl_graph_free(g->functions[i]);
     fl_arena_deinit(&g->arena);
     free(g);
 }
@@ -536,6 +538,16 @@ fl_status fl_graph_sort(fl_graph *g, fl_diag *dg)
     return status;
 }
 
+void fl_graph_order(fl_graph *g, const fl_id *order, uint32_t n)
+{
+    fl_node *nodes = fl_arena_new(&g->arena, fl_node, n);
+    if (!nodes)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        nodes[i] = g->nodes[order[i]];
+    reorder(g, nodes, n);
+}
+
 /* New ids for the values that still have a name. */
 static fl_id renumber(const fl_id *map, fl_id v)
 {
@@ -637,6 +649,43 @@ static fl_attr copy_attr(fl_graph *to, const fl_attr *a)
     return c;
 }
 
+void fl_node_copy_attributes(fl_graph *g, fl_id node, const fl_node *from)
+{
+    fl_attr *attr = fl_arena_new(&g->arena, fl_attr, from->n_attr);
+    if (node == FL_NONE || !attr)
+        return;
+    for (uint32_t k = 0; k < from->n_attr; k++)
+        attr[k] = copy_attr(g, &from->attr[k]);
+    g->nodes[node].attr = attr;
+    g->nodes[node].n_attr = from->n_attr;
+}
+
+fl_id fl_node_copy(fl_graph *g, const fl_graph *from, fl_id node, const fl_id *in)
+{
+    const fl_node *n = &from->nodes[node];
+    fl_id id = fl_node_new(g, n->op, "ai.flen.copy", in, n->n_in, n->n_out);
+    if (id == FL_NONE)
+        return FL_NONE;
+    fl_node_copy_attributes(g, id, n);
+    fl_node *copy = &g->nodes[id];
+    copy->place = n->place;
+    copy->name = fl_names_put(g, n->name);
+    copy->origin = copy_origin(g, n->origin);
+    for (uint32_t k = 0; k < n->n_out; k++) {
+        fl_value *v = &g->values[copy->out[k]];
+        v->name = NULL;
+        if (n->out[k] == FL_NONE) {
+            copy->out[k] = FL_NONE;
+            continue;
+        }
+        const fl_value *w = &from->values[n->out[k]];
+        v->type = fl_graph_import_type(g, from, &w->type);
+        v->origin = copy_origin(g, w->origin);
+        fl_value_rename(g, copy->out[k], fl_graph_fresh_name(g, w->name));
+    }
+    return id;
+}
+
 fl_graph *fl_graph_clone(const fl_graph *g)
 {
     fl_graph *to = fl_graph_new(g->name);
@@ -676,6 +725,13 @@ fl_graph *fl_graph_clone(const fl_graph *g)
         fl_graph_param(to, g->params[i]);
     for (uint32_t i = 0; i < g->n_meta; i++)
         fl_graph_set_meta(to, g->meta_keys[i], g->meta_values[i]);
+    for (uint32_t i = 0; i < g->n_functions; i++) {
+        fl_graph *f = fl_graph_clone(g->functions[i]);
+        if (!f || f->arena.failed || !FL_PUSH(&to->arena, to->functions, to->n_functions, to->functions_capacity, f)) {
+            fl_graph_free(f);
+            to->arena.failed = true;
+        }
+    }
     fl_names_index(to);
     return to;
 }

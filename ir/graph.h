@@ -80,6 +80,7 @@ typedef struct fl_value {
 typedef struct fl_node {
     fl_op op;
     uint16_t n_in, n_out, n_attr;
+    uint32_t place; /* counted from 1 in the order before a region was outlined (functions.h); 0: made since */
     fl_id *in;  /* FL_NONE: an optional operand left out */
     fl_id *out; /* FL_NONE: an output that nobody wants */
     fl_attr *attr;
@@ -165,6 +166,8 @@ typedef struct fl_graph {
     const char **meta_keys, **meta_values;
     uint32_t n_meta, meta_keys_capacity, meta_values_capacity;
 
+    struct fl_graph **functions; /* what nodes of FL_OP_CALL call (functions.h), owned */
+    uint32_t n_functions, functions_capacity;
     struct fl_name_table *name_table; /* names to values; private to graph.c */
     const fl_schedule *schedule;      /* after `plan-memory`; NULL before */
 } fl_graph;
@@ -221,6 +224,13 @@ const fl_attr *fl_node_attr(const fl_graph *g, fl_id node, const char *attr); /*
 int64_t fl_node_int(const fl_graph *g, fl_id node, const char *attr, int64_t otherwise);
 double fl_node_float(const fl_graph *g, fl_id node, const char *attr, double otherwise);
 const char *fl_node_string(const fl_graph *g, fl_id node, const char *attr, const char *otherwise);
+/* Attributes of a node of another graph, in the place of its own. */
+void fl_node_copy_attributes(fl_graph *g, fl_id node, const fl_node *from);
+/*
+ * Append a copy of a node of another graph, with these operands of g: attributes, label, origin, and outputs with their types under the names that they have there,
+ * or fresh ones where these are taken.
+ */
+fl_id fl_node_copy(fl_graph *g, const fl_graph *from, fl_id node, const fl_id *in);
 /* Make it NOP and its outputs nameless. Nobody may read them any more. */
 void fl_node_erase(fl_graph *g, fl_id node);
 
@@ -254,6 +264,8 @@ void fl_graph_replace(fl_graph *g, fl_id old, fl_id with);
 void fl_graph_replace_all(fl_graph *g, fl_id *map);
 /* Restore ORDER after nodes were appended out of place; stable. FL_BAD_INPUT (reported) if there is a cycle. */
 FL_MUST_USE fl_status fl_graph_sort(fl_graph *g, fl_diag *dg);
+/* Put the nodes into this order, which has each that is no NOP once. All ids of nodes change. */
+void fl_graph_order(fl_graph *g, const fl_id *order, uint32_t n);
 /* Drop NOPs and nameless values; all ids change. */
 void fl_graph_compact(fl_graph *g);
 

@@ -2,6 +2,7 @@
  * onnx_write.c -- a graph as a ModelProto. The messages are built in one arena, then packed at once.
  */
 #include "ir/bodies.h"
+#include "ir/functions.h"
 #include "ir/graph_meta.h"
 #include "ir/onnx_parts.h"
 
@@ -546,10 +547,25 @@ static void writer_deinit(writer *w)
     fl_arena_deinit(&w->arena);
 }
 
+/* Files have the nodes of functions that were outlined: other tools have no use for the frame, and ours find the region again. */
+static fl_status encode_inlined(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg)
+{
+    fl_graph *copy = fl_graph_clone(g);
+    fl_status status = copy ? fl_graph_ok(copy, dg) : fl_out_of_memory(dg);
+    if (status == FL_OK)
+        status = fl_functions_inline(copy, dg);
+    if (status == FL_OK)
+        status = fl_onnx_encode(copy, options, bytes, n, dg);
+    fl_graph_free(copy);
+    return status;
+}
+
 fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *options, void **bytes, size_t *n, fl_diag *dg)
 {
     writer w;
     FL_TRY(fl_graph_ok(g, dg));
+    if (g->n_functions > 0)
+        return encode_inlined(g, options, bytes, n, dg);
     FL_TRY(writer_init(&w, g, options ? options->opset : 0, dg));
     w.options = options;
     if (options && options->training && options->opset == FL_ONNX_LOWEST && lowest_opset(options->training) > w.opset)

@@ -538,11 +538,16 @@ static bool attributes(fl_parser *p, fl_attr **list, uint32_t *n, uint32_t *capa
     return fl_parse_need(p, '>');
 }
 
-/* Expansions ask for the types of their operands, and can say nothing of those that a mistake hides. */
-static bool hidden(fl_parser *p, const fl_id *in, uint32_t n)
+void fl_parse_infer(fl_parser *p)
 {
     for (; p->inferred < p->g->n_nodes; p->inferred++)
         p->wrong_types = fl_shape_infer_node(p->g, p->inferred, NULL) == FL_BAD_INPUT || p->wrong_types;
+}
+
+/* Expansions ask for the types of their operands, and can say nothing of those that a mistake hides. */
+static bool hidden(fl_parser *p, const fl_id *in, uint32_t n)
+{
+    fl_parse_infer(p);
     bool unknown = false;
     for (uint32_t i = 0; i < n; i++)
         unknown = unknown || (in[i] != FL_NONE && fl_value_type(p->g, in[i])->rank < 0);
@@ -567,9 +572,12 @@ static bool define(fl_parser *p, const fl_parse_operator *o, const char *label, 
             if (*outs->word[i] && outs->word[i] == outs->word[k])
                 ok = fl_parse_fail(p, outs->at[i], "a node defines a name twice");
     }
-    if (o->function && o->op == FL_N_OPS && ok)
+    bool kept = o->function && o->op == FL_N_OPS && ok && n_attr == 0 && fl_parse_is_kept(p, o->function, ins, outs);
+    if (o->function && o->op == FL_N_OPS && ok && !kept)
         return fl_parse_call(p, o->function, outs, ins, attr, n_attr);
-    if (o->op == FL_N_OPS && ok) {
+    if (kept && !fl_parse_keep(p, o->function, in))
+        return false;
+    if (o->op == FL_N_OPS && ok && !kept) {
         const char *first = outs->n ? outs->word[0] : "";
         fl_import m = {.g = p->g, .domain = o->domain, .op = o->word, .opset = p->opset, .label = label ? label : first, .stem = first, .infer = true,
                        .in = in, .attr = attr, .n_in = ins->n, .n_attr = n_attr, .n_out = outs->n, .loc = fl_parse_place(p, outs->at[0]), .dg = p->dg};
@@ -583,7 +591,7 @@ static bool define(fl_parser *p, const fl_parse_operator *o, const char *label, 
         return false;
     /* Several outputs get names that no one has, to be renamed: of each node its own, because the table of names would search long among many that were the same. */
     const char *base = outs->n == 0 ? "" : outs->n == 1 ? outs->word[0] : fl_arena_printf(&p->scratch, "ai.flen.unnamed.%s", outs->word[0]);
-    fl_id node = base ? fl_node_new(p->g, o->op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
+    fl_id node = base ? fl_node_new(p->g, kept ? FL_OP_CALL : o->op, *base ? base : "ai.flen.unnamed", in, ins->n, outs->n) : FL_NONE;
     if (node == FL_NONE)
         return fl_parse_no_memory(p);
     fl_node *n = &p->g->nodes[node];
@@ -601,7 +609,9 @@ static bool define(fl_parser *p, const fl_parse_operator *o, const char *label, 
             fl_value_rename(p->g, v, outs->word[i]);
         }
     }
-    return !o->function || fl_parse_claims(p, node, o->function);
+    if (kept)
+        fl_node_set_string(p->g, node, "function", o->function->name);
+    return !o->function || kept || fl_parse_claims(p, node, o->function);
 }
 
 /* *parsed: where the statement ends, if its syntax is right. */

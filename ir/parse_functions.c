@@ -333,21 +333,20 @@ bool fl_parse_call(fl_parser *p, fl_parse_function *f, const fl_parse_names *out
 
 bool fl_parse_claims(fl_parser *p, fl_id node, fl_parse_function *f)
 {
-    fl_parse_claim claim = {node, f};
+    fl_parse_claim claim = {p->g, node, f};
     return FL_PUSH(&p->scratch, p->claims, p->n_claims, p->claims_capacity, claim) || fl_parse_no_memory(p);
 }
 
-/* f as a graph whose inputs are node's operands; NULL after a mistake in it. */
-static fl_graph *body_of(fl_parser *p, const fl_parse_function *f, fl_id node)
+/* f as a graph whose inputs have the types of these operands; NULL after a mistake in it. */
+static fl_graph *body_of(fl_parser *p, const fl_parse_function *f, const fl_id *in, uint32_t n_in, const fl_attr *attr, uint32_t n_attr)
 {
     fl_graph *g = p->g, *b = fl_graph_new(f->name);
-    const fl_node *n = &g->nodes[node];
-    const fl_parse_scope scope = {.f = f, .attr = n->attr, .n_attr = n->n_attr, .depth = 1};
+    const fl_parse_scope scope = {.f = f, .attr = attr, .n_attr = n_attr, .depth = 1};
     uint32_t inferred = p->inferred, mistakes = p->mistakes;
     bool ok = b != NULL;
-    for (uint32_t k = 0; ok && k < n->n_in; k++)
-        if (n->in[k] != FL_NONE)
-            ok = fl_graph_input(b, f->inputs.word[k], fl_graph_import_type(b, g, fl_value_type(g, n->in[k]))) != FL_NONE;
+    for (uint32_t k = 0; ok && k < n_in; k++)
+        if (in[k] != FL_NONE)
+            ok = fl_graph_input(b, f->inputs.word[k], fl_graph_import_type(b, g, fl_value_type(g, in[k]))) != FL_NONE;
     p->g = b;
     p->inferred = 0;
     ok = ok && read_body(p, f, &scope) && p->mistakes == mistakes;
@@ -369,24 +368,26 @@ static fl_graph *body_of(fl_parser *p, const fl_parse_function *f, fl_id node)
     return ok ? b : NULL;
 }
 
-/* Reports that f is not what node's operator means. */
-static bool contradicts(fl_parser *p, const fl_parse_function *f, fl_id node, const char *what)
+/* Reports that the function is not what the node's operator means. */
+static bool contradicts(fl_parser *p, const fl_parse_claim *c, const char *what)
 {
-    const char *op = fl_op_get(p->g->nodes[node].op)->name;
+    const fl_parse_function *f = c->f;
+    const char *op = fl_op_get(c->g->nodes[c->node].op)->name;
     fl_status s = fl_error(p->dg, FL_E_VERIFY, fl_parse_place(p, f->at), "function \"%.100s\" is not the body of %s: %s", f->name, op, what);
     fl_check_name_rule(p->dg, FL_VERIFY_BODIES);
     return fl_parse_wrong(p, s);
 }
 
 /* The function declares what the operator has. */
-static bool check_signature(fl_parser *p, const fl_parse_function *f, fl_id node)
+static bool check_signature(fl_parser *p, const fl_parse_claim *c)
 {
-    const fl_node *n = &p->g->nodes[node];
+    const fl_parse_function *f = c->f;
+    const fl_node *n = &c->g->nodes[c->node];
     const char *const *known = fl_body_attributes(n->op);
     char what[160];
     if (f->inputs.n != n->n_in || f->outputs.n != n->n_out) {
         snprintf(what, sizeof what, "it has %u operands and %u results, its call %u and %u", f->inputs.n, f->outputs.n, n->n_in, n->n_out);
-        return contradicts(p, f, node, what);
+        return contradicts(p, c, what);
     }
     for (uint32_t k = 0; k < f->attributes.n; k++) {
         uint32_t i = 0;
@@ -394,7 +395,7 @@ static bool check_signature(fl_parser *p, const fl_parse_function *f, fl_id node
             i++;
         snprintf(what, sizeof what, "the operator has no attribute \"%.100s\"", f->attributes.word[k]);
         if (!known[i])
-            return contradicts(p, f, node, what);
+            return contradicts(p, c, what);
     }
     return true;
 }
@@ -402,7 +403,7 @@ static bool check_signature(fl_parser *p, const fl_parse_function *f, fl_id node
 /* Nothing large is built to be compared with something small: a pair of fields takes a node, and a node takes some bytes of text. */
 static bool may_be_ours(const fl_parser *p, const fl_parse_claim *c)
 {
-    const fl_node *n = &p->g->nodes[c->node];
+    const fl_node *n = &c->g->nodes[c->node];
     uint64_t m = n->n_in / 2u;
     return n->op != FL_OP_FIELD_INTERACTION || m < 2 || n->in[0] == FL_NONE || (m - 1) * (m - 2) / 2 <= (uint64_t)(p->end - c->f->body);
 }
@@ -410,21 +411,30 @@ static bool may_be_ours(const fl_parser *p, const fl_parse_claim *c)
 static bool check_claim(fl_parser *p, const fl_parse_claim *c)
 {
     fl_graph *ours = NULL, *theirs;
-    const char *name = fl_body_name(p->g, c->node, &p->scratch);
+    const char *name = fl_body_name(c->g, c->node, &p->scratch);
     char what[256];
     uint32_t differs = 0;
     if (!name || strcmp(name, c->f->name) != 0) {
         snprintf(what, sizeof what, "with the attributes of its call that is \"%.100s\"", name ? name : "nothing");
-        return contradicts(p, c->f, c->node, what);
+        return contradicts(p, c, what);
     }
     if (c->f->checked)
         return true;
     c->f->checked = true;
     if (!may_be_ours(p, c))
-        return contradicts(p, c->f, c->node, "it has fewer nodes than there are pairs");
-    if (!check_signature(p, c->f, c->node) || !(theirs = body_of(p, c->f, c->node)))
+        return contradicts(p, c, "it has fewer nodes than there are pairs");
+    if (!check_signature(p, c))
         return false;
-    fl_status s = fl_body_build(p->g, c->node, &ours, p->dg);
+    const fl_node *n = &c->g->nodes[c->node];
+    fl_graph *outer = p->g;
+    uint32_t n_claims = p->n_claims;
+    p->g = c->g;
+    theirs = body_of(p, c->f, n->in, n->n_in, n->attr, n->n_attr);
+    p->g = outer;
+    p->n_claims = n_claims; /* a body of ours calls no other */
+    if (!theirs)
+        return false;
+    fl_status s = fl_body_build(c->g, c->node, &ours, p->dg);
     bool equal = false;
     if (s == FL_OK)
         s = fl_functions_equal(ours, theirs, &equal, &differs, p->dg);
@@ -432,15 +442,40 @@ static bool check_claim(fl_parser *p, const fl_parse_claim *c)
         snprintf(what, sizeof what, "its result \"%.100s\" is something else", c->f->outputs.word[differs]);
     fl_graph_free(ours);
     fl_graph_free(theirs);
-    return s != FL_OK ? fl_parse_wrong(p, s) : equal || contradicts(p, c->f, c->node, what);
+    return s != FL_OK ? fl_parse_wrong(p, s) : equal || contradicts(p, c, what);
+}
+
+/* ---------------------------------------------------------------------------------- functions that passes outlined */
+
+bool fl_parse_is_kept(const fl_parser *p, const fl_parse_function *f, const fl_parse_names *ins, const fl_parse_names *outs)
+{
+    if (strcmp(f->domain, "ai.flen") != 0 || f->attributes.n > 0 || f->kept || f->broken || p->scope || ins->n != f->inputs.n || outs->n != f->outputs.n)
+        return false;
+    for (uint32_t k = 0; k < ins->n; k++)
+        if (!*ins->word[k])
+            return false;
+    return true;
+}
+
+bool fl_parse_keep(fl_parser *p, fl_parse_function *f, const fl_id *in)
+{
+    fl_parse_infer(p);
+    fl_graph *b = body_of(p, f, in, f->inputs.n, NULL, 0);
+    f->kept = true;
+    f->broken = b == NULL;
+    if (b)
+        fl_graph_add_function(p->g, b);
+    return b && (!p->g->arena.failed || fl_parse_no_memory(p));
 }
 
 bool fl_parse_check_claims(fl_parser *p)
 {
     bool ok = true;
-    for (; p->n_claims > 0 && p->inferred < p->g->n_nodes; p->inferred++) /* some names tell types */
-        fl_build_infer(p->g, p->inferred);
-    for (uint32_t k = 0; k < p->n_claims; k++)
-        ok = check_claim(p, &p->claims[k]) && ok;
+    if (p->n_claims > 0) /* some names tell types */
+        fl_parse_infer(p);
+    for (uint32_t k = 0; k < p->n_claims; k++) {
+        const fl_parse_claim claim = p->claims[k];
+        ok = check_claim(p, &claim) && ok;
+    }
     return ok;
 }

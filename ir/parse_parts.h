@@ -27,6 +27,7 @@ typedef struct fl_parse_function {
     uint32_t n_defaults, defaults_capacity;
     int64_t opset;
     fl_op op;        /* whose body it claims to be; FL_N_OPS: none of ours */
+    bool kept;       /* it is a function of the graph; further calls are inlined */
     bool checked;    /* against what op means */
     bool broken;     /* a call showed a mistake inside: others are not read */
 } fl_parse_function;
@@ -42,6 +43,7 @@ typedef struct fl_parse_scope {
 
 /* A node whose operator's function stands in the text. */
 typedef struct fl_parse_claim {
+    fl_graph *g; /* the graph, or a function of it */
     fl_id node;
     fl_parse_function *f;
 } fl_parse_claim;
@@ -124,6 +126,11 @@ const char *fl_parse_shown(const fl_parser *p, const char *word);
 bool fl_parse_referred(fl_parser *p, const char *word, const char *at, const fl_attr **out);
 /* The function's nodes in the place of a call whose operands are defined, whose results are not. */
 bool fl_parse_call(fl_parser *p, fl_parse_function *f, const fl_parse_names *outs, const fl_parse_names *ins, const fl_attr *attr, uint32_t n_attr);
+/* Is f one that a pass of ours outlined (functions.h), at its first call outside of functions? Then fl_parse_keep makes it one of the graph's; the call is the caller's to make. */
+bool fl_parse_is_kept(const fl_parser *p, const fl_parse_function *f, const fl_parse_names *ins, const fl_parse_names *outs);
+bool fl_parse_keep(fl_parser *p, fl_parse_function *f, const fl_id *in);
+/* Types of the nodes so far. */
+void fl_parse_infer(fl_parser *p);
 /* Notes that `node` is an operator that f claims to be the body of; and holds all that were noted against what the operators mean. */
 bool fl_parse_claims(fl_parser *p, fl_id node, fl_parse_function *f);
 bool fl_parse_check_claims(fl_parser *p);

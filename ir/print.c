@@ -12,11 +12,12 @@
  * of its own (the number of distinct rows), it is declared beside the initialisers: another reading would give it another name.
  *
  * Bodies of our operators follow the graph, one for each function that is called, as `flenc export` writes them. They hold for operands of any types, so
- * theirs are left out.
+ * theirs are left out. Functions that the graph has itself (functions.h) are always printed.
  */
 #include "ir/print.h"
 
 #include "ir/bodies.h"
+#include "ir/functions.h"
 #include "ir/graph_meta.h"
 #include "ir/shape.h"
 
@@ -33,6 +34,7 @@ typedef struct printer {
     FILE *out;
     uint64_t searched; /* where the last tensor stands in options->bytes */
     const char **calls; /* by node: the function that it calls; NULL: none do */
+    bool *first;        /* by node: its body is printed */
 } printer;
 
 static bool is_identifier(const char *s)
@@ -223,12 +225,13 @@ static void put_node(const printer *p, fl_id node)
 
     fputs("   ", p->out);
     put_values(p, n->out, n->n_out);
-    fprintf(p->out, " = %s%s%s ", op->domain, *op->domain ? "." : "", p->calls && p->calls[node] ? p->calls[node] : op->name);
-    for (uint32_t i = 0; i < n->n_attr; i++) {
+    fprintf(p->out, " = %s%s%s ", op->domain, *op->domain ? "." : "", p->calls && p->calls[node] ? p->calls[node] : n->op == FL_OP_CALL ? fl_function_name(p->g, node) : op->name);
+    uint32_t n_attr = n->op == FL_OP_CALL ? 0 : n->n_attr; /* a call has the function's name in the operator's place */
+    for (uint32_t i = 0; i < n_attr; i++) {
         fputs(i == 0 ? "<" : ", ", p->out);
         put_attr(p, &n->attr[i]);
     }
-    fputs(n->n_attr ? "> (" : "(", p->out);
+    fputs(n_attr ? "> (" : "(", p->out);
     put_values(p, n->in, n->n_in);
     fputc(')', p->out);
     bool first = true;
@@ -423,35 +426,89 @@ static bool has_body(const fl_graph *g, fl_id node)
     return has;
 }
 
-/* Keeps in `calls` those whose body can be built, and notes in `first` the first node of each function. */
-static fl_status choose_bodies(printer *p, fl_arena *scratch, bool *first, fl_diag *dg)
+typedef struct seen {
+    fl_strpool with_body, without;
+} seen;
+
+/* Keeps in `calls` those whose body can be built, and notes the first node of each function. */
+static fl_status choose_bodies(printer *p, fl_arena *scratch, seen *names, fl_diag *dg)
 {
-    fl_strpool seen, refused;
-    fl_strpool_init(&seen, scratch);
-    fl_strpool_init(&refused, scratch);
+    if (!(p->first = fl_arena_new(scratch, bool, p->g->n_nodes + 1u)))
+        return fl_out_of_memory(dg);
+    if (!p->options->functions)
+        return FL_OK;
+    FL_TRY(name_calls(p, scratch, dg));
     for (fl_id i = 0; i < p->g->n_nodes; i++) {
         const char *name = p->calls[i];
         size_t n = name ? strlen(name) : 0;
-        if (!name || fl_strpool_find(&seen, name, n))
+        if (!name || fl_strpool_find(&names->with_body, name, n))
             continue;
-        bool has = !fl_strpool_find(&refused, name, n) && has_body(p->g, i);
-        first[i] = has;
+        bool has = !fl_strpool_find(&names->without, name, n) && has_body(p->g, i);
+        p->first[i] = has;
         p->calls[i] = has ? name : NULL;
-        if (!fl_strpool_put(has ? &seen : &refused, name, n))
+        if (!fl_strpool_put(has ? &names->with_body : &names->without, name, n))
             return fl_out_of_memory(dg);
     }
     return FL_OK;
 }
 
+/* A function that the graph has: its types are known, and constants of it are nodes, because functions have no initialisers. */
+static void put_function(const printer *p)
+{
+    const fl_graph *f = p->g;
+    fputs("<domain: \"ai.flen\", opset_import: [\"\" : 20, \"ai.flen\" : 1]>\n", p->out);
+    put_name(p, f->name);
+    fputs(" (", p->out);
+    put_values(p, f->inputs, f->n_inputs);
+    fputs(") => (", p->out);
+    put_values(p, f->outputs, f->n_outputs);
+    fputs(")\n{\n", p->out);
+    for (uint32_t i = 0; i < f->n_variables; i++) {
+        const fl_attr value = {.name = "value", .kind = FL_ATTR_TENSOR, .as.tensor = f->values[f->variables[i]].data};
+        fputs("   ", p->out);
+        put_name(p, f->values[f->variables[i]].name);
+        fputs(" = Constant <", p->out);
+        put_attr(p, &value);
+        fputs("> ()\n", p->out);
+    }
+    for (fl_id i = 0; i < f->n_nodes; i++)
+        if (f->nodes[i].op != FL_OP_NOP)
+            put_node(p, i);
+    fputs("}\n", p->out);
+}
+
+static fl_status put_bodies(const printer *p, fl_diag *dg)
+{
+    for (fl_id i = 0; i < p->g->n_nodes; i++)
+        if (p->first[i])
+            FL_TRY(put_body(p, i, dg));
+    return FL_OK;
+}
+
+static bool is_called(const fl_graph *g, const fl_graph *f)
+{
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        if (g->nodes[i].op == FL_OP_CALL && fl_function_of(g, i) == f)
+            return true;
+    return false;
+}
+
 static fl_status put_graph(printer *p, fl_arena *scratch, const fl_id *outputs, uint32_t n_outputs, fl_diag *dg)
 {
     const fl_graph *g = p->g;
-    bool *first = fl_arena_new(scratch, bool, g->n_nodes + 1u);
-    if (!first)
+    seen names;
+    fl_strpool_init(&names.with_body, scratch);
+    fl_strpool_init(&names.without, scratch);
+    printer *inside = fl_arena_new(scratch, printer, g->n_functions + 1u);
+    uint32_t n = 0;
+    if (!inside)
         return fl_out_of_memory(dg);
-    if (p->options->functions) {
-        FL_TRY(name_calls(p, scratch, dg));
-        FL_TRY(choose_bodies(p, scratch, first, dg));
+    FL_TRY(choose_bodies(p, scratch, &names, dg));
+    for (uint32_t i = 0; i < g->n_functions; i++) {
+        if (!is_called(g, g->functions[i]))
+            continue;
+        inside[n] = (printer){.g = g->functions[i], .options = p->options, .out = p->out};
+        FL_TRY(choose_bodies(&inside[n++], scratch, &names, dg));
     }
     if (!put_signature(p, scratch, outputs, n_outputs))
         return fl_out_of_memory(dg);
@@ -459,9 +516,11 @@ static fl_status put_graph(printer *p, fl_arena *scratch, const fl_id *outputs, 
         if (g->nodes[i].op != FL_OP_NOP)
             put_node(p, i);
     fputs("}\n", p->out);
-    for (fl_id i = 0; i < g->n_nodes; i++)
-        if (first[i])
-            FL_TRY(put_body(p, i, dg));
+    for (uint32_t i = 0; i < n; i++)
+        put_function(&inside[i]);
+    FL_TRY(put_bodies(p, dg));
+    for (uint32_t i = 0; i < n; i++)
+        FL_TRY(put_bodies(&inside[i], dg));
     return FL_OK;
 }
 

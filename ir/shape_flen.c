@@ -1,6 +1,7 @@
 /*
  * shape_flen.c -- shape rules of the operators of domain ai.flen; their meaning is in ir/README.md.
  */
+#include "ir/functions.h"
 #include "ir/shape_rules.h"
 
 #include <string.h>
@@ -585,6 +586,32 @@ fl_status fl_shape_gradient(fl_shape_ctx *c)
         return fl_shape_error(c, "its operands are y, then a value and its replacement for each of %lld and more; it has as many outputs", (long long)n_x);
     for (uint32_t k = 0; k < c->n->n_out; k++)
         c->out[k] = *c->in[2 + 2 * k];
+    return FL_OK;
+}
+
+/* As the function says, whose types were inferred when the call was made. */
+fl_status fl_shape_call(fl_shape_ctx *c)
+{
+    const fl_graph *f = fl_function_of(c->g, c->node);
+    char want[128], got[128];
+    if (!f)
+        return fl_shape_error(c, "the graph has no function \"%.100s\"", fl_function_name(c->g, c->node));
+    if (f->n_inputs != c->n->n_in || f->n_outputs != c->n->n_out)
+        return fl_shape_error(c, "function \"%.100s\" has %u operands and %u results, its call %u and %u", f->name, f->n_inputs, f->n_outputs, c->n->n_in, c->n->n_out);
+    for (uint32_t k = 0; k < c->n->n_in; k++) {
+        const fl_type *a = c->in[k], *b = fl_value_type(f, f->inputs[k]);
+        bool fits = a && (b->rank < 0 || (a->rank == b->rank && a->dtype == b->dtype));
+        for (int d = 0; fits && d < b->rank; d++)
+            fits = fl_dim_fits(a->dims[d], b->dims[d]);
+        if (fits)
+            continue;
+        fl_type_print(f, b, want, sizeof want);
+        if (a)
+            fl_type_print(c->g, a, got, sizeof got);
+        return fl_shape_error(c, "operand %u is %s, that of function \"%.100s\" %s", k, a ? got : "left out", f->name, want);
+    }
+    for (uint32_t k = 0; k < c->n->n_out; k++)
+        c->out[k] = fl_graph_import_type(c->g, f, fl_value_type(f, f->outputs[k]));
     return FL_OK;
 }
 

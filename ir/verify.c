@@ -1,6 +1,7 @@
 #include "ir/verify.h"
 
 #include "ir/bodies.h"
+#include "ir/functions.h"
 #include "ir/shape.h"
 #include "ir/verify_parts.h"
 
@@ -218,6 +219,33 @@ static fl_status check_bodies(fl_check *c)
     return FL_OK;
 }
 
+/* Calls have functions, which are graphs of their own. */
+static fl_status check_functions(fl_check *c)
+{
+    const fl_graph *g = c->g;
+    for (fl_id i = 0; i < g->n_nodes; i++) {
+        const fl_graph *f = g->nodes[i].op == FL_OP_CALL ? fl_function_of(g, i) : NULL;
+        if (g->nodes[i].op == FL_OP_CALL && !f)
+            fl_check_breaks(c, FL_VERIFY_FUNCTIONS, i, "node \"%s\" calls function \"%s\", which the graph does not have", fl_node_label(g, i), fl_function_name(g, i));
+        else if (f && (f->n_inputs != g->nodes[i].n_in || f->n_outputs != g->nodes[i].n_out))
+            fl_check_breaks(c, FL_VERIFY_FUNCTIONS, i, "node \"%s\" has %u operands and %u results, its function \"%s\" %u and %u", fl_node_label(g, i), g->nodes[i].n_in,
+                            g->nodes[i].n_out, f->name, f->n_inputs, f->n_outputs);
+    }
+    for (uint32_t k = 0; k < g->n_functions; k++) {
+        fl_graph *f = g->functions[k];
+        if (fl_graph_has_calls(f)) {
+            fl_check_breaks(c, FL_VERIFY_FUNCTIONS, FL_NONE, "function \"%s\" calls another", f->name);
+            continue;
+        }
+        fl_status s = fl_graph_verify(f, c->dg);
+        if (s == FL_BAD_INPUT)
+            fl_check_breaks(c, FL_VERIFY_FUNCTIONS, FL_NONE, "function \"%s\" of graph \"%s\" breaks a rule", f->name, g->name);
+        else if (s != FL_OK)
+            return s;
+    }
+    return FL_OK;
+}
+
 /* What a schedule may rely on; false if it must not be looked at. Numbers of operands are checked here where types are not inferred. */
 static bool check_structure(fl_check *c, bool counts)
 {
@@ -249,6 +277,9 @@ fl_status fl_graph_verify(fl_graph *g, fl_diag *dg)
 
     if (!sound && !c.in_range)
         return FL_BAD_INPUT;
+    if (sound)
+        FL_TRY(check_functions(&c));
+    sound = sound && c.broken == 0;
     FL_TRY(fl_shape_infer(g, dg)); /* numbers of operands, and types, which it compares with those that stand there */
     if (!sound)
         return FL_BAD_INPUT;

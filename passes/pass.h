@@ -41,6 +41,7 @@ const fl_pass *fl_pass_list(uint32_t *n);
 extern const char *const fl_pipeline_train;
 extern const char *const fl_pipeline_predict;
 extern const char *const fl_pipeline_predict_masked; /* of graphs with the metadata `ai.flen.masks_in_predict` */
+extern const char *const fl_pipeline_outline;  /* of prediction, when it has given its prologue away: the last that `--stage=optimised` shows */
 extern const char *const fl_pipeline_schedule;
 
 typedef struct fl_pipeline_options {

@@ -34,7 +34,8 @@ const char *const fl_pipeline_train =
     "fuse-linear,canonicalise,fold-constants,cse,dce"
 const char *const fl_pipeline_predict = PREDICT("predict");
 const char *const fl_pipeline_predict_masked = PREDICT("predict-masked");
-const char *const fl_pipeline_schedule = "segment,plan-memory";
+const char *const fl_pipeline_outline = "fuse-embedding,fuse-output";
+const char *const fl_pipeline_schedule = "inline-functions,segment,plan-memory";
 
 /* ------------------------------------------------------------------------------------------ the pipeline's text */
 

@@ -25,6 +25,11 @@ static fl_status schedule(fl_graph *g, const char *disable, fl_diag *dg)
     return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_schedule, .disable = disable}, dg) : FL_OK;
 }
 
+static fl_status outline(fl_graph *g, const char *disable, fl_diag *dg)
+{
+    return g ? fl_pipeline_run(g, &(fl_pipeline_options){.passes = fl_pipeline_outline, .disable = disable}, dg) : FL_OK;
+}
+
 static const char *predict_passes(const fl_graph *forward)
 {
     return fl_graph_get_meta(forward, "ai.flen.masks_in_predict") ? fl_pipeline_predict_masked : fl_pipeline_predict;
@@ -60,6 +65,8 @@ static fl_status build(const fl_graph *forward, fl_stage stage, const char *disa
         FL_TRY(derive(forward, "train", (fl_pipeline_options){.passes = fl_pipeline_train, .disable = disable, .stop_after = stop}, &p[FL_PROGRAM_TRAIN], dg));
         FL_TRY(fl_build_init_program(p[FL_PROGRAM_TRAIN], &p[FL_PROGRAM_INIT], dg));
     }
+    FL_TRY(outline(p[FL_PROGRAM_PREDICT], disable, dg));
+    FL_TRY(outline(p[FL_PROGRAM_FOLDED], disable, dg));
     if (stage != FL_STAGE_SCHEDULED)
         return FL_OK;
     FL_TRY(schedule(p[FL_PROGRAM_PREDICT], disable, dg));

@@ -11,6 +11,7 @@
  * Sweeps until nothing moves; phases only grow and are at most the number of nodes, in practice three or four sweeps.
  */
 #include "ir/base/planted.h"
+#include "ir/functions.h"
 #include "ir/rows.h"
 #include "passes/rewrite.h"
 
@@ -751,6 +752,7 @@ static bool close_gaps(cut *c)
 
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
+    FL_TRY(fl_functions_inline(g, cx->diag)); /* in pipelines without `inline-functions` */
     FL_TRY(constants_to_leaves(g, cx));
     FL_TRY(own_next_values(g, cx));
     if (!own_scattered(g, &cx->scratch))

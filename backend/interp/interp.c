@@ -2,6 +2,7 @@
 
 #include "backend/interp/kernels.h"
 #include "ir/base/bytes.h"
+#include "ir/functions.h"
 #include "ir/shape.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ static fl_kernel_fn *const kernels[FL_N_OPS] = {
 
 struct fl_interp {
     const fl_graph *g;
+    fl_graph *inlined; /* g without calls, where the caller's has some; ids of its values are the same; NULL: none */
     fl_array *value;  /* one per value of the graph; f and i NULL: no value */
     int64_t *dim;     /* one per symbol of the graph; -1: not bound */
     int64_t *given;   /* extents by fl_interp_bind; -1: none */
@@ -147,6 +149,17 @@ fl_status fl_interp_new(const fl_graph *g, fl_interp **out, fl_diag *dg)
     if (!in)
         return fl_out_of_memory(dg);
     fl_arena_init(&in->run);
+    if (fl_graph_has_calls(g)) {
+        in->inlined = fl_graph_clone(g);
+        fl_status status = in->inlined ? fl_graph_ok(in->inlined, dg) : fl_out_of_memory(dg);
+        if (status == FL_OK)
+            status = fl_functions_inline(in->inlined, dg);
+        if (status != FL_OK) {
+            fl_interp_free(in);
+            return status;
+        }
+        g = in->inlined;
+    }
     in->g = g;
     in->n_values = g->n_values;
     in->limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4 * 3;
@@ -181,6 +194,7 @@ void fl_interp_free(fl_interp *in)
     free(in->kept);
     free(in->dim);
     free(in->given);
+    fl_graph_free(in->inlined);
     free(in);
 }
 

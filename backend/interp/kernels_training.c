@@ -192,6 +192,12 @@ fl_status fl_kernel_init_constant(fl_call *c)
     return FL_OK;
 }
 
+/* Of a graph without the function: others are inlined before they run. */
+fl_status fl_kernel_call(fl_call *c)
+{
+    return fl_call_error(c, FL_E_INTERP_OPERAND, "the graph has no function for it");
+}
+
 fl_status fl_kernel_gradient(fl_call *c)
 {
     return fl_call_error(c, FL_E_INTERP_OPERAND, "`lower-gradients` has not written it as other nodes");

@@ -5,6 +5,7 @@
 #include "ir/functions.h"
 #include "ir/print.h"
 #include "ir/shape.h"
+#include "ir/verify.h"
 #include "tests/support/body_shapes.h"
 
 #include <setjmp.h>
@@ -152,8 +153,57 @@ static void test_bomb(void **state)
     free(text);
 }
 
+/* Every pair of neighbours that forms a region becomes a function, one region or two, and the graph is as it was when they are inlined: order, names and ids of what is read outside. */
+static void test_there_and_back(void **state)
+{
+    static const char text[] = "g (float[b,4] x, float[4,4] w) => (float[b,4] y, float[b,4] z) {\n"
+                               " c = Constant <value_ints = [1]> ()\n s = MatMul (x, w)\n m = ReduceMax <keepdims = 1> (s, c)\n t = Sub (s, m)\n"
+                               " u = Exp (t)\n v = Neg (u)\n r = ReduceSum <keepdims = 1> (u, c)\n y = Div (u, r)\n z = Mul (v, y)\n}";
+    (void)state;
+    for (fl_id first = 1; first < 8; first++) {
+        for (fl_id second = first + 2; second < 10; second++) {
+            fl_graph *g = parse(text);
+            char *before = print(g);
+            bool inside[16] = {[0] = false};
+            fl_diag dg;
+            fl_id y = fl_graph_find(g, "y");
+            fl_diag_init(&dg);
+            inside[first] = inside[first + 1] = true;
+            assert_int_equal(fl_functions_outline(g, "One", inside, &dg), FL_OK);
+            assert_int_equal(fl_graph_verify(g, &dg), FL_OK);
+            if (second < 8) { /* by place: ids of nodes have changed */
+                bool others[16] = {[0] = false};
+                for (fl_id i = 0; i < g->n_nodes; i++)
+                    others[i] = g->nodes[i].op != FL_OP_CALL && (g->nodes[i].place == second + 1 || g->nodes[i].place == second + 2);
+                assert_int_equal(fl_functions_outline(g, "Two", others, &dg), FL_OK);
+                if (fl_graph_verify(g, &dg) != FL_OK)
+                    fl_diag_print(&dg, stderr, "t", NULL, NULL);
+                assert_int_equal(g->n_functions, 2);
+            }
+            char *outlined = print(g);
+            fl_graph *again = parse(outlined);
+            char *printed = print(again);
+            assert_string_equal(outlined, printed);
+            assert_int_equal(fl_functions_inline(g, &dg), FL_OK);
+            assert_int_equal(fl_graph_verify(g, &dg), FL_OK);
+            char *after = print(g);
+            assert_string_equal(before, after);
+            assert_int_equal(fl_graph_find(g, "y"), y);
+            assert_int_equal(dg.n_entries, 0);
+            fl_diag_deinit(&dg);
+            fl_graph_free(g);
+            fl_graph_free(again);
+            free(before);
+            free(outlined);
+            free(printed);
+            free(after);
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_others), cmocka_unit_test(test_all_bodies), cmocka_unit_test(test_bomb)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same), cmocka_unit_test(test_others), cmocka_unit_test(test_all_bodies), cmocka_unit_test(test_bomb),
+                                       cmocka_unit_test(test_there_and_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

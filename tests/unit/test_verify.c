@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "ir/bodies.h"
+#include "ir/functions.h"
 #include "ir/print.h"
 #include "ir/schedule.h"
 #include "ir/shape.h"
@@ -98,6 +99,37 @@ static void run_never(fl_graph *g)
     scheduled(g)->n_nodes = 1;
 }
 
+static void no_function(fl_graph *g)
+{
+    g->nodes[1].op = FL_OP_CALL;
+    fl_node_set_string(g, 1, "function", "lost");
+}
+
+/* z becomes a call of a function that has one operand, or that breaks a rule itself. */
+static void call(fl_graph *g, bool broken)
+{
+    fl_graph *f = fl_graph_new("f");
+    fl_id a = fl_graph_input(f, "a", *fl_value_type(g, g->nodes[1].in[0]));
+    fl_id b = broken ? fl_graph_input(f, "b", *fl_value_type(g, g->nodes[1].in[1])) : FL_NONE;
+    fl_graph_output(f, fl_build_1(f, FL_OP_RELU, "c", a));
+    if (broken)
+        f->inputs[1] = f->outputs[0];
+    (void)b;
+    fl_graph_add_function(g, f);
+    g->nodes[1].op = FL_OP_CALL;
+    fl_node_set_string(g, 1, "function", "f");
+}
+
+static void another_function(fl_graph *g)
+{
+    call(g, false);
+}
+
+static void broken_function(fl_graph *g)
+{
+    call(g, true);
+}
+
 typedef struct mistake {
     fl_verify_rule rule;
     void (*make)(fl_graph *g);
@@ -106,6 +138,9 @@ typedef struct mistake {
 
 static const mistake mistakes[] = {
     {FL_VERIFY_NAMES, two_names, "two values are named \"x\""},
+    {FL_VERIFY_FUNCTIONS, no_function, "node \"z\" calls function \"lost\", which the graph does not have"},
+    {FL_VERIFY_FUNCTIONS, another_function, "node \"z\" has 2 operands and 1 results, its function \"f\" 1 and 1"},
+    {FL_VERIFY_FUNCTIONS, broken_function, "function \"f\" of graph"},
     {FL_VERIFY_OPERANDS, fewer_operands, "node \"z\" (Add) has 1 inputs, which must be 2 to 2"},
     {FL_VERIFY_VALUES, no_such_value, "node \"z\" (Add) reads, as input 1, a value that does not exist"},
     {FL_VERIFY_ASSIGNMENT, made_twice, "value \"y\", output 0 of node \"y\" (Add), is assigned elsewhere too"},
