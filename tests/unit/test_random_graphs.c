@@ -139,7 +139,7 @@ static void draw_passes(random_builder *b, trial *t, const char *first, const ch
 static void predict(random_builder *b, trial *t)
 {
     static const char *const words[] = {"infer-types", "canonicalise", "fold-constants", "cse", "dce", "fuse-field-pool",
-                                        "fuse-interaction", "fuse-linear", "fold-batch-norm", "fold-tables"};
+                                        "fuse-interaction", "fuse-linear", "fold-batch-norm", "fold-tables",     "fuse-embedding", "fuse-output", "inline-functions"};
     fl_graph *forward = t->g, *base = copy_through(t, forward, "set-mode(predict)");
     t->g = base;
     draw_passes(b, t, "", words, FL_COUNT(words), "");
