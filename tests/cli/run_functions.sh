@@ -1,13 +1,6 @@
 #!/bin/sh
 # Functions that passes outline: what the optimised programs show, and that the programs which run are the same bytes with them and without.
-bin=$(cd "$1" && pwd) || exit 2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-failed=0
-
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
+. tests/support/shell.sh
 
 # The paper's network: one function of look-ups and interaction, the linear layers, the last of which is one with its sigmoid, and nothing else.
 "$bin/flenc" dump models/flen/config.yaml --program=predict --stage=optimised -o "$dir/flen.onnxtxt" || fail "dump"
@@ -47,4 +40,4 @@ grep -q FieldPool "$dir/picture" || fail "html without the function's body"
 grep -q 'FieldInteraction <' "$dir/file" && ! grep -q EmbeddingInteraction "$dir/file" || fail "a file has the function"
 "$bin/flenc" opt --passes=inline-functions,segment,plan-memory "$dir/flen.onnxtxt" -o "$dir/code.onnxtxt" && grep -q '"ai.flen.schedule"' "$dir/code.onnxtxt" || fail "segments of a text with functions"
 "$bin/flenc" opt --passes=segment,plan-memory "$dir/flen.onnxtxt" | cmp -s - "$dir/code.onnxtxt" || fail "segment does not inline"
-exit $failed
+finish

@@ -84,17 +84,24 @@ END
 check "$dir/optimised.html" <<END
 $overlaps
 const bodies_shown = () => document.querySelectorAll('.body').length, text = () => document.getElementById('picture').textContent;
-check('no body before anyone asks', bodies_shown() === 0 && drawn('FieldInteraction').length === 1);
+check('no body before anyone asks', bodies_shown() === 0 && drawn('EmbeddingInteraction').length === 1 && drawn('FieldInteraction').length === 0);
 check('costs', /[0-9] FLOP, /.test(text()));
-click(drawn('FieldInteraction')[0]);
-check('a click shows the body', bodies_shown() === 1 && drawn('\u25be FieldInteraction').length === 1 && text().includes('second_order'));
+click(drawn('EmbeddingInteraction')[0]);
+check('a click shows the function that the graph has', bodies_shown() === 1 && drawn('FieldInteraction').length === 2 && overlaps() === 0);
+const innermost = text => drawn(text).at(-1);
+click(innermost('FieldInteraction'));
+check('a click shows the body in it', bodies_shown() === 2 && drawn('\u25be FieldInteraction').length === 2 && text().includes('second_order'));
 check('and its function', document.getElementById('detail').textContent.includes('FieldInteraction_3'));
 check('the body lies inside', drawn('second_order').some(u => u.closest('.body') && u.parentElement.closest('.unit').textContent.includes('FieldInteraction')));
 check('no box covers another', overlaps() === 0);
-click(drawn('FieldInteraction')[0]);
-check('a second click folds it', bodies_shown() === 0);
+click(innermost('\u25be FieldInteraction'));
+check('a second click folds it', bodies_shown() === 1);
+click(innermost('\u25be EmbeddingInteraction'));
+check('and the function', bodies_shown() === 0);
+const bodies_of = g => g.nodes.reduce((n, x) => n + (x.body ? 1 + bodies_of(x.body) : 0), 0);
 document.getElementById('unfold').click();
-check('unfold all', bodies_shown() === G.nodes.filter(n => n.body).length && bodies_shown() >= 5 && overlaps() === 0);
+check('unfold all', bodies_shown() === bodies_of(G) && bodies_shown() >= 7 && overlaps() === 0);
+document.getElementById('fold').click();
 document.getElementById('cost').click();
 check('costs go', !text().includes('FLOP'));
 check('weights', text().includes('fwbi.r_mf'));
