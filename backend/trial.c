@@ -4,6 +4,7 @@
 #include "ir/rows.h"
 #include "ir/base/bytes.h"
 #include "ir/base/rng.h"
+#include "ir/functions.h"
 #include "ir/shape.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@ enum { EXTENT = 7 }; /* of symbols that nothing decides, at least */
 
 struct fl_trial {
     const fl_graph *g;
+    fl_graph *inlined; /* g without calls, if it has some: who reads an index says what may be drawn for it; NULL: none */
     fl_trial_options o;
     int64_t rows, unknown; /* rows of look-ups; extent of symbols that nothing decides */
     fl_arena arena;
@@ -208,6 +210,20 @@ fl_status fl_trial_new(const fl_graph *g, const fl_trial_options *options, fl_tr
     if (!t)
         return fl_out_of_memory(dg);
     int64_t columns;
+    if (fl_graph_has_calls(g)) {
+        fl_graph *inlined = fl_graph_clone(g);
+        fl_status status = inlined ? fl_graph_ok(inlined, dg) : fl_out_of_memory(dg);
+        if (status == FL_OK)
+            status = fl_functions_inline(inlined, dg);
+        if (status == FL_OK)
+            status = fl_trial_new(inlined, options, out, dg);
+        if (status == FL_OK)
+            (*out)->inlined = inlined;
+        else
+            fl_graph_free(inlined);
+        free(t);
+        return status;
+    }
     (void)first_column(g, NULL, &columns);
     int64_t unknown = options->table_rows ? options->table_rows : 3 * columns > EXTENT ? 3 * columns : EXTENT;
     *t = (fl_trial){.g = g, .o = *options, .rows = common_rows(g, unknown), .unknown = unknown};
@@ -226,6 +242,7 @@ void fl_trial_free(fl_trial *t)
         return;
     fl_interp_free(t->interp);
     fl_arena_deinit(&t->arena);
+    fl_graph_free(t->inlined);
     free(t);
 }
 

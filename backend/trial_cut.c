@@ -7,6 +7,8 @@
  */
 #include "backend/trial.h"
 
+#include "ir/functions.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,6 +108,8 @@ static bool is_large(const fl_type *t)
 fl_status fl_trial_cut(fl_graph *const *graphs, uint32_t n_graphs, fl_diag *dg)
 {
     fl_arena scratch;
+    for (uint32_t i = 0; i < n_graphs; i++) /* tables are known by their readers */
+        FL_TRY(fl_functions_inline(graphs[i], dg));
     fl_arena_init(&scratch);
     bool **table = fl_arena_new(&scratch, bool *, n_graphs + 1u);
     for (uint32_t i = 0; table && i < n_graphs; i++) {

@@ -663,7 +663,10 @@ void fl_node_copy_attributes(fl_graph *g, fl_id node, const fl_node *from)
 fl_id fl_node_copy(fl_graph *g, const fl_graph *from, fl_id node, const fl_id *in)
 {
     const fl_node *n = &from->nodes[node];
-    fl_id id = fl_node_new(g, n->op, "ai.flen.copy", in, n->n_in, n->n_out);
+    /* Each under its own name at once, or one that no other copy has: the table of names would search long among many that were the same. */
+    const char *first = n->n_out > 0 && n->out[0] != FL_NONE ? from->values[n->out[0]].name : "";
+    const char *base = n->n_out == 1 ? first : fl_arena_printf(&g->arena, "ai.flen.copy.%s", first);
+    fl_id id = base ? fl_node_new(g, n->op, *base ? base : "ai.flen.copy", in, n->n_in, n->n_out) : FL_NONE;
     if (id == FL_NONE)
         return FL_NONE;
     fl_node_copy_attributes(g, id, n);
@@ -673,14 +676,17 @@ fl_id fl_node_copy(fl_graph *g, const fl_graph *from, fl_id node, const fl_id *i
     copy->origin = copy_origin(g, n->origin);
     for (uint32_t k = 0; k < n->n_out; k++) {
         fl_value *v = &g->values[copy->out[k]];
-        v->name = NULL;
         if (n->out[k] == FL_NONE) {
+            v->name = NULL;
             copy->out[k] = FL_NONE;
             continue;
         }
         const fl_value *w = &from->values[n->out[k]];
         v->type = fl_graph_import_type(g, from, &w->type);
         v->origin = copy_origin(g, w->origin);
+        if (n->n_out == 1)
+            continue;
+        v->name = NULL;
         fl_value_rename(g, copy->out[k], fl_graph_fresh_name(g, w->name));
     }
     return id;

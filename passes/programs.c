@@ -1,6 +1,8 @@
 /* programs.c -- from a forward graph to the programs of a model: the default pipelines, in the order in which they need each other. */
 #include "passes/pass.h"
 
+#include "ir/functions.h"
+
 #include <string.h>
 
 /* A copy of `from`, called `name`, after `o`. */
@@ -101,9 +103,12 @@ fl_status fl_build_programs_without(const fl_graph *forward, fl_stage stage, con
 {
     fl_graph *lowered = NULL;
     memset(programs, 0, FL_N_PROGRAMS * sizeof *programs);
-    if (has_gradients(forward))
+    bool changes = has_gradients(forward) || forward->n_functions > 0;
+    if (changes)
         lowered = fl_graph_clone(forward);
-    fl_status status = lowered ? fl_graph_ok(lowered, dg) : has_gradients(forward) ? fl_out_of_memory(dg) : FL_OK;
+    fl_status status = lowered ? fl_graph_ok(lowered, dg) : changes ? fl_out_of_memory(dg) : FL_OK;
+    if (status == FL_OK && lowered)
+        status = fl_functions_inline(lowered, dg); /* of a text: passes look for what is inside */
     if (status == FL_OK && lowered)
         status = fl_lower_gradients(lowered, dg);
     if (status == FL_OK)
