@@ -103,13 +103,24 @@ static fl_status read_configuration(const char *path, const char *const *sets, u
 
 /*
  * Large initialisers of a file become variables with values: model.bin then holds each once, where it is mapped, and not in the text of every program. Small ones stay
- * constants, which passes may compute with.
+ * constants, which passes may compute with. What a training step updates is a variable in any case.
  */
-static void keep_weights_outside(fl_graph *g)
+static void keep_weights_outside(fl_source *source)
 {
+    fl_graph *g = source->graph, *step = source->training;
+
     for (uint32_t i = 0; i < g->n_variables; i++) {
         fl_value *v = &g->values[g->variables[i]];
-        if (v->kind == FL_VALUE_CONSTANT && v->data && v->data->length >= LEAST_OUTSIDE && fl_dtype_size(v->type.dtype) > 0 && v->type.dtype != FL_STRING)
+        fl_id other = step && v->name ? fl_graph_find(step, v->name) : FL_NONE;
+        bool large = v->data && v->data->length >= LEAST_OUTSIDE && fl_dtype_size(v->type.dtype) > 0, updated = other != FL_NONE && step->values[other].kind == FL_VALUE_VARIABLE;
+        if (v->kind == FL_VALUE_CONSTANT && (large || updated))
+            v->kind = FL_VALUE_VARIABLE;
+        if (v->kind == FL_VALUE_VARIABLE && other != FL_NONE && step->values[other].kind == FL_VALUE_CONSTANT)
+            step->values[other].kind = FL_VALUE_VARIABLE;
+    }
+    for (uint32_t i = 0; step && i < step->n_variables; i++) {
+        fl_value *v = &step->values[step->variables[i]];
+        if (v->kind == FL_VALUE_CONSTANT && v->data && v->data->length >= LEAST_OUTSIDE && fl_dtype_size(v->type.dtype) > 0 && fl_graph_find(g, v->name) == FL_NONE)
             v->kind = FL_VALUE_VARIABLE;
     }
 }
@@ -133,6 +144,92 @@ static void bind_symbols(fl_graph *g)
     }
 }
 
+/* Take a metadata entry away; NULL if it is not there. The text lives as long as the graph. */
+static const char *take_meta(fl_graph *g, const char *key)
+{
+    const char *value = fl_graph_get_meta(g, key);
+    uint32_t k = 0;
+
+    for (uint32_t i = 0; i < g->n_meta; i++) {
+        if (strcmp(g->meta_keys[i], key) == 0)
+            continue;
+        g->meta_keys[k] = g->meta_keys[i];
+        g->meta_values[k++] = g->meta_values[i];
+    }
+    g->n_meta = k;
+    return value;
+}
+
+/* What a file of ours says of raw data, `flenc export --training` wrote it. */
+static fl_status take_manifest(const char *path, fl_source *out, fl_diag *dg)
+{
+    const char *json = take_meta(out->graph, FL_MANIFEST_META);
+    fl_manifest m;
+
+    if (out->training)
+        (void)take_meta(out->training, FL_MANIFEST_META);
+    if (!json)
+        return FL_OK;
+    fl_manifest_init(&m);
+    fl_status status = fl_manifest_parse(&m, json, strlen(json), FL_FILE(path), dg);
+    if (status != FL_OK) {
+        fl_manifest_deinit(&m);
+        return status;
+    }
+    fl_manifest_deinit(&out->manifest);
+    out->manifest = m;
+    out->manifest.source_name = fl_arena_strndup(&out->manifest.arena, path, strlen(path));
+    return out->manifest.source_name ? FL_OK : fl_out_of_memory(dg);
+}
+
+/* A training step that cannot be read does not spoil the model: the reason is a warning. */
+static fl_status read_training(const char *text, size_t n, const char *path, const char *folder, fl_source *out, fl_diag *dg)
+{
+    fl_diag own;
+
+    fl_diag_init(&own);
+    fl_status status = fl_onnx_decode_training(text, n, path, folder, &out->training, &own);
+    for (uint32_t i = 0; i < own.n_entries; i++)
+        if (own.entries[i].severity == FL_SEVERITY_WARNING)
+            fl_warning(dg, own.entries[i].code, FL_FILE(path), "%s", own.entries[i].text);
+    if (status != FL_OK && status != FL_NO_MEMORY) {
+        fl_source_drop_training(out, &own, path, dg);
+        status = FL_OK;
+    } else if (status == FL_NO_MEMORY) {
+        status = fl_out_of_memory(dg);
+    }
+    fl_diag_deinit(&own);
+    return status;
+}
+
+void fl_source_drop_training(fl_source *s, const fl_diag *why, const char *path, fl_diag *dg)
+{
+    for (uint32_t i = 0; i < why->n_entries; i++) {
+        if (why->entries[i].severity == FL_SEVERITY_WARNING)
+            continue;
+        fl_warning(dg, why->entries[i].code, FL_FILE(path), "the training information is not used: %s", why->entries[i].text);
+        break;
+    }
+    fl_graph_free(s->training);
+    s->training = NULL;
+}
+
+static fl_status read_onnx(const char *text, size_t n, const char *path, const char *folder, fl_source *out, fl_diag *dg)
+{
+    FL_TRY(fl_onnx_decode(text, n, path, folder, &out->graph, dg));
+    fl_status status = read_training(text, n, path, folder, out, dg);
+    if (status == FL_OK)
+        status = take_manifest(path, out, dg);
+    if (status == FL_OK) {
+        keep_weights_outside(out);
+        return FL_OK;
+    }
+    fl_graph_free(out->training);
+    fl_graph_free(out->graph);
+    out->graph = out->training = NULL;
+    return status;
+}
+
 static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
 {
     char *text = NULL;
@@ -145,15 +242,16 @@ static fl_status read_graph(const char *path, fl_source *out, fl_diag *dg)
     m->version = "0.1.0";
     m->log = "plain";
     const char *slash = strrchr(path, '/');
-    const char *folder = slash ? fl_arena_strndup(&m->arena, path, (size_t)(slash - path) + 1) : ".";
-    fl_status status = m->arena.failed ? fl_out_of_memory(dg)
-                       : ends_with(path, ".onnx") ? fl_onnx_decode(text, n, path, folder, &out->graph, dg)
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    fl_status status = m->arena.failed || !folder ? fl_out_of_memory(dg)
+                       : ends_with(path, ".onnx") ? read_onnx(text, n, path, folder, out, dg)
                                                   : fl_graph_parse(text, n, path, &out->graph, dg);
+    free(folder);
     free(text);
     if (status == FL_OK)
         bind_symbols(out->graph);
-    if (status == FL_OK && ends_with(path, ".onnx"))
-        keep_weights_outside(out->graph);
+    if (status == FL_OK && out->training)
+        bind_symbols(out->training);
     if (status != FL_OK)
         fl_manifest_deinit(m);
     return status;
@@ -214,5 +312,6 @@ fl_status fl_source_attach(fl_graph *g, const char *path, const char *folder, bo
 void fl_source_deinit(fl_source *s)
 {
     fl_graph_free(s->graph);
+    fl_graph_free(s->training);
     fl_manifest_deinit(&s->manifest);
 }

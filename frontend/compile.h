@@ -9,6 +9,7 @@
 
 typedef struct fl_source {
     fl_graph *graph;      /* the forward program; of an imported file whatever it holds */
+    fl_graph *training;   /* a training step that an ONNX file brings; NULL: none */
     fl_manifest manifest; /* empty but for source_name, if there was no configuration */
     bool configured;
 } fl_source;
@@ -19,6 +20,8 @@ typedef struct fl_source {
  */
 FL_MUST_USE fl_status fl_source_read(const char *path, const char *const *sets, uint32_t n_sets, fl_source *out, fl_diag *dg);
 void fl_source_deinit(fl_source *s);
+/* The training step is given up: the first error of `why` becomes a warning. */
+void fl_source_drop_training(fl_source *s, const fl_diag *why, const char *path, fl_diag *dg);
 /*
  * Map the data that a graph text names by file, found beneath `folder` (NULL: the folder of `path`; of standard input the current one). Files that are
  * not there stay references if `lenient`; all else that is wrong with them is reported.

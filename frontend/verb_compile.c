@@ -22,7 +22,8 @@ typedef struct arguments {
 
 static const char usage[] =
     "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--disable=P,...] [--quiet] [--json]\n"
-    "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input.\n"
+    "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input. Of an ONNX file with training\n"
+    "information, of ours or by the standard's Gradient, Adagrad, Adam and Momentum, the model can be trained; what of it is not read is told by a warning.\n"
     "  -o FILE                where the model goes (model.bin)\n"
     "  --set KEY.PATH=VALUE   overrides a key of the configuration: --set dataset.0.data_path=DIR\n"
     "  --data-dir DIR         where the files lie that a graph text refers to (its own folder)\n"
@@ -77,21 +78,30 @@ static fl_status encode_forward(const fl_graph *g, void **bytes, size_t *n, fl_d
     return status;
 }
 
-/* Variables that come with values: those of imported graphs. */
+/* Variables that come with values: those of imported graphs, if `but` does not have them already. */
+static void add_variables(const fl_graph *g, const fl_graph *but, fl_model_variable_source *v, uint32_t *n)
+{
+    for (uint32_t i = 0; i < g->n_variables; i++) {
+        const fl_value *value = &g->values[g->variables[i]];
+        fl_id other = but && value->name ? fl_graph_find(but, value->name) : FL_NONE;
+        if (!value->name || value->kind != FL_VALUE_VARIABLE || !value->data || (other != FL_NONE && but->values[other].kind == FL_VALUE_VARIABLE && but->values[other].data))
+            continue;
+        const fl_type *t = &value->data->type;
+        int64_t elements = fl_type_elements(t), rows = t->rank ? t->dims[0] : 1;
+        v[(*n)++] = (fl_model_variable_source){value->name, *t, value->data->bytes, rows ? elements / rows : 0};
+    }
+}
+
 static fl_status save(const arguments *a, const fl_source *source, const fl_graph *forward, fl_graph *const *programs, fl_diag *dg)
 {
     const fl_graph *g = source->graph;
     fl_model_content content = {.manifest = &source->manifest, .source = forward};
-    fl_model_variable_source *v = calloc(g->n_variables + 1, sizeof *v);
+    fl_model_variable_source *v = calloc(g->n_variables + (source->training ? source->training->n_variables : 0u) + 1u, sizeof *v);
     if (!v)
         return fl_out_of_memory(dg);
-    for (uint32_t i = 0; i < g->n_variables; i++) {
-        const fl_value *value = &g->values[g->variables[i]];
-        if (value->kind != FL_VALUE_VARIABLE || !value->data)
-            continue;
-        int64_t elements = fl_type_elements(&value->type), rows = value->type.rank ? value->type.dims[0] : 1;
-        v[content.n_variables++] = (fl_model_variable_source){value->name, value->type, value->data->bytes, rows ? elements / rows : 0};
-    }
+    add_variables(g, NULL, v, &content.n_variables);
+    if (source->training)
+        add_variables(source->training, g, v, &content.n_variables);
     void *encoded = NULL;
     size_t n_encoded = 0;
     fl_status status = encode_forward(g, &encoded, &n_encoded, dg);
@@ -123,6 +133,25 @@ static void summarise(const arguments *a, const fl_source *source)
         fprintf(stderr, "%s: network %s, %u slots in %u fields\n", a->output, m->network, m->schema.n_slots, m->schema.n_fields);
 }
 
+/* The training step that an ONNX file brought; one that cannot be compiled is given up. */
+static fl_status add_training(const arguments *a, fl_source *source, fl_graph **programs, fl_diag *dg)
+{
+    fl_diag own;
+
+    if (!source->training || programs[FL_PROGRAM_TRAIN])
+        return FL_OK;
+    fl_diag_init(&own);
+    fl_status status = fl_build_training(source->training, FL_STAGE_SCHEDULED, a->disable, programs, &own);
+    if (status == FL_NO_MEMORY)
+        status = fl_out_of_memory(dg);
+    else if (status != FL_OK) {
+        fl_source_drop_training(source, &own, a->input, dg);
+        status = FL_OK;
+    }
+    fl_diag_deinit(&own);
+    return status;
+}
+
 static fl_status compile(const arguments *a, fl_diag *dg)
 {
     fl_source source;
@@ -131,6 +160,8 @@ static fl_status compile(const arguments *a, fl_diag *dg)
     fl_status status = fl_source_attach(source.graph, a->input, a->data_dir, false, dg);
     if (status == FL_OK)
         status = fl_build_programs_without(source.graph, FL_STAGE_SCHEDULED, a->disable, programs, dg);
+    if (status == FL_OK)
+        status = add_training(a, &source, programs, dg);
     if (status == FL_OK)
         status = fl_build_programs(source.graph, FL_STAGE_FORWARD, forward, dg);
     if (status == FL_OK)

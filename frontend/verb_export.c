@@ -39,7 +39,8 @@ static const char usage[] =
     "  --opset N           of the standard operators, 13 to 20; default: the lowest from 17 on that holds the graph\n"
     "  --stage=forward     as the configuration says it (the default); optimised: after the passes, with fused operators\n"
     "  --standard-ops      no functions: the standard operators of their bodies stand in the graph itself\n"
-    "  --training          a training step too, as ONNX's training information: optimiser state, and operators of ours that only training has\n"
+    "  --training          a training step too, as ONNX's training information: optimiser state, and operators of ours that only training has;\n"
+    "                      `flenc compile` makes of it a model that trains on with the same numbers\n"
     "  --external-data     weights go into FILE.data; so do weights beyond 1.5 GB\n"
     "  --set KEY.PATH=VALUE   overrides a key of a configuration\n"
     "  --quiet             no notes\n";
@@ -205,8 +206,20 @@ static uint64_t place_weights(const fl_graph *g, uint64_t *offsets, fl_type *typ
     return sum;
 }
 
+/* The rows that a step is for, so that `flenc compile` gives back a model that reads them. */
+static fl_status add_manifest(fl_graph *g, const fl_manifest *m, fl_diag *dg)
+{
+    char *json = m->schema.n_slots > 0 ? fl_manifest_print(m) : NULL;
+    if (m->schema.n_slots > 0 && !json)
+        return fl_out_of_memory(dg);
+    if (json)
+        fl_graph_set_meta(g, FL_MANIFEST_META, json);
+    free(json);
+    return fl_graph_ok(g, dg);
+}
+
 /* The training program as `differentiate` leaves it, with the state that the model has; *out NULL if nothing is trained. */
-static fl_status training_program(const arguments *a, fl_model *m, fl_graph **out, fl_diag *dg)
+static fl_status training_program(const arguments *a, fl_model *m, fl_graph *g, fl_graph **out, fl_diag *dg)
 {
     fl_source source = {0};
     fl_graph *forward = NULL, *programs[FL_N_PROGRAMS];
@@ -227,6 +240,8 @@ static fl_status training_program(const arguments *a, fl_model *m, fl_graph **ou
         if (v->name && v->data && v->kind == FL_VALUE_VARIABLE)
             status = fl_model_verify(m, v->name, dg);
     }
+    if (status == FL_OK && *out)
+        status = add_manifest(g, m ? fl_model_manifest(m) : &source.manifest, dg);
     fl_graph_free(forward);
     if (!m && source.graph)
         fl_source_deinit(&source);
@@ -292,7 +307,7 @@ static fl_status export(const arguments *a, fl_diag *dg)
     if (status == FL_OK && a->standard)
         status = fl_bodies_inline(g, dg);
     if (status == FL_OK && a->training)
-        status = training_program(a, m, &training, dg);
+        status = training_program(a, m, g, &training, dg);
     if (status == FL_OK)
         status = write_onnx(a, g, training, dg);
     if (status == FL_OK)

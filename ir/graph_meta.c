@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const char *const derived[] = {"ai.flen.variables", "ai.flen.shapes", "ai.flen.updates",
-                                      "ai.flen.outputs",   "ai.flen.params", "ai.flen.schedule"};
+                                      "ai.flen.outputs",   "ai.flen.params", "ai.flen.schedule",
+                                      "ai.flen.training.variables", "ai.flen.training.shapes", "ai.flen.training.params", "ai.flen.training.outputs"};
 
 bool fl_meta_is_derived(const char *key)
 {

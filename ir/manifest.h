@@ -153,6 +153,8 @@ typedef struct fl_manifest {
 /* Zeroed, with an empty arena and a fresh progress (rate_factor 1, NaN metrics). */
 void fl_manifest_init(fl_manifest *m);
 void fl_manifest_deinit(fl_manifest *m);
+/* The metadata entry of an ONNX file that holds one, beside training information: what rows a step is for. */
+#define FL_MANIFEST_META "ai.flen.manifest"
 /* JSON text, malloc'ed; NULL if out of memory. Keys are the members' names; enums are words. */
 char *fl_manifest_print(const fl_manifest *m);
 /* Into an initialised manifest. Every wrong key, type or index is reported against `loc`. */

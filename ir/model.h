@@ -128,6 +128,11 @@ FL_MUST_USE fl_status fl_onnx_encode(const fl_graph *g, const fl_onnx_options *o
  * The bytes may be freed afterwards. Bounded: an iterative scan of depth and counts comes before protobuf-c.
  */
 FL_MUST_USE fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);
+/*
+ * The file's first training information as a graph of its own, one step: its algorithm, with the graph's initialisers that it reads or updates, as variables where it updates them; update bindings are
+ * updates. *out NULL: the file has none. What of it is not read (a graph of first values, further informations) is told by a warning. Bounded as fl_onnx_decode.
+ */
+FL_MUST_USE fl_status fl_onnx_decode_training(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg);
 /* Distinct operators of the file's graph in order, "MatMul" or "ai.onnx.ml.LabelEncoder", whether we have them or not; in `arena`. */
 FL_MUST_USE fl_status fl_onnx_operators(const void *bytes, size_t n, const char *file, fl_arena *arena, const char *const **names,
                                         uint32_t *n_names, fl_diag *dg);

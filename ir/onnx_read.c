@@ -29,6 +29,7 @@ typedef struct reader {
     const Onnx__ValueInfoProto **sorted_inputs;
     int64_t opset; /* of the standard domain */
     fl_onnx_functions functions;
+    bool training; /* what is read is the file's training step; `in` is made of its algorithm and of what that reads of the graph */
     bool infer;    /* types are needed while reading, for some operator stands for others */
     fl_loc loc;    /* the file, under a name that lives as long as the graph */
 } reader;
@@ -42,6 +43,10 @@ static const char *or_empty(const char *s)
 
 static const char *meta(const reader *r, const char *key)
 {
+    static const char *const own[][2] = {{"ai.flen.variables", "ai.flen.training.variables"}, {"ai.flen.shapes", "ai.flen.training.shapes"}, {"ai.flen.params", "ai.flen.training.params"},
+                                         {"ai.flen.outputs", "ai.flen.training.outputs"},     {"ai.flen.updates", ""},                        {"ai.flen.schedule", ""}};
+    for (size_t i = 0; r->training && i < FL_COUNT(own); i++)
+        key = strcmp(key, own[i][0]) == 0 ? own[i][1] : key;
     for (size_t i = 0; i < r->model->n_metadata_props; i++)
         if (strcmp(or_empty(r->model->metadata_props[i]->key), key) == 0)
             return or_empty(r->model->metadata_props[i]->value);
@@ -533,6 +538,24 @@ static fl_status read_value_types(reader *r, Onnx__ValueInfoProto **infos, size_
     return FL_OK;
 }
 
+/* The step's update bindings. Of a step that we wrote, outputs behind the first few are the new values, which updates have. */
+static fl_status apply_bindings(reader *r)
+{
+    const Onnx__TrainingInfoProto *t = r->model->training_info[0];
+    const char *outputs = meta(r, "ai.flen.outputs");
+    for (size_t i = 0; i < t->n_update_binding; i++) {
+        const char *key = or_empty(t->update_binding[i]->key), *value = or_empty(t->update_binding[i]->value);
+        fl_id variable = fl_graph_find(r->g, key), next = fl_graph_find(r->g, value);
+        if (variable == FL_NONE || r->g->values[variable].kind != FL_VALUE_VARIABLE || next == FL_NONE)
+            return fl_error(r->dg, FL_E_ONNX_NAME, LOC(r), "an update binding gives \"%.100s\" the value \"%.100s\": the training step has no such %s", key, value,
+                            next == FL_NONE ? "value" : "initialiser");
+        fl_graph_update(r->g, variable, next);
+    }
+    unsigned long n = outputs ? strtoul(outputs, NULL, 10) : r->g->n_outputs;
+    r->g->n_outputs = n < r->g->n_outputs ? (uint32_t)n : r->g->n_outputs;
+    return FL_OK;
+}
+
 static fl_status read_meta(reader *r)
 {
     for (size_t i = 0; i < r->model->n_metadata_props; i++) {
@@ -540,7 +563,7 @@ static fl_status read_meta(reader *r)
         if (*key && !fl_meta_is_derived(key))
             fl_graph_set_meta(r->g, key, or_empty(r->model->metadata_props[i]->value));
     }
-    FL_TRY(fl_meta_apply_updates(r->g, meta(r, "ai.flen.updates"), meta(r, "ai.flen.outputs"), LOC(r), r->dg));
+    FL_TRY(r->training ? apply_bindings(r) : fl_meta_apply_updates(r->g, meta(r, "ai.flen.updates"), meta(r, "ai.flen.outputs"), LOC(r), r->dg));
     FL_TRY(fl_meta_apply_params(r->g, meta(r, "ai.flen.params"), LOC(r), r->dg));
     FL_TRY(fl_graph_ok(r->g, r->dg));
     const char *schedule = meta(r, "ai.flen.schedule");
@@ -584,10 +607,61 @@ static fl_status read_nodes(reader *r)
     return first;
 }
 
+/* The algorithm of the first training information, with those initialisers of the graph that it reads or updates. */
+static fl_status take_algorithm(reader *r)
+{
+    const Onnx__TrainingInfoProto *t = r->model->training_info[0];
+    const Onnx__GraphProto *graph = r->model->graph, *a = t->algorithm;
+    if (!a || t->n_update_binding == 0)
+        return fl_error(r->dg, FL_E_ONNX_FORMAT, LOC(r), "the training information has no %s", a ? "update bindings" : "algorithm");
+    Onnx__GraphProto *step = fl_arena_new(&r->scratch, Onnx__GraphProto, 1);
+    Onnx__TensorProto **tensors = fl_arena_new(&r->scratch, Onnx__TensorProto *, graph->n_initializer + a->n_initializer);
+    fl_strpool read, own;
+    fl_strpool_init(&read, &r->scratch);
+    fl_strpool_init(&own, &r->scratch);
+    bool ok = step && tensors;
+    for (size_t i = 0; ok && i < a->n_node; i++)
+        for (size_t k = 0; ok && k < a->node[i]->n_input; k++)
+            ok = fl_strpool_put(&read, a->node[i]->input[k], strlen(a->node[i]->input[k])) != NULL;
+    for (size_t i = 0; ok && i < t->n_update_binding; i++)
+        ok = fl_strpool_put(&read, or_empty(t->update_binding[i]->key), strlen(or_empty(t->update_binding[i]->key))) != NULL;
+    for (size_t i = 0; ok && i < a->n_initializer; i++)
+        ok = fl_strpool_put(&own, or_empty(a->initializer[i]->name), strlen(or_empty(a->initializer[i]->name))) != NULL;
+    if (!ok)
+        return fl_out_of_memory(r->dg);
+    *step = *a;
+    step->initializer = tensors;
+    step->n_initializer = 0;
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        const char *name = or_empty(graph->initializer[i]->name);
+        if (fl_strpool_find(&read, name, strlen(name)) && !fl_strpool_find(&own, name, strlen(name)))
+            tensors[step->n_initializer++] = graph->initializer[i];
+    }
+    for (size_t i = 0; i < a->n_initializer; i++)
+        tensors[step->n_initializer++] = a->initializer[i];
+    r->in = step;
+    return FL_OK;
+}
+
+/* Of a step that others wrote, what it updates. */
+static fl_status name_updated(reader *r)
+{
+    const Onnx__TrainingInfoProto *t = r->model->training_info[0];
+    r->variables = fl_arena_new(&r->scratch, const char *, t->n_update_binding);
+    if (!r->variables)
+        return fl_out_of_memory(r->dg);
+    r->n_variables = (uint32_t)t->n_update_binding;
+    for (size_t i = 0; i < t->n_update_binding; i++)
+        r->variables[i] = or_empty(t->update_binding[i]->key);
+    return FL_OK;
+}
+
 static fl_status read_model(reader *r)
 {
     FL_TRY(check_versions(r));
     r->in = r->model->graph;
+    if (r->training)
+        FL_TRY(take_algorithm(r));
     if (r->in->n_sparse_initializer)
         return fl_error(r->dg, FL_E_ONNX_KIND, LOC(r), "sparse initialisers are not supported");
     r->functions.opset = r->opset;
@@ -596,6 +670,8 @@ static fl_status read_model(reader *r)
     const char *variables = meta(r, "ai.flen.variables");
     if (variables && !(r->variables = fl_meta_names(variables, &r->scratch, &r->n_variables)))
         return fl_out_of_memory(r->dg);
+    if (r->training && !variables)
+        FL_TRY(name_updated(r));
     r->g = fl_graph_new(*or_empty(r->in->name) ? r->in->name : "graph");
     FL_TRY(fl_graph_ok(r->g, r->dg));
     r->place = (fl_onnx_place){r->file, r->source, r->g, &r->g->arena, r->dg};
@@ -611,22 +687,36 @@ static fl_status read_model(reader *r)
     return read_meta(r);
 }
 
-fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, const fl_onnx_source *source, fl_graph **out, fl_diag *dg)
+/* What of the training information has no meaning here. */
+static void warn_of_rest(const reader *r)
+{
+    const Onnx__TrainingInfoProto *t = r->model->training_info[0];
+    if (r->model->n_training_info > 1)
+        fl_warning(r->dg, FL_E_ONNX_KIND, LOC(r), "of %zu training informations the first is read", r->model->n_training_info);
+    if ((t->initialization && t->initialization->n_node > 0) || t->n_initialization_binding > 0)
+        fl_warning(r->dg, FL_E_ONNX_KIND, LOC(r), "the training information's graph of first values, \"initialization\", is not read: training starts from the values that the file stores");
+}
+
+static fl_status decode(const void *bytes, size_t n, const char *file, const fl_onnx_source *source, bool training, fl_graph **out, fl_diag *dg)
 {
     uint64_t left;
     FL_TRY(fl_onnx_scan(&onnx__model_proto__descriptor, bytes, n, file, &left, dg));
     fl_arena messages;
     fl_arena_init(&messages);
     ProtobufCAllocator allocator = {fl_onnx_alloc, fl_onnx_free, &messages};
-    reader r = {.file = file, .source = source, .dg = dg, .messages = &messages, .budget = fl_onnx_budget(n)};
+    reader r = {.file = file, .source = source, .dg = dg, .messages = &messages, .budget = fl_onnx_budget(n), .training = training};
     fl_arena_init(&r.scratch);
     r.model = onnx__model_proto__unpack(&allocator, n, bytes);
     r.functions = (fl_onnx_functions){.model = r.model, .file = file, .arena = &r.scratch, .dg = dg, .left = left};
-    fl_status status = r.model           ? read_model(&r)
+    bool absent = training && r.model && r.model->n_training_info == 0;
+    fl_status status = absent            ? FL_OK
+                       : r.model         ? read_model(&r)
                        : messages.failed ? fl_out_of_memory(dg)
                                          : fl_error(dg, FL_E_ONNX_FORMAT, FL_FILE(file), "this is no ONNX file, or a damaged one");
-    if (status == FL_OK)
+    if (status == FL_OK && !absent)
         status = fl_graph_ok(r.g, dg);
+    if (status == FL_OK && training && !absent)
+        warn_of_rest(&r);
     if (status == FL_OK)
         *out = r.g;
     else
@@ -634,6 +724,19 @@ fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, con
     fl_arena_deinit(&r.scratch);
     fl_arena_deinit(&messages);
     return status;
+}
+
+fl_status fl_onnx_decode_from(const void *bytes, size_t n, const char *file, const fl_onnx_source *source, fl_graph **out, fl_diag *dg)
+{
+    return decode(bytes, n, file, source, false, out, dg);
+}
+
+fl_status fl_onnx_decode_training(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg)
+{
+    fl_onnx_folder beneath = {file, folder};
+    fl_onnx_source source = {fl_onnx_find_in_folder, &beneath};
+    *out = NULL;
+    return decode(bytes, n, file, folder ? &source : NULL, true, out, dg);
 }
 
 fl_status fl_onnx_decode(const void *bytes, size_t n, const char *file, const char *folder, fl_graph **out, fl_diag *dg)

@@ -479,6 +479,31 @@ static fl_status fill_training(writer *w, Onnx__ModelProto *m)
     return status;
 }
 
+/* Metadata of the graph; of the training step what says what its variables are, as "ai.flen.training.variables" and so on. */
+static fl_status put_meta(writer *w, Onnx__ModelProto *m, const fl_graph *g, const char *which)
+{
+    static const char *const of_step[] = {"ai.flen.variables", "ai.flen.shapes", "ai.flen.params", "ai.flen.outputs"};
+    Onnx__StringStringEntryProto **list;
+    fl_meta_entry *entries;
+    uint32_t n;
+    FL_TRY(fl_meta_collect(g, &w->arena, &entries, &n, w->dg));
+    list = fl_arena_new(&w->arena, Onnx__StringStringEntryProto *, m->n_metadata_props + n);
+    if (!list)
+        return fl_out_of_memory(w->dg);
+    if (m->n_metadata_props)
+        memcpy(list, m->metadata_props, m->n_metadata_props * sizeof *list);
+    m->metadata_props = list;
+    for (uint32_t i = 0; i < n; i++) {
+        bool wanted = !*which;
+        for (size_t k = 0; k < FL_COUNT(of_step); k++)
+            wanted |= strcmp(entries[i].key, of_step[k]) == 0;
+        const char *key = *which ? fl_arena_printf(&w->arena, "ai.flen.%s%s", which, entries[i].key + strlen("ai.flen.")) : entries[i].key;
+        if (wanted && key)
+            list[m->n_metadata_props++] = entry(w, key, entries[i].value);
+    }
+    return w->arena.failed ? fl_out_of_memory(w->dg) : FL_OK;
+}
+
 static fl_status fill_model(writer *w, Onnx__ModelProto *m)
 {
     Onnx__GraphProto *graph = NEW(w, GraphProto, graph_proto);
@@ -505,12 +530,9 @@ static fl_status fill_model(writer *w, Onnx__ModelProto *m)
         FL_TRY(fill_training(w, m));
     m->functions = w->functions;
     m->n_functions = w->n_functions;
-    fl_meta_entry *entries;
-    uint32_t n;
-    FL_TRY(fl_meta_collect(w->g, &w->arena, &entries, &n, w->dg));
-    m->metadata_props = fl_arena_new(&w->arena, Onnx__StringStringEntryProto *, n);
-    for (uint32_t i = 0; m->metadata_props && i < n; i++)
-        m->metadata_props[m->n_metadata_props++] = entry(w, entries[i].key, entries[i].value);
+    FL_TRY(put_meta(w, m, w->g, ""));
+    if (w->options && w->options->training)
+        FL_TRY(put_meta(w, m, w->options->training, "training."));
     return w->arena.failed ? fl_out_of_memory(w->dg) : FL_OK;
 }
 

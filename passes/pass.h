@@ -39,6 +39,7 @@ const fl_pass *fl_pass_list(uint32_t *n);
  * `differentiate`, `--stage=train`); `schedule` follows, when prediction has given its prologue away.
  */
 extern const char *const fl_pipeline_train;
+extern const char *const fl_pipeline_step; /* of a training step that is differentiated already, or holds the standard's Gradient: what fl_pipeline_train does from there on */
 extern const char *const fl_pipeline_predict;
 extern const char *const fl_pipeline_predict_masked; /* of graphs with the metadata `ai.flen.masks_in_predict` */
 extern const char *const fl_pipeline_outline;  /* of prediction, when it has given its prologue away: the last that `--stage=optimised` shows */
@@ -72,6 +73,10 @@ typedef enum fl_stage { FL_STAGE_FORWARD, FL_STAGE_TRAIN, FL_STAGE_OPTIMISED, FL
 FL_MUST_USE fl_status fl_build_programs(const fl_graph *forward, fl_stage stage, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
 /* The same without the passes that `disable` lists, comma-separated (NULL: none are left out). Some leave nothing that can run: then whoever needs them says so. */
 FL_MUST_USE fl_status fl_build_programs_without(const fl_graph *forward, fl_stage stage, const char *disable, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
+/*
+ * Train and init programs of a training step that is a graph already, a file's training information (fl_onnx_decode_training): instead of those that a forward graph would give. On failure programs are as they were.
+ */
+FL_MUST_USE fl_status fl_build_training(const fl_graph *step, fl_stage stage, const char *disable, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg);
 void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS]);
 
 /* `lower-gradients` on g as it was read, if it has the standard's operator Gradient; fl_build_programs does the same to a copy. */

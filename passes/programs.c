@@ -78,6 +78,24 @@ static fl_status build(const fl_graph *forward, fl_stage stage, const char *disa
     return schedule(p[FL_PROGRAM_TRAIN], disable, dg);
 }
 
+fl_status fl_build_training(const fl_graph *step, fl_stage stage, const char *disable, fl_graph *programs[FL_N_PROGRAMS], fl_diag *dg)
+{
+    fl_graph *train = NULL, *init = NULL;
+    const char *stop = stage == FL_STAGE_TRAIN ? "lower-gradients" : NULL;
+    FL_TRY(derive(step, "train", (fl_pipeline_options){.passes = fl_pipeline_step, .disable = disable, .stop_after = stop}, &train, dg));
+    fl_status status = train->n_params > 0 ? fl_build_init_program(train, &init, dg) : FL_OK; /* steps of others come with values */
+    if (status == FL_OK && stage == FL_STAGE_SCHEDULED)
+        status = schedule(train, disable, dg);
+    if (status != FL_OK) {
+        fl_graph_free(train);
+        fl_graph_free(init);
+        return status;
+    }
+    programs[FL_PROGRAM_TRAIN] = train;
+    programs[FL_PROGRAM_INIT] = init;
+    return FL_OK;
+}
+
 void fl_programs_free(fl_graph *programs[FL_N_PROGRAMS])
 {
     for (int i = 0; i < FL_N_PROGRAMS; i++) {

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "ir/base/bytes.h"
+#include "backend/backend.h"
 #include "runtime/data_path.h"
 #include "runtime/runners.h"
+#include "runtime/tensor_train.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
@@ -33,6 +35,9 @@ static const char help[] =
     "\n"
     "Ctrl-C finishes the step, saves and ends with status 130. A loss that is not a number ends with status 1 and names step, row and\n"
     "feature; nothing is saved over the last good file then.\n"
+    "\n"
+    "A model whose training step is an ONNX file's own takes tensors, as for `flenrt predict`, the step's inputs (labels too) among them; it saves at the end, and has no\n"
+    "--valid, --resume and --checkpoint-steps. Training it again goes on from the state it has.\n"
     "\n"
     "  flenrt train model.bin --data rows.csv -o trained.bin --epochs 2\n"
     "  flenrt train model.bin --data rows.csv -o trained.bin --epochs 2 --resume trained.bin\n";
@@ -172,11 +177,50 @@ static fl_status make_plan(work *w, fl_diag *dg)
     return FL_OK;
 }
 
+static void print_epoch(void *arg, int64_t epoch, int64_t steps, double loss)
+{
+    const fl_verb_options *o = arg;
+
+    if (o->json)
+        printf("{\"event\":\"epoch\",\"epoch\":%lld,\"steps\":%lld,\"loss\":%.9g}\n", (long long)epoch, (long long)steps, loss);
+    else if (!o->quiet)
+        printf("epoch %lld: %lld steps, mean loss %.9g\n", (long long)epoch, (long long)steps, loss);
+    fflush(stdout);
+}
+
+/* An imported training step on tensors. */
+static fl_status train_tensors(work *w, fl_diag *dg)
+{
+    const char *output = w->o->output ? w->o->output : "trained.bin";
+    fl_tensor_source source = {.path = w->data, .interpret = fl_interp_engine_new};
+    fl_tensor_training t = {w->o->batch ? w->o->batch : 512, w->a->epochs ? w->a->epochs : 1, print_epoch, (void *)(uintptr_t)w->o, &fl_interrupted};
+    fl_tensor_rows rows;
+
+    if (w->valid || w->a->resume || w->a->checkpoint_steps)
+        return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "train: --valid, --resume and --checkpoint-steps need rows of data; this model takes tensors");
+    fl_verb_catch_interrupts();
+    FL_TRY(fl_tensor_rows_make(&rows, &w->session, FL_PROGRAM_TRAIN, &source, dg));
+    fl_status status = fl_tensor_train(&t, &w->session, &rows, dg);
+    fl_tensor_rows_deinit(&rows);
+    if (status == FL_OK)
+        status = fl_session_save(&w->session, output, NULL, 0, dg);
+    if (status == FL_OK && w->o->json) {
+        fputs("{\"event\":\"saved\",\"path\":", stdout);
+        fl_json_string(stdout, output);
+        puts("}");
+    } else if (status == FL_OK) {
+        fl_verb_notef("train: wrote %s", output);
+    }
+    return status;
+}
+
 static fl_status train(work *w, fl_diag *dg)
 {
     fl_train_result result;
 
     FL_TRY(open_session(w, dg));
+    if (fl_takes_tensors(&w->session))
+        return train_tensors(w, dg);
     const fl_manifest *m = w->session.manifest;
     fl_train_log_init(&w->log, m->style, m->log, w->o->log, w->o->json, w->o->quiet);
     FL_TRY(make_plan(w, dg));
