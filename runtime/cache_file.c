@@ -11,14 +11,15 @@
 #include <zlib.h>
 
 #include "ir/base/strpool.h"
+#include "ir/crc32c.h"
 
 #define CACHE_MAGIC "FLENROWS"
 
-enum { CACHE_VERSION = 1, HEADER_BYTES = 4096, BLOCK_ROWS = 4096 };
+enum { CACHE_VERSION = 2, HEADER_BYTES = 4096, BLOCK_ROWS = 4096 };
 
 typedef struct cache_header {
     char magic[8];
-    uint32_t version, id_bytes;
+    uint32_t version, row_bytes; /* the latter of a row's packed ids */
     uint64_t schema_hash;
     uint32_t n_columns, n_bags;
     uint64_t n_rows, n_blocks, file_bytes, index;
@@ -32,14 +33,51 @@ typedef struct cache_block {
 
 _Static_assert(sizeof(cache_header) == 72 && sizeof(cache_block) == 24, "stored as they are");
 
+/* Where a single-valued slot's id stands in a packed row, and what it may be. */
+typedef struct packed_column {
+    uint32_t byte, shift; /* in the word at `byte`, from bit `shift` on */
+    uint64_t mask;
+    uint64_t rows;
+    int64_t first_row;
+} packed_column;
+
+enum { SLACK = 8 }; /* readable bytes behind packed rows, since words are loaded whole */
+
 struct fl_cache {
     char *path;
+    int fd; /* -1: none */
+    packed_column *columns; /* [n_columns] */
     const fl_schema *schema;
     const char *bytes;
     size_t n_bytes;
     cache_header header;
     const cache_block *blocks;
 };
+
+/* The single-valued slots' places in a row of *row_bytes; NULL: out of memory. Rows of slots are at most INT32_MAX: a word holds an id wherever it begins. */
+static packed_column *pack_columns(const fl_schema *schema, uint32_t *row_bytes)
+{
+    packed_column *columns = calloc(schema->n_slots + 1u, sizeof *columns), *c = columns;
+    uint64_t at = 0;
+
+    for (uint32_t k = 0; columns && k < schema->n_slots; k++) {
+        const fl_slot *s = &schema->slots[k];
+        uint32_t bits = 0;
+        if (s->pooling != FL_POOL_NONE)
+            continue;
+        while (bits < 32 && (uint64_t)(s->rows - 1) >> bits)
+            bits++;
+        *c++ = (packed_column){(uint32_t)(at / 8), (uint32_t)(at % 8), ((uint64_t)1 << bits) - 1, (uint64_t)s->rows, s->first_row};
+        at += bits;
+    }
+    *row_bytes = (uint32_t)((at + 7) / 8);
+    return columns;
+}
+
+static uint64_t ids_bytes(uint64_t rows, uint32_t row_bytes)
+{
+    return (rows * row_bytes + 7) / 8 * 8;
+}
 
 static uint64_t hash_number(uint64_t h, int64_t v)
 {
@@ -107,18 +145,15 @@ static fl_status map_file(fl_cache *c, fl_diag *dg)
             close(fd);
         return fl_error(dg, FL_E_OPEN, FL_FILE(c->path), "cannot open: %s", strerror(error));
     }
-    if (st.st_size < HEADER_BYTES) {
-        close(fd);
+    c->fd = fd;
+    if (st.st_size < HEADER_BYTES)
         return damaged(c->path, "it is cut short", dg);
-    }
     void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    int error = errno;
-    close(fd);
     if (map == MAP_FAILED)
-        return fl_error(dg, FL_E_OPEN, FL_FILE(c->path), "cannot map: %s", strerror(error));
+        return fl_error(dg, FL_E_OPEN, FL_FILE(c->path), "cannot map: %s", strerror(errno));
     c->bytes = map;
     c->n_bytes = (size_t)st.st_size;
-    (void)madvise(map, c->n_bytes, MADV_SEQUENTIAL);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     return FL_OK;
 }
 
@@ -135,7 +170,7 @@ static fl_status check_index(fl_cache *c, fl_diag *dg)
     uint64_t at = HEADER_BYTES, rows = 0;
     for (uint64_t i = 0; i < h->n_blocks; i++) {
         const cache_block *b = &c->blocks[i];
-        uint64_t least = (uint64_t)b->n_rows * (h->n_columns + 1) * 4 + (uint64_t)h->n_bags * ((uint64_t)b->n_rows + 1) * 4;
+        uint64_t least = ids_bytes(b->n_rows, h->row_bytes) + (uint64_t)b->n_rows * 4 + (uint64_t)h->n_bags * ((uint64_t)b->n_rows + 1) * 4;
         if (b->offset != at || b->bytes > h->index - at || b->bytes % 8 || b->bytes < least)
             return damaged(c->path, "its blocks do not follow each other", dg);
         at += b->bytes;
@@ -150,16 +185,22 @@ static fl_status check_header(fl_cache *c, const fl_vocabulary *vocabulary, fl_d
     memcpy(h, c->bytes, sizeof *h);
     if (memcmp(h->magic, CACHE_MAGIC, sizeof h->magic))
         return fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "this is no cache");
-    if (h->version != CACHE_VERSION)
-        return fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache has format %u, this program reads %d", h->version, CACHE_VERSION);
+    if (h->version != CACHE_VERSION) {
+        (void)fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache has format %u, this program reads %d", h->version, CACHE_VERSION);
+        fl_hint(dg, "`flenrt prepare` makes it anew");
+        return FL_BAD_INPUT;
+    }
     if (h->header_crc != (uint32_t)crc32_z(0, (const unsigned char *)h, offsetof(cache_header, header_crc)))
         return damaged(c->path, "the checksum of its header is wrong", dg);
     if (h->file_bytes != c->n_bytes)
         return damaged(c->path, "it is cut short", dg);
-    uint32_t n_columns = 0;
+    uint32_t n_columns = 0, row_bytes;
     for (uint32_t k = 0; k < c->schema->n_slots; k++)
         n_columns += c->schema->slots[k].pooling == FL_POOL_NONE;
-    if (h->id_bytes != 4 || h->n_columns != n_columns || h->n_bags != c->schema->n_slots - n_columns ||
+    c->columns = pack_columns(c->schema, &row_bytes);
+    if (!c->columns)
+        return fl_out_of_memory(dg);
+    if (h->row_bytes != row_bytes || h->n_columns != n_columns || h->n_bags != c->schema->n_slots - n_columns ||
         h->schema_hash != hash_schema(c->schema, vocabulary)) {
         (void)fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache was made for a model with other slots, rows or vocabulary");
         fl_hint(dg, "run `flenrt prepare` again with this model, or use the model that prepare wrote beside the cache");
@@ -176,6 +217,7 @@ fl_status fl_cache_open(const char *path, const fl_schema *schema, const fl_voca
         return fl_out_of_memory(dg);
     }
     c->schema = schema;
+    c->fd = -1;
     fl_status status = map_file(c, dg);
     if (status == FL_OK)
         status = check_header(c, vocabulary, dg);
@@ -193,6 +235,9 @@ void fl_cache_close(fl_cache *c)
         return;
     if (c->bytes)
         munmap((void *)(uintptr_t)c->bytes, c->n_bytes);
+    if (c->fd >= 0)
+        close(c->fd);
+    free(c->columns);
     free(c->path);
     free(c);
 }
@@ -207,24 +252,34 @@ int64_t fl_cache_position(const fl_cache *c, uint64_t block)
     return (int64_t)(block < c->header.n_blocks ? c->blocks[block].offset : c->n_bytes);
 }
 
-/* ids u32 [n, n_columns] to int64. False: one lies outside its slot's rows. */
-static bool widen_ids(const fl_cache *c, const uint32_t *from, int64_t n, int64_t *to)
+/* One slot of `n` packed rows: false if an id lies outside its rows. */
+static bool unpack_column(const packed_column *c, const char *from, uint32_t row_bytes, int64_t n, int64_t *to, uint32_t n_columns)
 {
-    const fl_schema *schema = c->schema;
-    uint32_t wide = c->header.n_columns;
-    bool good = true;
-    for (uint32_t k = 0, column = 0; k < schema->n_slots; k++) {
-        const fl_slot *s = &schema->slots[k];
-        if (s->pooling != FL_POOL_NONE)
-            continue;
-        uint64_t first = (uint64_t)s->first_row, rows = (uint64_t)s->rows;
-        for (int64_t i = 0; i < n; i++) {
-            uint64_t v = from[(size_t)i * wide + column];
-            good &= v - first < rows;
-            to[(size_t)i * wide + column] = (int64_t)v;
-        }
-        column++;
+    const uint64_t mask = c->mask, rows = c->rows, first_row = (uint64_t)c->first_row;
+    const uint32_t shift = c->shift;
+    uint64_t bad = 0;
+
+    from += c->byte;
+    for (int64_t i = 0; i < n; i++, from += row_bytes, to += n_columns) {
+        uint64_t word;
+        memcpy(&word, from, sizeof word);
+        word = word >> shift & mask;
+        bad |= word >= rows;
+        *to = (int64_t)(first_row + word);
     }
+    return !bad;
+}
+
+/* Packed ids to rows of the table, int64 [n, n_columns], by so many rows that the first cache holds them. False: one lies outside its slot's rows. */
+static bool unpack_ids(const fl_cache *c, const char *from, int64_t n, int64_t *to)
+{
+    enum { TILE = 64 };
+    uint32_t wide = c->header.n_columns, row_bytes = c->header.row_bytes;
+    bool good = true;
+
+    for (int64_t i = 0; i < n; i += TILE)
+        for (uint32_t k = 0; k < wide; k++)
+            good &= unpack_column(&c->columns[k], from + i * row_bytes, row_bytes, n - i < TILE ? n - i : TILE, to + i * wide + k, wide);
     return good;
 }
 
@@ -262,37 +317,54 @@ static fl_status read_bag(const fl_cache *c, const char **from, size_t *left, in
 }
 
 /*
- * Pages that were read count as this process's memory for as long as they are mapped in, so that a pass over a cache of any size would end
- * with all of it. The system's page cache keeps them for the next pass.
+ * Block b into the buffer. By read and not from the mapping: pages that are mapped in cost a fault each few, count as this process's memory until they are let go, and a file that is
+ * cut short meanwhile would be a signal instead of a diagnostic.
  */
-static void let_go(const char *from, size_t n)
+static fl_status fetch(const fl_cache *c, const cache_block *b, fl_cache_buffer *buffer, fl_diag *dg)
 {
-    uintptr_t begin = ((uintptr_t)from + 4095) & ~(uintptr_t)4095, end = ((uintptr_t)from + n) & ~(uintptr_t)4095;
-
-    if (end > begin)
-        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+    if (buffer->capacity < b->bytes + SLACK) {
+        free(buffer->bytes);
+        buffer->capacity = 0;
+        buffer->bytes = malloc(b->bytes + SLACK);
+        if (!buffer->bytes)
+            return fl_out_of_memory(dg);
+        buffer->capacity = b->bytes + SLACK;
+    }
+    for (size_t n = 0; n < b->bytes;) {
+        ssize_t r = pread(c->fd, buffer->bytes + n, b->bytes - n, (off_t)(b->offset + n));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return fl_error(dg, FL_E_READ, FL_FILE(c->path), "cannot read: %s", strerror(errno));
+        if (r == 0)
+            return damaged(c->path, "it is cut short", dg);
+        n += (size_t)r;
+    }
+    memset(buffer->bytes + b->bytes, 0, SLACK);
+    return FL_OK;
 }
 
-fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, fl_diag *dg)
+fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_batch *out, fl_diag *dg)
 {
     const cache_block *b = &c->blocks[block];
-    const char *from = c->bytes + b->offset;
     int64_t n = b->n_rows;
-    uint32_t wide = c->header.n_columns;
+    size_t ids = ids_bytes(b->n_rows, c->header.row_bytes);
 
     fl_batch_clear(out);
-    if (b->crc != (uint32_t)crc32_z(0, (const unsigned char *)from, b->bytes))
+    FL_TRY(fetch(c, b, buffer, dg));
+    const char *from = buffer->bytes;
+    if (b->crc != fl_crc32c(0, from, b->bytes))
         return fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache is damaged: the checksum of block %llu of %llu is wrong",
                         (unsigned long long)block, (unsigned long long)c->header.n_blocks);
     if (fl_batch_reserve(out, n) != FL_OK)
         return fl_out_of_memory(dg);
-    if (!widen_ids(c, (const uint32_t *)(const void *)from, n, out->ids))
+    if (!unpack_ids(c, from, n, out->ids))
         return damaged(c->path, "an id lies outside its slot's rows", dg);
-    from += (size_t)n * wide * 4;
+    from += ids;
     if (n)
         memcpy(out->label, from, (size_t)n * 4);
     from += (size_t)n * 4;
-    size_t left = b->bytes - (size_t)n * (wide + 1) * 4;
+    size_t left = b->bytes - ids - (size_t)n * 4;
     for (uint32_t k = 0; k < c->header.n_bags; k++)
         FL_TRY(read_bag(c, &from, &left, n, k, out, dg));
     for (int64_t i = 0; i < n; i++) {
@@ -300,7 +372,6 @@ fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, 
         out->bad[i] = out->part[i] = 0;
     }
     out->n = n;
-    let_go(c->bytes + b->offset, b->bytes);
     return FL_OK;
 }
 
@@ -310,6 +381,7 @@ struct fl_cache_writer {
     char *path, *temporary;
     FILE *file;
     cache_header header;
+    packed_column *columns;
     fl_batch rows; /* of the block under way */
     cache_block *blocks;
     uint64_t block_capacity;
@@ -326,6 +398,7 @@ void fl_cache_abandon(fl_cache_writer *w)
         unlink(w->temporary);
     }
     fl_batch_deinit(&w->rows);
+    free(w->columns);
     free(w->path);
     free(w->temporary);
     free(w->blocks);
@@ -354,8 +427,14 @@ fl_status fl_cache_create(const char *path, const fl_schema *schema, const fl_vo
         fl_cache_abandon(w);
         return fl_out_of_memory(dg);
     }
+    uint32_t row_bytes;
+    w->columns = pack_columns(schema, &row_bytes);
+    if (!w->columns) {
+        fl_cache_abandon(w);
+        return fl_out_of_memory(dg);
+    }
     w->header = (cache_header){.version = CACHE_VERSION,
-                               .id_bytes = 4,
+                               .row_bytes = row_bytes,
                                .schema_hash = hash_schema(schema, vocabulary),
                                .n_columns = w->rows.n_columns,
                                .n_bags = w->rows.n_bags,
@@ -384,22 +463,36 @@ static void put_words(char **to, const int64_t *from, size_t n)
     *to += 4 * n;
 }
 
+/* int64 [n, n_columns] to packed rows in zeroed memory. */
+static void pack_ids(const fl_cache_writer *w, char *to, const int64_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++, to += w->header.row_bytes, from += w->header.n_columns)
+        for (uint32_t k = 0; k < w->header.n_columns; k++) {
+            const packed_column *c = &w->columns[k];
+            uint64_t word, id = (uint64_t)(from[k] - c->first_row);
+            FL_ASSERT(id < c->rows);
+            memcpy(&word, to + c->byte, sizeof word);
+            word |= id << c->shift;
+            memcpy(to + c->byte, &word, sizeof word);
+        }
+}
+
 static fl_status flush_block(fl_cache_writer *w, fl_diag *dg)
 {
     const fl_batch *b = &w->rows;
-    size_t n = (size_t)b->n, bytes = n * (b->n_columns + 1) * 4;
+    size_t n = (size_t)b->n, ids = ids_bytes(n, w->header.row_bytes), bytes = ids + n * 4;
     if (n == 0)
         return FL_OK;
     for (uint32_t k = 0; k < b->n_bags; k++)
         bytes += (n + 1 + (size_t)b->bags[k].n_values) * 4;
     bytes = (bytes + 7) / 8 * 8;
-    if (bytes > w->capacity) {
+    if (bytes + SLACK > w->capacity) {
         free(w->bytes);
         w->capacity = 0;
-        w->bytes = malloc(bytes);
+        w->bytes = malloc(bytes + SLACK);
         if (!w->bytes)
             return fl_out_of_memory(dg);
-        w->capacity = bytes;
+        w->capacity = bytes + SLACK;
     }
     if (w->header.n_blocks == w->block_capacity) {
         uint64_t capacity = w->block_capacity ? 2 * w->block_capacity : 64;
@@ -410,8 +503,10 @@ static fl_status flush_block(fl_cache_writer *w, fl_diag *dg)
         w->block_capacity = capacity;
     }
     memset(w->bytes + bytes - 8, 0, 8);
+    memset(w->bytes, 0, ids + SLACK);
     char *to = w->bytes;
-    put_words(&to, b->ids, n * b->n_columns);
+    pack_ids(w, to, b->ids, n);
+    to += ids;
     memcpy(to, b->label, n * 4);
     to += n * 4;
     for (uint32_t k = 0; k < b->n_bags; k++) {
@@ -419,7 +514,7 @@ static fl_status flush_block(fl_cache_writer *w, fl_diag *dg)
         put_words(&to, b->bags[k].values, (size_t)b->bags[k].n_values);
     }
     w->blocks[w->header.n_blocks++] =
-        (cache_block){w->header.index, bytes, (uint32_t)n, (uint32_t)crc32_z(0, (unsigned char *)w->bytes, bytes)};
+        (cache_block){w->header.index, bytes, (uint32_t)n, fl_crc32c(0, w->bytes, bytes)};
     w->header.index += bytes;
     w->header.n_rows += n;
     fl_batch_clear(&w->rows);

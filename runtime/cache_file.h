@@ -1,12 +1,13 @@
 /*
- * cache_file.h -- rows as `flenrt prepare` leaves them: encoded, in blocks, mapped and read at the speed of memory.
+ * cache_file.h -- rows as `flenrt prepare` leaves them: encoded, packed, in blocks that are read and checked one by one.
  *
  * Layout (little-endian; everything at multiples of 8 bytes):
- *   header, 4096 bytes: magic "FLENROWS", u32 version, u32 bytes of an id (4), u64 schema hash, u32 single-valued slots, u32
+ *   header, 4096 bytes: magic "FLENROWS", u32 version, u32 bytes of a row's ids, u64 schema hash, u32 single-valued slots, u32
  *     multi-valued slots, u64 rows, u64 blocks, u64 file bytes, u64 offset of the index, u32 CRC-32 of the index, ..., u32 CRC-32 of what precedes
- *   blocks: ids u32 [rows, slots] (rows of the packed table, row-major as batches are), labels float [rows], for each
- *     multi-valued slot offsets u32 [rows + 1] and values u32
- *   index: for each block u64 offset, u64 bytes, u32 rows, u32 CRC-32
+ *   blocks: ids [rows] of so many bytes, in which each single-valued slot has the bits that its number of rows needs, one after another from the lowest bit of the first
+ *     byte on (row of the slot, from 0; row-major as batches are), zeros to a multiple of 8 bytes; labels float [rows]; for each multi-valued slot offsets
+ *     u32 [rows + 1] and values u32 (rows of the packed table)
+ *   index: for each block u64 offset, u64 bytes, u32 rows, u32 CRC-32C
  */
 #ifndef FL_RUNTIME_CACHE_FILE_H
 #define FL_RUNTIME_CACHE_FILE_H
@@ -16,9 +17,15 @@
 
 typedef struct fl_cache fl_cache;
 
+/* Room for a block as it lies in the file: zeroed before the first use, kept between blocks; its owner frees the bytes. */
+typedef struct fl_cache_buffer {
+    char *bytes;
+    size_t capacity;
+} fl_cache_buffer;
+
 /* Whether the file begins like a cache. Errors: it cannot be opened or read. */
 FL_MUST_USE fl_status fl_cache_recognise(const char *path, bool *is_cache, fl_diag *dg);
-/* Map it and check header and index; blocks are checked when they are read. Any bytes end in success or a diagnostic. */
+/* Open it and check header and index; blocks are checked when they are read. Any bytes end in success or a diagnostic. */
 FL_MUST_USE fl_status fl_cache_open(const char *path, const fl_schema *schema, const fl_vocabulary *vocabulary, fl_cache **out, fl_diag *dg);
 void fl_cache_close(fl_cache *c); /* NULL is fine */
 uint64_t fl_cache_n_blocks(const fl_cache *c);
@@ -28,7 +35,7 @@ int64_t fl_cache_position(const fl_cache *c, uint64_t block);
  * Block `block` into the batch (emptied first; row numbers count from 0). Checks its CRC and that every row lies in its slot's part of the
  * table. Several threads may read different blocks at once.
  */
-FL_MUST_USE fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_batch *out, fl_diag *dg);
+FL_MUST_USE fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_batch *out, fl_diag *dg);
 
 typedef struct fl_cache_writer fl_cache_writer;
 

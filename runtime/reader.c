@@ -45,6 +45,7 @@ typedef struct place {
     int64_t file_bytes; /* read so far, of all files */
     const fl_layout *layout;
     fl_cache *cache;
+    fl_cache_buffer cached;
     fl_row_block block;
     fl_diag dg;
 } place;
@@ -302,7 +303,7 @@ static void decode_chunk(const fl_reader *r, const fl_value_encoder *e, place *c
                         (unsigned long long)c->long_bytes, FL_MAX_LINE);
         b->n_lines = 1;
     } else if (c->kind == CHUNK_CACHE) {
-        fl_status status = fl_cache_read_block(c->cache, c->cache_block, &b->rows, &c->dg);
+        fl_status status = fl_cache_read_block(c->cache, c->cache_block, &c->cached, &b->rows, &c->dg);
         if (status != FL_OK)
             c->kind = CHUNK_FAILED;
         b->status = status;
@@ -628,6 +629,7 @@ void fl_reader_close(fl_reader *r)
         fl_row_block_deinit(&r->ring[i].block);
         fl_diag_deinit(&r->ring[i].dg);
         free(r->ring[i].buffer);
+        free(r->ring[i].cached.bytes);
     }
     for (uint32_t i = 0; i < r->files.n; i++) {
         if (r->caches)

@@ -1,12 +1,14 @@
 /* From generated raw CSV through vocabulary and caches: what the cache gives is what the text gives. Oracle: the text reader. */
 #include "data_support.h"
 
+#include "ir/crc32c.h"
 #include "runtime/cache_file.h"
 #include "runtime/generate.h"
 #include "runtime/prepare.h"
 #include "runtime/vocabulary_format.h"
 
 #include <math.h>
+#include <zlib.h>
 
 static void avazu_schema(test_schema *t)
 {
@@ -265,6 +267,100 @@ static void damage_is_reported(void **state)
     fl_diag_deinit(&dg);
 }
 
+/* Slots of every width, from no bit at all: what a cache of more than one block gives back is what was written. */
+static void ids_of_any_width(void **state)
+{
+    static const int64_t rows[] = {1, 2, INT32_MAX, 3, 4, 5, 255, 256, 257, 65536, 1, (1 << 24) + 1, 1 << 30, INT32_MAX, 7};
+    enum { N = 5000, SLOTS = FL_COUNT(rows) };
+    fl_cache_writer *w;
+    fl_batch b, back;
+    fl_diag dg;
+    test_schema t = {0};
+    (void)state;
+
+    fl_diag_init(&dg);
+    for (uint32_t k = 0; k <= SLOTS; k++) {
+        static char names[SLOTS + 1][8];
+        snprintf(names[k], sizeof names[k], "s%u", k);
+        add_slot(&t, names[k], k < SLOTS ? rows[k] : 1000);
+        t.slots[k].first_row = k < SLOTS && rows[k] == INT32_MAX ? 0 : 11 * k;
+    }
+    t.slots[SLOTS].pooling = FL_POOL_SUM;
+    t.s.table_rows = INT32_MAX;
+    assert_int_equal(fl_batch_init(&b, &t.s), FL_OK);
+    assert_int_equal(fl_batch_reserve(&b, N), FL_OK);
+    for (int64_t i = 0; i < N; i++) {
+        for (uint32_t k = 0; k < SLOTS; k++) {
+            int64_t id = i % 3 == 0 ? rows[k] - 1 : i % 3 == 1 ? 0 : (i * 2654435761 + k * 40503) % rows[k];
+            b.ids[i * SLOTS + k] = t.slots[k].first_row + id;
+        }
+        b.label[i] = (float)(i % 5) / 4;
+        b.row[i] = i, b.bad[i] = b.part[i] = 0;
+        for (int64_t k = 0; k < i % 4; k++) {
+            assert_int_equal(fl_batch_reserve_values(&b, 0, 1), FL_OK);
+            b.bags[0].values[b.bags[0].n_values++] = t.slots[SLOTS].first_row + i % 1000;
+        }
+        b.bags[0].offsets[i + 1] = b.bags[0].n_values;
+    }
+    b.n = N;
+    const char *path = scratch_path("wide");
+    assert_int_equal(fl_cache_create(path, &t.s, NULL, &w, &dg), FL_OK);
+    assert_int_equal(fl_cache_write(w, &b, 0, N, &dg), FL_OK);
+    assert_int_equal(fl_cache_finish(w, &dg), FL_OK);
+    fl_reader_options o = {.need_label = true, .threads = 2, .batch = 700};
+    assert_int_equal(read_all(path, &t.s, NULL, &o, &back, NULL, &dg), FL_OK);
+    assert_batches_equal(&b, &back);
+    fl_batch_deinit(&b);
+    fl_batch_deinit(&back);
+    fl_diag_deinit(&dg);
+}
+
+/* Generated code trusts rows: an id that fits its bits but not its slot is refused, checksums being right. */
+static void ids_outside_their_slot(void **state)
+{
+    enum { INDEX = 56, INDEX_CRC = 64, HEADER_CRC = 68, BLOCK = 4096, BLOCK_CRC = 20 }; /* as cache_file.h says */
+    static unsigned char bytes[8192];
+    fl_cache_writer *w;
+    fl_batch b, back;
+    fl_diag dg;
+    test_schema t = {0};
+    (void)state;
+
+    fl_diag_init(&dg);
+    add_slot(&t, "a", 5);
+    add_slot(&t, "b", 6);
+    assert_int_equal(fl_batch_init(&b, &t.s), FL_OK);
+    assert_int_equal(fl_batch_reserve(&b, 1), FL_OK);
+    b.ids[0] = 4, b.ids[1] = 5 + 2, b.label[0] = 1, b.row[0] = 0, b.bad[0] = b.part[0] = 0, b.n = 1;
+    const char *path = scratch_path("outside");
+    assert_int_equal(fl_cache_create(path, &t.s, NULL, &w, &dg), FL_OK);
+    assert_int_equal(fl_cache_write(w, &b, 0, 1, &dg), FL_OK);
+    assert_int_equal(fl_cache_finish(w, &dg), FL_OK);
+    FILE *f = fopen(path, "rb");
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    assert_int_equal(bytes[BLOCK], 4 | 2 << 3);
+    uint64_t index, size;
+    memcpy(&index, bytes + INDEX, sizeof index);
+    memcpy(&size, bytes + index + 8, sizeof size);
+    for (int id = 4; id < 8; id++) {
+        bytes[BLOCK] = (unsigned char)(id | 2 << 3);
+        uint32_t crc = fl_crc32c(0, bytes + BLOCK, size);
+        memcpy(bytes + index + BLOCK_CRC, &crc, 4);
+        crc = (uint32_t)crc32_z(0, bytes + index, 24);
+        memcpy(bytes + INDEX_CRC, &crc, 4);
+        crc = (uint32_t)crc32_z(0, bytes, HEADER_CRC);
+        memcpy(bytes + HEADER_CRC, &crc, 4);
+        fl_reader_options o = {.need_label = true};
+        assert_int_equal(read_all(write_file("outside.changed", bytes, n), &t.s, NULL, &o, &back, NULL, &dg), id < 5 ? FL_OK : FL_BAD_INPUT);
+        assert_string_equal(report_line(&dg, 0), id < 5 ? "" : "0:0: the cache is damaged: an id lies outside its slot's rows [E0520]");
+        fl_batch_deinit(&back);
+        fl_diag_clear(&dg);
+    }
+    fl_batch_deinit(&b);
+    fl_diag_deinit(&dg);
+}
+
 /* The Bayes figures are those of the labels drawn, within four standard errors of 17 % of 20,000 rows. */
 static void planted_rows(void **state)
 {
@@ -288,7 +384,7 @@ static int64_t resident(void)
 }
 
 #ifndef __SANITIZE_THREAD__ /* its shadow of what was read stays resident */
-/* A pass over a cache of 24 MB, which is mapped, leaves nothing of it in the process. */
+/* A pass over a cache, block by block, leaves nothing of it in the process. */
 static void a_pass_takes_no_memory(void **state)
 {
     enum { ROWS = 1500000, PART = 50000 };
@@ -336,6 +432,8 @@ int main(void)
         cmocka_unit_test(look_ups_together),
         cmocka_unit_test(look_ups_of_many_rows),
         cmocka_unit_test(damage_is_reported),
+        cmocka_unit_test(ids_of_any_width),
+        cmocka_unit_test(ids_outside_their_slot),
         cmocka_unit_test(planted_rows),
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(a_pass_takes_no_memory),
