@@ -6,9 +6,11 @@
  */
 #include "frontend/verbs.h"
 
+#include "backend/backend.h"
 #include "frontend/compile.h"
 #include "ir/model.h"
 #include "passes/pass.h"
+#include "runtime/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +19,36 @@ typedef struct arguments {
     const char *input, *output, *data_dir, *disable;
     const char **sets;
     uint32_t n_sets;
-    bool quiet, json, help;
+    bool store_folds, quiet, json, help;
 } arguments;
 
 static const char usage[] =
-    "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--disable=P,...] [--quiet] [--json]\n"
+    "usage: flenc compile X [-o model.bin] [--set KEY.PATH=VALUE]... [--fold-tables=stored|off] [--disable=P,...] [--quiet] [--json]\n"
     "X is a configuration (.yaml), an ONNX file (.onnx) or graph text; - is graph text from standard input. Of an ONNX file with training\n"
     "information, of ours or by the standard's Gradient, Adagrad, Adam and Momentum, the model can be trained; what of it is not read is told by a warning.\n"
     "  -o FILE                where the model goes (model.bin)\n"
     "  --set KEY.PATH=VALUE   overrides a key of the configuration: --set dataset.0.data_path=DIR\n"
     "  --data-dir DIR         where the files lie that a graph text refers to (its own folder)\n"
+    "  --fold-tables=stored   the model holds folded tables, as `flenrt fold` makes them: at once where X brings its weights, else as soon as\n"
+    "                         `flenrt run` or `train` has trained it (off)\n"
     "  --disable=P,...        leaves passes out (`flenc opt --list-passes`): to find the one that is wrong, or what it is worth\n"
     "  --quiet                no warnings, no summary\n"
     "  --json                 the summary as one line of JSON\n";
+
+static fl_status take_folds(arguments *a, const char *value, fl_diag *dg)
+{
+    a->store_folds = strcmp(value, "stored") == 0;
+    if (!a->store_folds && strcmp(value, "off") != 0)
+        return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "--fold-tables cannot be \"%s\": stored, off", value);
+    return FL_OK;
+}
 
 static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *dg)
 {
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         bool set = strncmp(word, "--set=", 6) == 0;
-        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--data-dir") == 0 || strcmp(word, "--disable") == 0) && i + 1 == argc)
+        if ((strcmp(word, "-o") == 0 || strcmp(word, "--set") == 0 || strcmp(word, "--data-dir") == 0 || strcmp(word, "--disable") == 0 || strcmp(word, "--fold-tables") == 0) && i + 1 == argc)
             return fl_error(dg, FL_E_USAGE, FL_NOWHERE, "%s needs a value", word);
         if (strcmp(word, "-o") == 0)
             a->output = argv[++i];
@@ -46,6 +58,8 @@ static fl_status parse_arguments(int argc, char **argv, arguments *a, fl_diag *d
             a->data_dir = word[10] ? word + 11 : argv[++i];
         else if (strcmp(word, "--disable") == 0 || strncmp(word, "--disable=", 10) == 0)
             a->disable = word[9] ? word + 10 : argv[++i];
+        else if (strcmp(word, "--fold-tables") == 0 || strncmp(word, "--fold-tables=", 14) == 0)
+            FL_TRY(take_folds(a, word[13] ? word + 14 : argv[++i], dg));
         else if (strcmp(word, "--quiet") == 0)
             a->quiet = true;
         else if (strcmp(word, "--json") == 0)
@@ -92,7 +106,8 @@ static void add_variables(const fl_graph *g, const fl_graph *but, fl_model_varia
     }
 }
 
-static fl_status save(const arguments *a, const fl_source *source, const fl_graph *forward, fl_graph *const *programs, fl_diag *dg)
+/* *has_weights: it holds variables with values. */
+static fl_status save(const arguments *a, const fl_source *source, const fl_graph *forward, fl_graph *const *programs, bool *has_weights, fl_diag *dg)
 {
     const fl_graph *g = source->graph;
     fl_model_content content = {.manifest = &source->manifest, .source = forward};
@@ -109,6 +124,7 @@ static fl_status save(const arguments *a, const fl_source *source, const fl_grap
     content.entries = &entry;
     content.n_entries = 1;
     content.variables = v;
+    *has_weights = content.n_variables > 0;
     for (int i = 0; i < FL_N_PROGRAMS; i++)
         content.programs[i] = programs[i];
     if (status == FL_OK)
@@ -156,7 +172,10 @@ static fl_status compile(const arguments *a, fl_diag *dg)
 {
     fl_source source;
     fl_graph *programs[FL_N_PROGRAMS] = {NULL}, *forward[FL_N_PROGRAMS] = {NULL};
+    bool has_weights = false;
+    uint64_t folded = 0;
     FL_TRY(fl_source_read(a->input, a->sets, a->n_sets, &source, dg));
+    source.manifest.store_folds = a->store_folds;
     fl_status status = fl_source_attach(source.graph, a->input, a->data_dir, false, dg);
     if (status == FL_OK)
         status = fl_build_programs_without(source.graph, FL_STAGE_SCHEDULED, a->disable, programs, dg);
@@ -165,7 +184,11 @@ static fl_status compile(const arguments *a, fl_diag *dg)
     if (status == FL_OK)
         status = fl_build_programs(source.graph, FL_STAGE_FORWARD, forward, dg);
     if (status == FL_OK)
-        status = save(a, &source, forward[FL_PROGRAM_PREDICT], programs, dg);
+        status = save(a, &source, forward[FL_PROGRAM_PREDICT], programs, &has_weights, dg);
+    if (status == FL_OK && a->store_folds && has_weights)
+        status = fl_session_store_folds(a->output, a->output, &(fl_session_options){.compile = fl_compile_as}, &folded, dg);
+    if (status == FL_OK && a->store_folds && !programs[FL_PROGRAM_FOLDING] && !a->quiet)
+        fprintf(stderr, "%s: the model has nothing to fold\n", a->output);
     if (status == FL_OK)
         summarise(a, &source);
     fl_programs_free(programs);

@@ -33,6 +33,7 @@ typedef struct member {
     kind kind;
     size_t at, count, size;
     int64_t min;
+    bool may_be_missing; /* in files of older versions: it stays as fl_manifest_init left it */
     const struct member *members; /* ended by a NULL name */
     const char *const *words;     /* ended by NULL */
 } member;
@@ -153,6 +154,7 @@ static const member manifest_members[] = {
     {AT(fl_manifest, schema), .kind = OBJECT, .members = schema_members},
     {AT(fl_manifest, datasets), .kind = OBJECTS, .count = offsetof(fl_manifest, n_datasets), .size = sizeof(fl_dataset), .members = dataset_members},
     {AT(fl_manifest, runners), .kind = OBJECTS, .count = offsetof(fl_manifest, n_runners), .size = sizeof(fl_runner), .members = runner_members},
+    {AT(fl_manifest, store_folds), .kind = BOOL, .may_be_missing = true},
     {AT(fl_manifest, parameters), .kind = INT64},
     {AT(fl_manifest, progress), .kind = OBJECT, .members = progress_members},
     END,
@@ -402,6 +404,8 @@ static fl_status parse_object(parser *p, const json_t *json, const char *path, c
     for (const member *m = members; m->name; m++) {
         snprintf(place, sizeof place, "%.150s%s%.40s", path, path[0] ? "." : "", m->name);
         const json_t *item = json_object_get(json, m->name);
+        if (!item && m->may_be_missing)
+            continue;
         fl_status s = item ? parse_member(p, item, place, base, m)
                            : fl_error(p->dg, FL_E_MANIFEST, p->loc, "manifest: \"%s\" is missing", place);
         if (s != FL_OK)

@@ -146,6 +146,7 @@ typedef struct fl_manifest {
     uint32_t n_datasets;
     fl_runner *runners;         /* those that `mode` names, in its order */
     uint32_t n_runners;
+    bool store_folds;           /* after training the model is written with folded tables (`--fold-tables=stored`); false in older files */
     int64_t parameters;         /* trainable numbers; 0 while an auto vocabulary is unknown */
     fl_progress progress;
 } fl_manifest;

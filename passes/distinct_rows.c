@@ -56,10 +56,14 @@ static uint32_t index_operand(const fl_graph *g, fl_id node)
     return n->op == FL_OP_FIELD_POOL || n->op == FL_OP_EMBEDDING_BAG ? 1 : UINT32_MAX;
 }
 
+/* Constants that count from the end would name a row twice by two numbers. */
 static bool fits(const fl_graph *g, fl_id index)
 {
     const fl_type *t = fl_value_type(g, index);
+    const fl_tensor *constant = fl_value_tensor(g, index);
     bool whole = t->dtype == FL_INT64 || t->dtype == FL_INT32;
+    for (int64_t i = 0; whole && constant && constant->bytes && i < fl_type_elements(&constant->type); i++)
+        whole = fl_tensor_get_int(constant, i) >= 0;
     return whole && (t->rank == 1 || (t->rank == 2 && t->dims[1] > 0));
 }
 

@@ -65,6 +65,10 @@ fl_id fl_flow_shape(const fl_flow *f, fl_id value);
 fl_id fl_flow_reshape(const fl_flow *f, fl_id x, fl_id like);
 /* 0 in the shape of `like`. */
 fl_id fl_flow_zeros(const fl_flow *f, fl_id like);
+/* Axes of a reduction as bits; false if they are not known. */
+bool fl_reduced_axes(const fl_graph *g, fl_id node, uint32_t *bits);
+/* Gather of values that a node makes, by any index along any axis. */
+fl_status fl_grad_gather_of_values(fl_flow *f, fl_id node, fl_id grad);
 /* Report that this form of the node has no gradient. */
 fl_status fl_flow_refuse(fl_flow *f, fl_id node, const char *why);
 

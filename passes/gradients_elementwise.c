@@ -124,6 +124,77 @@ fl_status fl_grad_erf(fl_flow *f, fl_id node, const fl_id *grad)
     return slope_of(f, node, grad[0], make(f, FL_OP_MUL, bell, number(f, 1.12837916709551257390)));
 }
 
+/* 1 + sign x x */
+static fl_id one_and_square(fl_flow *f, fl_id x, bool minus)
+{
+    return make(f, minus ? FL_OP_SUB : FL_OP_ADD, number(f, 1), make(f, FL_OP_MUL, x, x));
+}
+
+/* 1 + y y */
+fl_status fl_grad_tan(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], one_and_square(f, f->g->nodes[node].out[0], false));
+}
+
+/* 1 / sqrt(1 - x x), and its negative */
+fl_status fl_grad_asin(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_id root = fl_build_1(f->g, FL_OP_SQRT, "d", one_and_square(f, f->g->nodes[node].in[0], true));
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_RECIPROCAL, "d", root));
+}
+
+fl_status fl_grad_acos(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_id root = fl_build_1(f->g, FL_OP_SQRT, "d", one_and_square(f, f->g->nodes[node].in[0], true));
+    return slope_of(f, node, grad[0], negative(f, fl_build_1(f->g, FL_OP_RECIPROCAL, "d", root)));
+}
+
+/* 1 / (1 + x x), 1 / (1 - x x) */
+fl_status fl_grad_atan(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_RECIPROCAL, "d", one_and_square(f, f->g->nodes[node].in[0], false)));
+}
+
+fl_status fl_grad_atanh(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_RECIPROCAL, "d", one_and_square(f, f->g->nodes[node].in[0], true)));
+}
+
+fl_status fl_grad_sinh(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_COSH, "d", f->g->nodes[node].in[0]));
+}
+
+fl_status fl_grad_cosh(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_SINH, "d", f->g->nodes[node].in[0]));
+}
+
+/* 1 / sqrt(x x + 1), 1 / sqrt(x x - 1) */
+fl_status fl_grad_asinh(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_id root = fl_build_1(f->g, FL_OP_SQRT, "d", one_and_square(f, f->g->nodes[node].in[0], false));
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_RECIPROCAL, "d", root));
+}
+
+fl_status fl_grad_acosh(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    fl_id under = negative(f, one_and_square(f, f->g->nodes[node].in[0], true));
+    return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_RECIPROCAL, "d", fl_build_1(f->g, FL_OP_SQRT, "d", under)));
+}
+
+/* y = a - q b with a whole number q, whose slope is 0: da = g, db = -g q. */
+fl_status fl_grad_mod(fl_flow *f, fl_id node, const fl_id *grad)
+{
+    const fl_node n = f->g->nodes[node];
+    fl_flow_to(f, n.in[0], grad[0]);
+    if (fl_flow_wants(f, n.in[1])) {
+        fl_id whole = make(f, FL_OP_DIV, make(f, FL_OP_SUB, n.in[0], n.out[0]), n.in[1]);
+        fl_flow_to(f, n.in[1], negative(f, make(f, FL_OP_MUL, grad[0], fl_build_1(f->g, FL_OP_ROUND, "d", whole))));
+    }
+    return FL_OK;
+}
+
 fl_status fl_grad_sin(fl_flow *f, fl_id node, const fl_id *grad)
 {
     return slope_of(f, node, grad[0], fl_build_1(f->g, FL_OP_COS, "d", f->g->nodes[node].in[0]));

@@ -27,6 +27,9 @@ fl_status fl_grad_gather(fl_flow *f, fl_id node, const fl_id *grad)
 {
     fl_graph *g = f->g;
     const fl_node n = g->nodes[node];
+    bool of_table = fl_value_node(g, n.in[0]) == FL_NONE && !fl_value_tensor(g, n.in[1]);
+    if (!of_table && unique_of(g, n.in[1], ROWS) == FL_NONE && unique_of(g, n.in[1], INVERSE) == FL_NONE)
+        return fl_grad_gather_of_values(f, node, grad[0]);
     if (fl_node_int(g, node, "axis", 0) != 0)
         return fl_flow_refuse(f, node, "its axis is not 0");
     fl_id unique = unique_of(g, n.in[1], ROWS);

@@ -115,6 +115,41 @@ static fl_id zeros_beside(fl_flow *f, fl_id like, int axis, int64_t extent)
     return y;
 }
 
+/* Of several axes in steps of 1: g with pads of 0. */
+static fl_status slice_of_axes(fl_flow *f, fl_id node, fl_id grad)
+{
+    static const char why[] = "only slices in steps of 1, with known bounds and extents, have one";
+    fl_graph *g = f->g;
+    const fl_node n = g->nodes[node];
+    fl_type x = *fl_value_type(g, n.in[0]), y = *fl_value_type(g, n.out[0]);
+    int64_t starts[FL_MAX_RANK], axes[FL_MAX_RANK], steps[FL_MAX_RANK], pads[2 * FL_MAX_RANK] = {0};
+    uint32_t count, n_axes, n_steps;
+    if (!fl_value_ints(g, n.in[1], starts, FL_MAX_RANK, &count))
+        return fl_flow_refuse(f, node, why);
+    n_axes = n_steps = count;
+    for (int d = 0; d < FL_MAX_RANK; d++) {
+        axes[d] = d;
+        steps[d] = 1;
+    }
+    if ((n.n_in > 3 && n.in[3] != FL_NONE && !fl_value_ints(g, n.in[3], axes, FL_MAX_RANK, &n_axes)) ||
+        (n.n_in > 4 && n.in[4] != FL_NONE && !fl_value_ints(g, n.in[4], steps, FL_MAX_RANK, &n_steps)) || n_axes != count || n_steps != count)
+        return fl_flow_refuse(f, node, why);
+    for (uint32_t k = 0; k < count; k++) {
+        int64_t d = axes[k] < 0 ? axes[k] + x.rank : axes[k], start = starts[k];
+        if (FL_DIM_IS_SYM(x.dims[d]) || FL_DIM_IS_SYM(y.dims[d]) || steps[k] != 1)
+            return fl_flow_refuse(f, node, why);
+        start = start < 0 ? start + x.dims[d] : start;
+        start = start < 0 ? 0 : start > x.dims[d] ? x.dims[d] : start;
+        pads[d] = start;
+        pads[x.rank + d] = x.dims[d] - start - y.dims[d];
+    }
+    fl_id d = fl_build_2(g, FL_OP_PAD, fl_flow_name(f, n.in[0]), grad, fl_build_ints(g, "pads", pads, 2 * (uint32_t)x.rank));
+    if (d != FL_NONE)
+        g->values[d].type = x;
+    fl_flow_to(f, n.in[0], d);
+    return FL_OK;
+}
+
 /* g with 0 before and behind, for slices of one axis in steps of 1. */
 fl_status fl_grad_slice(fl_flow *f, fl_id node, const fl_id *grad)
 {
@@ -130,7 +165,7 @@ fl_status fl_grad_slice(fl_flow *f, fl_id node, const fl_id *grad)
     fl_type x = *fl_value_type(g, n.in[0]), y = *fl_value_type(g, n.out[0]);
     axis = axis < 0 ? axis + x.rank : axis;
     if (!one || FL_DIM_IS_SYM(x.dims[axis]) || FL_DIM_IS_SYM(y.dims[axis]))
-        return fl_flow_refuse(f, node, "only slices of one axis in steps of 1, with known extents, have one");
+        return slice_of_axes(f, node, grad[0]);
     start = start < 0 ? start + x.dims[axis] : start > x.dims[axis] ? x.dims[axis] : start;
     fl_id part[3];
     uint32_t n_part = 0;
@@ -147,8 +182,7 @@ fl_status fl_grad_slice(fl_flow *f, fl_id node, const fl_id *grad)
 
 /* -------------------------------------------------------------------------------------------------- reductions */
 
-/* Axes of a reduction as bits; false if they are not known. */
-static bool reduced_axes(const fl_graph *g, fl_id node, uint32_t *bits)
+bool fl_reduced_axes(const fl_graph *g, fl_id node, uint32_t *bits)
 {
     const fl_node *n = &g->nodes[node];
     int rank = fl_value_type(g, n->in[0])->rank;
@@ -173,7 +207,7 @@ static fl_status reduction(fl_flow *f, fl_id node, fl_id grad, bool divide)
     uint32_t bits, n = 0;
     int64_t axes[FL_MAX_RANK];
     double count = 1;
-    if (!reduced_axes(g, node, &bits))
+    if (!fl_reduced_axes(g, node, &bits))
         return fl_flow_refuse(f, node, "its axes are not constant");
     fl_id terms = FL_NONE; /* float[1]: the unknown extents */
     for (int d = 0; d < t.rank; d++) {
@@ -220,7 +254,7 @@ static fl_status to_the_extremes(fl_flow *f, fl_id node, fl_id grad)
     int rank = fl_value_type(g, n.in[0])->rank;
     uint32_t bits, n_axes = 0;
     int64_t axes[FL_MAX_RANK];
-    if (!reduced_axes(g, node, &bits))
+    if (!fl_reduced_axes(g, node, &bits))
         return fl_flow_refuse(f, node, "its axes are not constant");
     for (int d = 0; d < rank; d++)
         if (bits >> d & 1)
@@ -316,22 +350,31 @@ static fl_id transposed(fl_flow *f, fl_id x)
     return fl_node_out(g, t, 0);
 }
 
+static fl_id with_axis(fl_flow *f, fl_id x, int64_t axis)
+{
+    return fl_build_2(f->g, FL_OP_UNSQUEEZE, "d", x, fl_build_ints(f->g, "axis", &axis, 1));
+}
+
 /* Of stacks: the same with each pair, summed over what one of the two was broadcast along. */
 fl_status fl_grad_matmul(fl_flow *f, fl_id node, const fl_id *grad)
 {
     fl_graph *g = f->g;
     const fl_node n = g->nodes[node];
     int a = fl_value_type(g, n.in[0])->rank, b = fl_value_type(g, n.in[1])->rank;
-    if (a < 2 || b < 2)
-        return fl_flow_refuse(f, node, "only products of matrices have one");
     if (a == 2 && b == 2) {
         product_gradients(f, n.in, grad[0], false, false, 1);
         return FL_OK;
     }
+    /* A vector is a row on the left and a column on the right. */
+    fl_id x = a == 1 ? with_axis(f, n.in[0], 0) : n.in[0], w = b == 1 ? with_axis(f, n.in[1], 1) : n.in[1], y = grad[0];
+    y = b == 1 ? with_axis(f, y, -1) : y;
+    y = a == 1 ? with_axis(f, y, -2) : y;
     if (fl_flow_wants(f, n.in[0]))
-        fl_flow_to(f, n.in[0], fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[0]), grad[0], transposed(f, n.in[1])));
-    if (fl_flow_wants(f, n.in[1]))
-        fl_flow_to(f, n.in[1], fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[1]), transposed(f, n.in[0]), grad[0]));
+        fl_flow_to(f, n.in[0], fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[0]), y, transposed(f, w)));
+    if (fl_flow_wants(f, n.in[1])) {
+        fl_id d = fl_build_2(g, FL_OP_MATMUL, fl_flow_name(f, n.in[1]), transposed(f, x), y);
+        fl_flow_to(f, n.in[1], b == 1 ? fl_build_2(g, FL_OP_SQUEEZE, "d", d, fl_build_ints(g, "axis", &(int64_t){-1}, 1)) : d);
+    }
     return FL_OK;
 }
 

@@ -126,11 +126,11 @@ static void begin_progress(fl_progress *p)
     fl_manifest_deinit(&fresh);
 }
 
-static fl_status run_training(runs *u, fl_session *s, const fl_runner *r, fl_model **from, bool resumed, fl_diag *dg)
+/* *result: the caller frees what was saved. */
+static fl_status run_training(runs *u, fl_session *s, const fl_runner *r, fl_model **from, bool resumed, fl_train_result *result, fl_diag *dg)
 {
     fl_train_phase *phases = calloc(r->n_phases, sizeof *phases);
     char *owned[2] = {NULL, NULL};
-    fl_train_result result = {0};
     fl_metrics_dump dump;
     fl_train_plan plan;
 
@@ -157,15 +157,14 @@ static fl_status run_training(runs *u, fl_session *s, const fl_runner *r, fl_mod
         if (resumed)
             plan.counters = s->model;
         u->log->epochs = r->epochs;
-        status = fl_train(s, &plan, &result, dg);
+        status = fl_train(s, &plan, result, dg);
     }
     if (status == FL_OK)
         status = fl_metrics_dump_status(&dump, dg);
     if (status == FL_OK)
-        fl_train_log_trained(u->log, &result);
+        fl_train_log_trained(u->log, result);
     else
         fl_train_log_stop(u->log);
-    free(result.saved);
     fl_metrics_dump_deinit(&dump);
     free(owned[0]);
     free(owned[1]);
@@ -173,10 +172,41 @@ static fl_status run_training(runs *u, fl_session *s, const fl_runner *r, fl_mod
     return status;
 }
 
+bool fl_fold_wish_parse(const char *text, fl_fold_wish *out)
+{
+    *out = strcmp(text, "stored") == 0 ? FL_FOLD_STORED : FL_FOLD_OFF;
+    return *out == FL_FOLD_STORED || strcmp(text, "off") == 0;
+}
+
+bool fl_fold_wished(fl_fold_wish wish, const fl_manifest *m)
+{
+    return wish == FL_FOLD_STORED || (wish == FL_FOLD_AS_CONFIGURED && m->store_folds);
+}
+
+fl_status fl_fold_trained(const char *path, const fl_session_options *options, fl_diag *dg)
+{
+    fl_session_options o = *options;
+    uint64_t bytes = 0;
+    char text[160];
+
+    if (!path)
+        return FL_OK;
+    o.dump = NULL;
+    FL_TRY(fl_session_store_folds(path, path, &o, &bytes, dg));
+    if (bytes == 0)
+        snprintf(text, sizeof text, "%.100s has nothing to fold", path);
+    else
+        snprintf(text, sizeof text, "%.100s holds %.1f MB of folded tables", path, (double)bytes / 1e6);
+    if (o.note)
+        o.note(text);
+    return FL_OK;
+}
+
 static fl_status train(runs *u, const fl_runner *r, const char *resume, fl_diag *dg)
 {
     fl_session_options so = u->o->session;
     fl_model *from = NULL;
+    fl_train_result result = {0};
     fl_session s;
     char *file = NULL;
 
@@ -194,10 +224,16 @@ static fl_status train(runs *u, const fl_runner *r, const char *resume, fl_diag 
     fl_status status = fl_session_open(&s, resume ? resume : u->o->model, &so, dg);
     if (status == FL_OK) {
         head_of_training(u, r);
-        status = run_training(u, &s, r, &from, resume != NULL, dg);
+        status = run_training(u, &s, r, &from, resume != NULL, &result, dg);
         fl_session_close(&s);
     }
     fl_model_free(from);
+    if (status == FL_OK && fl_fold_wished(u->o->fold, u->m))
+        status = fl_fold_trained(result.saved, &u->o->session, dg);
+    if (status == FL_OK && fl_fold_wished(u->o->fold, u->m) && result.saved_inference)
+        status = fl_fold_trained(result.saved_inference, &u->o->session, dg);
+    free(result.saved);
+    free(result.saved_inference);
     if (status == FL_OK && u->log->kind == FL_LOG_PADDLEREC_18)
         fl_train_log_line(u->log, "PaddleRec Finish");
     return status;

@@ -6,10 +6,20 @@
 
 #include "runtime/train_log.h"
 
+/* Whether a trained model is written once more, with folded tables (session.h). */
+typedef enum fl_fold_wish { FL_FOLD_AS_CONFIGURED, FL_FOLD_STORED, FL_FOLD_OFF } fl_fold_wish;
+
+/* "stored" or "off". */
+bool fl_fold_wish_parse(const char *text, fl_fold_wish *out);
+bool fl_fold_wished(fl_fold_wish wish, const fl_manifest *m);
+/* The model at `path`, which may be NULL (nothing was saved), once more with folded tables. The options are those of the session that trained; its memory has been given back. */
+FL_MUST_USE fl_status fl_fold_trained(const char *path, const fl_session_options *options, fl_diag *dg);
+
 typedef struct fl_run_options {
     const char *model;             /* a model.bin that a configuration was compiled to */
     fl_session_options session;    /* threads, seed, engine; `train` and `data` are set here */
     const char *resume;            /* NULL, or the file of an interrupted run: the first train runner goes on from it */
+    fl_fold_wish fold;             /* the newest model and the newest inference model that a train runner saves */
     bool strict, json, quiet;
     const char *log;               /* "plain", "paddlerec"; NULL: as configured */
     const volatile sig_atomic_t *stop;

@@ -73,6 +73,14 @@ static fl_status save(trainer *t, fl_saved_kind kind, const char *path, const ch
     char *copy = strdup(path);
     if (!copy)
         return fl_out_of_memory(dg);
+    if (kind == FL_SAVED_INFERENCE) {
+        free(t->result->saved_inference);
+        t->result->saved_inference = strdup(path);
+        if (!t->result->saved_inference) {
+            free(copy);
+            return fl_out_of_memory(dg);
+        }
+    }
     if (!t->result->saved || rank(kind) >= t->saved_rank) {
         free(t->result->saved);
         t->result->saved = copy;

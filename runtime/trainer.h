@@ -56,6 +56,7 @@ typedef struct fl_train_result {
     bool has_valid, stopped_early;
     double valid_auc, valid_logloss;   /* with keep_best of the model that was kept, else of the last epoch */
     int64_t best_epoch;                /* with keep_best; -1: none in this run */
+    char *saved_inference;             /* the newest inference model, likewise */
     char *saved;                       /* the newest file of saves.model, else of .folder, else of others; malloc'ed; NULL: none was written */
 } fl_train_result;
 

@@ -7,13 +7,14 @@
 
 #include "ir/schedule.h"
 #include "ir/shape.h"
+#include "runtime/folds.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
     "usage: flenrt info model.bin [--verify] [--json] [--slots]\n"
     "\n"
     "Says what the model is: network, parameters, inputs and outputs as names that other tools see, fields and their slots,\n"
-    "tables and their sizes, how far it was trained and how good it was, and every node of its programs that has no\n"
+    "tables and their sizes, folded tables, how far it was trained and how good it was, and every node of its programs that has no\n"
     "generated code (`fallback`; none for models of a configuration).\n"
     "\n"
     "  --slots                   a line for each slot: field, column, transform, vocabulary, rows\n"
@@ -30,7 +31,9 @@ typedef struct information {
     const fl_graph *source;
     const fl_graph *programs[FL_N_PROGRAMS];
     int64_t parameters; /* 0: not known yet */
-    uint64_t weight_bytes;
+    uint64_t weight_bytes, fold_bytes;
+    fl_folds_state folds;
+    fl_arena arena;
     bool slots, verified;
 } information;
 
@@ -218,6 +221,15 @@ static void json_programs(const information *n)
     putchar(']');
 }
 
+static const char *const fold_states[] = {"none", "outdated", "usable"};
+_Static_assert(FL_FOLDS_USABLE + 1 == FL_COUNT(fold_states), "words in the order of the enum");
+
+static void json_folds(const information *n)
+{
+    printf(",\"folds\":{\"state\":\"%s\",\"bytes\":%llu,\"can_be_folded\":%s,\"after_training\":%s}", fold_states[n->folds], (unsigned long long)n->fold_bytes,
+           n->programs[FL_PROGRAM_FOLDING] ? "true" : "false", n->manifest->store_folds ? "true" : "false");
+}
+
 static void print_json(const information *n)
 {
     const fl_manifest *m = n->manifest;
@@ -235,6 +247,7 @@ static void print_json(const information *n)
     fputs(",\"configuration\":", stdout);
     fl_json_string(stdout, m->source_name ? m->source_name : "");
     json_progress(&m->progress, m->seed);
+    json_folds(n);
     json_programs(n);
     printf(",\"verified\":%s}\n", n->verified ? "true" : "false");
 }
@@ -292,6 +305,16 @@ static void plain_tables(const information *n)
             puts(", its rows are known once data has been seen");
         what = "";
     }
+}
+
+static void plain_folds(const information *n)
+{
+    static const char *const words[] = {"none stored", "stored, but of other weights: not used (`flenrt fold` makes new ones)", "stored, of these weights"};
+
+    printf("folds        %s", n->programs[FL_PROGRAM_FOLDING] || n->fold_bytes ? words[n->folds] : "none: the model has nothing to fold");
+    if (n->fold_bytes)
+        printf(", %llu bytes", (unsigned long long)n->fold_bytes);
+    puts(n->manifest->store_folds ? "; made anew after training" : "");
 }
 
 static void plain_progress(const fl_manifest *m)
@@ -360,6 +383,7 @@ static void print_plain(const information *n)
     }
     plain_schema(n);
     plain_tables(n);
+    plain_folds(n);
     plain_programs(n);
 }
 
@@ -368,6 +392,7 @@ static void print_plain(const information *n)
 static fl_status info(const fl_verb_options *o, information *n, fl_diag *dg)
 {
     FL_TRY(fl_model_open(o->model, o->verify ? FL_MODEL_VERIFY_ALL : 0, &n->m, dg));
+    fl_arena_init(&n->arena);
     n->manifest = fl_model_manifest(n->m);
     n->verified = o->verify;
     fl_status status = fl_model_source(n->m, &n->source, dg);
@@ -376,8 +401,11 @@ static fl_status info(const fl_verb_options *o, information *n, fl_diag *dg)
     for (uint32_t i = 0; status == FL_OK && i < fl_model_n_variables(n->m); i++) {
         const char *name;
         const fl_tensor *t = fl_model_variable(n->m, i, &name);
-        n->weight_bytes += (uint64_t)fl_type_elements(&t->type) * fl_dtype_size(t->type.dtype);
+        *(strncmp(name, FL_FOLDS_PREFIX, strlen(FL_FOLDS_PREFIX)) ? &n->weight_bytes : &n->fold_bytes) += (uint64_t)fl_type_elements(&t->type) * fl_dtype_size(t->type.dtype);
     }
+    fl_store stored;
+    if (status == FL_OK && n->programs[FL_PROGRAM_FOLDING])
+        status = fl_folds_find(n->m, n->programs[FL_PROGRAM_FOLDING], n->manifest->schema.table_rows, &n->arena, &stored, &n->folds, dg);
     if (status == FL_OK) {
         n->parameters = count_parameters(n);
         if (o->json)
@@ -385,6 +413,7 @@ static fl_status info(const fl_verb_options *o, information *n, fl_diag *dg)
         else
             print_plain(n);
     }
+    fl_arena_deinit(&n->arena);
     fl_model_free(n->m);
     return status;
 }

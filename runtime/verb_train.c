@@ -29,7 +29,7 @@ static const char help[] =
     "  --resume FILE             go on from FILE, which a stopped run of this model has left: the result has the same bits as if\n"
     "                            it had not been stopped\n"
     "  --log=plain|paddlerec     lines on standard error, or PaddleRec's on standard output (as configured)\n"
-    "  --fold-tables=stored|off  at the end write OUT once more, with folded tables, as `flenrt fold` does (off)\n"
+    "  --fold-tables=stored|off  at the end write OUT once more, with folded tables, as `flenrt fold` does (as compiled)\n"
     "  --strict                  the first row that cannot be read ends training\n"
     FL_HELP_THREADS FL_HELP_DUMP FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
@@ -45,7 +45,7 @@ static const char help[] =
 typedef struct arguments {
     const char *valid, *resume;
     int64_t epochs, checkpoint_steps; /* 0: not given */
-    bool store_folds;
+    fl_fold_wish fold;
 } arguments;
 
 static bool take(void *arg, const char *name, char *value)
@@ -60,10 +60,8 @@ static bool take(void *arg, const char *name, char *value)
         a->resume = value;
         return *value != 0;
     }
-    if (strcmp(name, "fold-tables") == 0) {
-        a->store_folds = strcmp(value, "stored") == 0;
-        return a->store_folds || strcmp(value, "off") == 0;
-    }
+    if (strcmp(name, "fold-tables") == 0)
+        return fl_fold_wish_parse(value, &a->fold);
     if (strcmp(name, "checkpoint-steps") == 0)
         return fl_parse_size(value, 1, &a->checkpoint_steps);
     return fl_parse_size(value, 1, &a->epochs);
@@ -237,21 +235,8 @@ static fl_status train(work *w, fl_diag *dg)
     else
         fl_train_log_stop(&w->log);
     free(result.saved);
+    free(result.saved_inference);
     return status;
-}
-
-/* Training has given its memory back. */
-static fl_status store_folds(work *w, fl_diag *dg)
-{
-    fl_session_options so = fl_verb_session_options(w->o, false);
-    uint64_t bytes;
-
-    FL_TRY(fl_session_store_folds(w->plan.saves.model, w->plan.saves.model, &so, &bytes, dg));
-    if (bytes == 0)
-        fl_verb_notef("%s has nothing to fold", w->plan.saves.model);
-    else
-        fl_verb_notef("%s holds %.1f MB of folded tables", w->plan.saves.model, (double)bytes / 1e6);
-    return FL_OK;
 }
 
 int fl_verb_train(int argc, char **argv)
@@ -272,9 +257,11 @@ int fl_verb_train(int argc, char **argv)
     work w = {.o = &o, .a = &a};
     fl_diag_init(&dg);
     fl_status status = train(&w, &dg);
+    bool fold = status == FL_OK && fl_fold_wished(a.fold, w.session.manifest);
     fl_session_close(&w.session);
-    if (status == FL_OK && a.store_folds)
-        status = store_folds(&w, &dg);
+    fl_session_options so = fl_verb_session_options(&o, false);
+    if (fold)
+        status = fl_fold_trained(w.plan.saves.model, &so, &dg);
     free(w.data);
     free(w.valid);
     free(w.interrupted);

@@ -52,6 +52,61 @@ run 0 on_both "$bin/flenrt" train "$dir/unfolded.bin" --data "$dir/d/train" --ep
 run 0 on_fold "$bin/flenrt" fold "$dir/on.bin" --quiet
 cmp "$dir/on.bin" "$dir/both.bin" || fail "train --fold-tables=stored and fold write different files"
 
+# What info says of them.
+folds() {
+    run 0 "$1" "$bin/flenrt" info "$2"
+    grep -q "^folds  *$3" "$dir/$1.out" || fail "info says of $2: $(grep folds "$dir/$1.out")"
+}
+folds info_stored "$dir/trained.bin" "stored, of these weights, [1-9][0-9]* bytes$"
+folds info_none "$dir/unfolded.bin" "none stored$"
+run 0 info_json "$bin/flenrt" info "$dir/trained.bin" --json
+grep -q '"folds":{"state":"usable","bytes":[1-9][0-9]*,"can_be_folded":true,"after_training":false}' "$dir/info_json.out" || fail "info --json names no folds"
+run 0 compile_lr "$bin/flenc" compile models/lr/config.yaml --fold-tables=stored -o "$dir/lr.bin"
+grep -q "has nothing to fold" "$dir/compile_lr.err" || fail "compile folds a model that has nothing to fold"
+folds info_lr "$dir/lr.bin" "none: the model has nothing to fold; made anew after training$"
+
+# As compiled: `train` and `run` fold what they have trained, unless they are told otherwise; what they write is what `fold` writes.
+run 2 compile_auto "$bin/flenc" compile models/flen/config.yaml --fold-tables=auto -o "$dir/auto.bin"
+run 0 compile_stored "$bin/flenc" compile models/flen/config.yaml --set mlp.input=slots --set train.data="$dir/d" --set infer.data="$dir/d" --set train.save.path="$dir/saved" \
+    --fold-tables=stored --quiet -o "$dir/stored.bin" || finish
+folds info_compiled "$dir/stored.bin" "none stored; made anew after training$"
+run 0 train_stored "$bin/flenrt" train "$dir/stored.bin" --data "$dir/d/train" --epochs 1 --quiet -o "$dir/as_compiled.bin"
+folds info_as_compiled "$dir/as_compiled.bin" "stored, of these weights, .*; made anew after training$"
+run 0 train_off "$bin/flenrt" train "$dir/stored.bin" --data "$dir/d/train" --epochs 1 --quiet --fold-tables=off -o "$dir/off.bin"
+folds info_off "$dir/off.bin" "none stored"
+run 0 fold_off "$bin/flenrt" fold "$dir/off.bin" --quiet
+cmp "$dir/off.bin" "$dir/as_compiled.bin" || fail "a model that is folded as compiled differs from one that is folded afterwards"
+run 0 run_stored "$bin/flenrt" run "$dir/stored.bin" --quiet
+folds info_run "$dir/saved/model.bin" "stored, of these weights"
+run 0 run_off "$bin/flenrt" run "$dir/stored.bin" --fold-tables=off --quiet
+folds info_run_off "$dir/saved/model.bin" "none stored"
+run 2 run_word "$bin/flenrt" run "$dir/stored.bin" --fold-tables=auto
+grep -q -- '--fold-tables cannot be "auto"' "$dir/run_word.err" || fail "run --fold-tables=auto: $(cat "$dir/run_word.err")"
+
+# An imported graph with weights is folded when it is compiled, as `fold` does it.
+cat >"$dir/ranges.yaml" <<'END'
+network: flen
+embedding_size: 16
+linear: none
+hidden_layer: false
+mlp: {input: slots, widths: [8, 4]}
+inputs:
+  label: label
+  defaults: {vocabulary: range}
+  slots: [{name: a, rows: 2000}, {name: b, rows: 30}, {name: c, rows: 5}]
+fields: {x: [a, b], y: [c]}
+END
+awk 'BEGIN { print "label,a,b,c"; for (i = 0; i < 600; i++) printf "%d,%d,%d,%d\n", i % 3 == 0, i * 3, i * 7 % 30, i % 5 }' >"$dir/ranges.csv"
+run 0 compile_ranges "$bin/flenc" compile "$dir/ranges.yaml" --quiet -o "$dir/ranges.bin" || finish
+run 0 train_ranges "$bin/flenrt" train "$dir/ranges.bin" --data "$dir/ranges.csv" --epochs 1 --quiet -o "$dir/ranges.bin" || finish
+run 0 export_ranges "$bin/flenc" export "$dir/ranges.bin" --quiet -o "$dir/ranges.onnx" || finish
+run 0 import_stored "$bin/flenc" compile "$dir/ranges.onnx" --fold-tables=stored --quiet -o "$dir/import_stored.bin"
+run 0 import_plain "$bin/flenc" compile "$dir/ranges.onnx" --quiet -o "$dir/import_plain.bin"
+folds info_import "$dir/import_stored.bin" "stored, of these weights"
+folds info_import_plain "$dir/import_plain.bin" "none stored$"
+run 0 fold_import "$bin/flenrt" fold "$dir/import_stored.bin" --quiet -o "$dir/import_folded.bin"
+cmp "$dir/import_stored.bin" "$dir/import_folded.bin" || fail "compile --fold-tables=stored folds otherwise than fold"
+
 # Bags beside single values, one table for all of them.
 sed -e 's/^    - app_id$/    - {name: app_id, pooling: mean, separator: "|"}/' -e 's/^    - C18$/    - {name: C18, pooling: sum, separator: "|"}/' models/flen/config.yaml >"$dir/bags.yaml"
 awk -F, -v OFS=, 'NR > 1 { $9 = $9 "|" $9; $21 = NR % 3 ? $21 : "" } 1' "$dir/rows.csv" >"$dir/bags.csv"

@@ -3,7 +3,7 @@
 #
 #   includes   arrows point one way: ir/base <- ir <- passes, frontend, backend; runtime sees ir alone. Only the two command lines
 #              (flenc, flenrt, verb_*) and the public library may include passes/pass.h and backend/backend.h; backend knows of runtime only what generated code and engines see;
-#              `flenc verify` runs what it made, on rows that runtime reads
+#              `flenc verify` runs what it made, on rows that runtime reads; `flenc compile` folds tables where the weights are there
 #   libraries  protobuf-c in ir/onnx* only, LLVM in backend/llvm only, libyaml in frontend/config* only, BLAS in runtime/blas* only
 #   own first  a .c file includes its own header before anything else
 #   opening    code starts with a comment that says what it is; a .c file with a header of its own may leave that to it
@@ -41,7 +41,7 @@ includes() {
             split(room, top, "/"); split(to, other, "/")
             if (top[1] != "ir" && top[1] == other[1]) next
             if (verb && (what == "passes/pass.h" && top[1] == "frontend" || what == "backend/backend.h")) next
-            if (FILENAME ~ /^frontend\/verb_(verify|rows|slopes|peer)\.[ch]$/ && (what == "backend/trial.h" || other[1] == "runtime")) next
+            if (FILENAME ~ /^frontend\/verb_(verify|rows|slopes|peer|compile)\.[ch]$/ && (what == "backend/trial.h" || other[1] == "runtime")) next
             if (top[1] == "backend" && (what == "runtime/abi.h" || what == "runtime/engine.h")) next
             if (room == to) next
             breach("\"" room "\" may not include \"" what "\"")

@@ -22,6 +22,7 @@ typedef struct gradient_case {
 } gradient_case;
 
 #define W32 "float[3,2] w, float[2] v"
+#define SMALL    "half = Constant <value_float = 0.5> () p = Mul (w, half) "
 #define POSITIVE "s = Mul (w, w) half = Constant <value_float = 0.5> () p = Add (s, half) "
 
 /* A rule that has several forms has several cases. */
@@ -44,6 +45,17 @@ static const gradient_case cases[] = {
     {FL_OP_ERF, W32, "y = Erf (w)"},
     {FL_OP_SIN, W32, "y = Sin (w)"},
     {FL_OP_COS, W32, "y = Cos (w)"},
+    {FL_OP_TAN, W32, "y = Tan (w)"},
+    {FL_OP_ASIN, W32, SMALL "y = Asin (p)"},
+    {FL_OP_ACOS, W32, SMALL "y = Acos (p)"},
+    {FL_OP_ATAN, W32, "y = Atan (w)"},
+    {FL_OP_SINH, W32, "y = Sinh (w)"},
+    {FL_OP_COSH, W32, "y = Cosh (w)"},
+    {FL_OP_ASINH, W32, "y = Asinh (w)"},
+    {FL_OP_ACOSH, W32, POSITIVE "q = Add (p, half) r = Add (q, half) y = Acosh (r)"},
+    {FL_OP_ATANH, W32, SMALL "y = Atanh (p)"},
+    {FL_OP_MOD, W32, "b = Constant <value_float = 0.3> () y = Mod <fmod = 1> (w, b)"},
+    {FL_OP_MOD, W32, POSITIVE "c = Constant <value_float = 7.1> () m = Mod <fmod = 1> (c, p) y = Add (m, v)"},
     {FL_OP_CAST, W32, "d = Cast <to = 11> (w) y = Cast <to = 1> (d)"},
     {FL_OP_ADD, W32, "y = Add (w, v)"},
     {FL_OP_SUB, W32, "y = Sub (v, w)"},
@@ -70,7 +82,12 @@ static const gradient_case cases[] = {
     {FL_OP_SPLIT, "float[3,4] w, float[2] v", "n = Constant <value_ints = [1, 2, 1]> () a, b, c = Split <axis = 1> (w, n) d = Mul (b, v) y = Mul (d, c)"},
     {FL_OP_SLICE, "float[5,4] w, float[2] v", "f = Constant <value_ints = [1]> () t = Constant <value_ints = [-1]> () a = Constant <value_ints = [1]> () "
                                               "s = Slice (w, f, t, a) y = Mul (s, v)"},
+    {FL_OP_SLICE, "float[5,4] w, float[2] v", "f = Constant <value_ints = [1, -2]> () t = Constant <value_ints = [100, 4]> () s = Slice (w, f, t) y = Mul (s, v)"},
     {FL_OP_MATMUL, "float[3,2] w, float[2,4] v", "y = MatMul (w, v)"},
+    {FL_OP_MATMUL, "float[2] w, float[2,4] v", "y = MatMul (w, v)"},
+    {FL_OP_MATMUL, "float[3,4,2] w, float[2] v", "y = MatMul (w, v)"},
+    {FL_OP_MATMUL, "float[2] w, float[3,2,4] v", "y = MatMul (w, v)"},
+    {FL_OP_MATMUL, "float[2] w, float[2] v", "y = MatMul (w, v)"},
     {FL_OP_MATMUL, "float[2,3,2] w, float[2,2,4] v", "y = MatMul (w, v)"},
     {FL_OP_MATMUL, "float[2,1,3,2] w, float[5,2,4] v", "y = MatMul (w, v)"},
     {FL_OP_MATMUL, "float[3,2] w, float[5,2,4] v", "y = MatMul (w, v)"},
@@ -85,6 +102,34 @@ static const gradient_case cases[] = {
     {FL_OP_CUM_SUM, "float[3,4] w, float[4] v", "a = Constant <value_int = 1> () c = CumSum (w, a) y = Mul (c, v)"},
     {FL_OP_CUM_SUM, "float[3,4] w, float[4] v", "a = Constant <value_int = 0> () c = CumSum <exclusive = 1, reverse = 1> (w, a) y = Mul (c, v)"},
     {FL_OP_GATHER, "float[5,3] w, float[3] v, int64[batch,2] ids", "e = Gather (w, ids) y = Mul (e, v)"},
+    {FL_OP_GATHER, "float[5,3] w, float[3] v, int64[batch,2] ids", "x = Mul (w, v) i = Constant <value = int64[2,2] {1, -1, 4, 1}> () e = Gather (x, i) y = Mul (e, e)"},
+    {FL_OP_GATHER, "float[2,3,4] w, float[4] v", "x = Mul (w, v) i = Constant <value = int64[3] {2, 0, 2}> () e = Gather <axis = 1> (x, i) y = Mul (e, v)"},
+    {FL_OP_GATHER, "float[2,3,4] w, float[3] v", "x = Exp (w) i = Constant <value_int = 1> () e = Gather <axis = -1> (x, i) y = Mul (e, v)"},
+    {FL_OP_GATHER_ELEMENTS, "float[3,4] w, float[2] v", "i = Constant <value = int64[3,2] {0, -1, 2, 2, 1, 3}> () e = GatherElements <axis = 1> (w, i) y = Mul (e, v)"},
+    {FL_OP_GATHER_ND, "float[3,4,2] w, float[2] v", "i = Constant <value = int64[3,2] {0, 1, 2, -1, 0, 1}> () e = GatherND (w, i) y = Mul (e, v)"},
+    {FL_OP_GATHER_ND, "float[3,4,2] w, float[2] v", "i = Constant <value = int64[3,2,1] {3, 0, -1, 1, 2, 2}> () e = GatherND <batch_dims = 1> (w, i) y = Mul (e, v)"},
+    {FL_OP_GATHER_ND, "float[2,3,4] w, float[3] v", "i = Constant <value = int64[2,3,1] {3, 0, -1, 1, 2, 2}> () e = GatherND <batch_dims = 2> (w, i) y = Mul (e, v)"},
+    {FL_OP_SCATTER_ND, "float[4,2] w, float[2,2] v", "i = Constant <value = int64[2,1] {3, 0}> () e = ScatterND (w, i, v) y = Mul (e, e)"},
+    {FL_OP_SCATTER_ND, "float[4,2] w, float[3] v", "i = Constant <value = int64[3,2] {3, 0, 1, 1, 3, -2}> () e = ScatterND <reduction = \"add\"> (w, i, v) y = Mul (e, e)"},
+    {FL_OP_SCATTER_ELEMENTS, "float[3,4] w, float[2,2] v", "i = Constant <value = int64[2,2] {3, 0, -1, 2}> () e = ScatterElements <axis = 1> (w, i, v) y = Mul (e, e)"},
+    {FL_OP_SCATTER_ELEMENTS, "float[3,4] w, float[2,2] v", "i = Constant <value = int64[2,2] {1, 0, 1, 2}> () e = ScatterElements <axis = 0, reduction = \"add\"> (w, i, v) "
+                                                          "y = Mul (e, e)"},
+    {FL_OP_TOP_K, "float[3,5] w, float[2] v", "k = Constant <value_ints = [2]> () e, i = TopK (w, k) y = Mul (e, v)"},
+    {FL_OP_TOP_K, "float[5,3] w, float[3] v", "k = Constant <value_ints = [3]> () e = TopK <axis = 0, largest = 0> (w, k) y = Mul (e, v)"},
+    {FL_OP_TILE, "float[3,2] w, float[6] v", "n = Constant <value_ints = [2, 3]> () t = Tile (w, n) y = Mul (t, v)"},
+    {FL_OP_TILE, "float[1,2] w, float[2] v, float[batch,1] x", "a = Mul (w, x) n = Constant <value_ints = [1, 3]> () t = Tile (a, n) y = Mul (t, t)"},
+    {FL_OP_PAD, "float[3,2] w, float[4] v", "n = Constant <value_ints = [1, 0, 0, 2]> () t = Pad (w, n) y = Mul (t, v)"},
+    {FL_OP_PAD, "float[3,4] w, float[4] v", "n = Constant <value_ints = [-1, 2]> () a = Constant <value_ints = [0]> () c = Constant <value_float = 0.5> () t = Pad (w, n, c, a) y = Mul (t, v)"},
+    {FL_OP_REVERSE_SEQUENCE, "float[4,2] w, float[2] v", "l = Constant <value = int64[2] {3, 4}> () r = ReverseSequence (w, l) c = Constant <value_int = 0> () s = CumSum (r, c) y = Mul (s, v)"},
+    {FL_OP_REDUCE_PROD, "float[2,3] w, float[2] v", "a = Constant <value_ints = [1]> () p = ReduceProd <keepdims = 0> (w, a) y = Mul (p, v)"},
+    {FL_OP_REDUCE_PROD, "float[2,3] w, float[1,3] v", "z = Constant <value = float[2,3] {0, 1, 1, 1, 0, 0}> () m = Mul (w, z) p = ReduceProd (m) y = Add (p, v)"},
+    {FL_OP_REDUCE_PROD, "float[2,3] w, float[2,1] v", "z = Constant <value = float[2,3] {0, 1, 1, 1, 0, 0}> () o = Constant <value = float[2,3] {1, 0, 0, 0, 1, 1}> () a = Constant <value_ints = [1]> () "
+                                                     "m = Mul (w, z) k = Mul (w, o) s = Add (m, o) p = ReduceProd (s, a) q = ReduceProd (k, a) r = Add (p, q) y = Mul (r, v)"},
+    {FL_OP_EINSUM, "float[3,2] w, float[2,4] v", "y = Einsum <equation = \"ij,jk->ik\"> (w, v)"},
+    {FL_OP_EINSUM, "float[2,3,2] w, float[2,4,2] v", "y = Einsum <equation = \"bik,bjk->bij\"> (w, v)"},
+    {FL_OP_EINSUM, "float[2,3,2] w, float[4,2] v", "y = Einsum <equation = \"...k,jk->j...\"> (w, v)"},
+    {FL_OP_EINSUM, "float[3,2] w, float[4] v", "y = Einsum <equation = \"ij,k->i\"> (w, v)"},
+    {FL_OP_EINSUM, "float[3,2] w, float[2] v", "y = Einsum <equation = \"ij,j,ij->i\"> (w, v, w)"},
     {FL_OP_FIELD_POOL, "float[5,2] w, float[2] v, int64[batch,3] ids",
      "f, g, q, r = ai.flen.FieldPool <fields = [1, 2], squares = 1> (w, ids) a = Mul (f, v) b = Mul (g, r) c = Add (a, b) y = Add (c, q)"},
     {FL_OP_FIELD_INTERACTION, "float[1] w, float[2] v, float[batch,3] a, float[batch,3] b, float[batch,3] q",

@@ -31,6 +31,7 @@ static void fill(fl_manifest *m)
     m->style = FL_STYLE_PADDLEREC_18;
     m->quirks = FL_QUIRK_DROP_LAST;
     m->seed = UINT64_MAX;
+    m->store_folds = true;
     m->log = "paddlerec";
     m->source_text = "a: 1\n";
     m->schema = (fl_schema){.slots = slots, .n_slots = 3, .fields = fields, .n_fields = 2, .table_rows = 35, .label = "click",
@@ -64,6 +65,7 @@ static void test_round_trip(void **state)
     char *again = fl_manifest_print(&back);
     assert_string_equal(text, again);
     assert_true(back.seed == UINT64_MAX);
+    assert_true(back.store_folds);
     assert_int_equal(back.style, FL_STYLE_PADDLEREC_18);
     assert_int_equal(back.schema.slots[1].pooling, FL_POOL_MEAN);
     assert_string_equal(back.schema.slots[1].separator, "|");
@@ -80,6 +82,24 @@ static void test_round_trip(void **state)
     assert_true(back.parameters == 1234567890123);
     free(text);
     free(again);
+    fl_manifest_deinit(&m);
+    fl_manifest_deinit(&back);
+    fl_diag_deinit(&dg);
+}
+
+/* Files from before a key was there are read; it is as a new manifest has it. */
+static void test_older_file(void **state)
+{
+    (void)state;
+    fl_manifest m, back;
+    fl_diag dg;
+    fill(&m);
+    char *text = fl_manifest_print(&m), *key = strstr(text, "\"store_folds\""), *end = key ? strchr(key, ',') : NULL;
+    assert_non_null(end);
+    memmove(key, end + 1, strlen(end + 1) + 1);
+    assert_int_equal(parse(&back, text, &dg), FL_OK);
+    assert_false(back.store_folds);
+    free(text);
     fl_manifest_deinit(&m);
     fl_manifest_deinit(&back);
     fl_diag_deinit(&dg);
@@ -150,7 +170,7 @@ static void test_no_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_older_file),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_no_json),
     };
