@@ -1,7 +1,7 @@
 #!/bin/sh
 # sh tests/bench/run.sh [--quick] [--rounds N] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... -- our speed beside the peers', in one run.
 # sh tests/bench/run.sh --start -- how soon programs are there, beside ONNX Runtime's loading.
-# sh tests/bench/run.sh --sweep [--quick] [--rounds N] [--axes A,B] -- the cost of a sample against the shape of model and data; no peers.
+# sh tests/bench/run.sh --sweep [--quick] [--rounds N] [--axis=A,B] -- the cost of a sample against the shape of model and data; no peers.
 # sh tests/bench/run.sh --products [--quick] -- products of matrices beside the machine's multiply-adds and OpenBLAS, as numpy brings it.
 #
 # Builds, installs PyTorch, ONNX Runtime, PaddlePaddle and TensorFlow into build/bench-venv if they can be had, checks that all compute the same, measures them
@@ -9,13 +9,13 @@
 # installed and built, without PaddlePaddle and TensorFlow; otherwise 7 rounds, or N, and torch.compile too. --json: results.json goes to FILE as well.
 # --without: pytorch, onnxruntime, paddlepaddle or tensorflow is left out. --peer: a program of your own that answers bench_peer.py's requests; COMMAND
 # gets the model to start from, the folder of rows and the number of threads as further arguments. README.md says what is measured.
-# --sweep: tables of 1,000 to 50 million rows (13 GB), batches, slots, K, hidden layers, threads, skew; build/bench/ gets sweep.json, sweep.md, sweep.svg. --axes: only
-# these, beside what sweep.json has of the others.
+# --sweep: tables of 1,000 to 50 million rows (13 GB), batches, slots, K, hidden layers, threads, skew; build/bench/ gets sweep.json, sweep.md, sweep.svg. --axis=A,B
+# of rows, batch, slots, K, widths, threads, skew: these alone are measured, beside what sweep.json has of the others.
 # --products: those of a training step; build/bench/ gets products.json and products.md.
 # --start: compiling, generating code, starting, loading a table of 320 MB; build/bench/ gets start.json and start.md.
 # Status 1: a check failed, or nothing could be measured.
 set -u
-quick= rounds= json= without= peers= sweep= start= products= axes=
+quick= rounds= json= without= peers= sweep= start= products= axis=
 newline='
 '
 while [ $# -gt 0 ]; do
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
     --json=*) json=${1#--json=} ;;
     --rounds) case ${2:-} in ''|*[!0-9]*|0*|????*) echo "bench: --rounds needs a number from 1 to 999" >&2; exit 2 ;; esac; rounds="--rounds=$2"; shift ;;
     --sweep) sweep=yes ;;
-    --axes) [ $# -gt 1 ] || { echo "bench: --axes needs some of rows,batch,slots,K,widths,threads,skew" >&2; exit 2; }; axes="--axes=$2"; shift ;;
+    --axis=*) axis=$1 ;;
     --products) products=yes ;;
     --start) start=yes ;;
     --without) [ $# -gt 1 ] || { echo "bench: --without needs a peer" >&2; exit 2; }
@@ -35,7 +35,7 @@ while [ $# -gt 0 ]; do
         esac ;;
     --peer) case ${2:-} in ?*=?*) peers="$peers$2$newline"; shift ;; *) echo "bench: --peer needs NAME=COMMAND" >&2; exit 2 ;; esac ;;
     --help) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    *) echo "usage: sh tests/bench/run.sh [--quick] [--rounds N] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --start | --sweep [--quick] [--rounds N] [--axes A,B] | --products [--quick]" >&2; exit 2 ;;
+    *) echo "usage: sh tests/bench/run.sh [--quick] [--rounds N] [--json FILE] [--without PEER]... [--peer NAME=COMMAND]... | --start | --sweep [--quick] [--rounds N] [--axis=A,B] | --products [--quick]" >&2; exit 2 ;;
     esac
     shift
 done
@@ -44,7 +44,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/bench/setup.sh
 
 if [ -n "$sweep" ]; then
-    XDG_CACHE_HOME=$(pwd)/build/bench/cache $ahead "$base" tests/bench/sweep.py "$bin" build/bench build/bench/sweep $quick $rounds $axes || exit 1
+    XDG_CACHE_HOME=$(pwd)/build/bench/cache $ahead "$base" tests/bench/sweep.py "$bin" build/bench build/bench/sweep $quick $rounds $axis || exit 1
     cat build/bench/sweep.md
     say "also written: build/bench/sweep.json, sweep.md, sweep.svg"
     exit 0

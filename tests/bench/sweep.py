@@ -1,9 +1,9 @@
-"""sweep.py BIN WORK_FOLDER OUT_STEM [--quick] [--rounds=N] [--axes=A,B] -- cost of a sample against the shape of model and data, one axis at a time.
+"""sweep.py BIN WORK_FOLDER OUT_STEM [--quick] [--rounds=N] [--axis=A,B] -- cost of a sample against the shape of model and data, one axis at a time.
 
 Everything but the axis is as in models/bench/flen.yaml: 22 slots in three fields, 2.5 million rows of K 32, MLP 64-32, batch 512, one thread, ids by Zipf 1.1.
 Of the slots only the two largest grow and shrink with the table, as in click logs, where devices are many and the rest stays; tables that are smaller than the
 rest shrink all slots alike. For slots in any number the 22 repeat, with at most 40,000 rows each. Rounds go over all points; a point is the median of its
-rounds. Writes OUT_STEM.json, .md and .svg. A point that memory does not hold is left out and named. With --axes these alone are measured, and the points of the
+rounds. Writes OUT_STEM.json, .md and .svg. A point that memory does not hold is left out and named. With --axis these alone are measured, and the points of the
 others are those that OUT_STEM.json has; with an empty list nothing is measured, and what the file says is drawn again.
 """
 import json
@@ -275,12 +275,12 @@ def main():
     bin_folder, work, stem = sys.argv[1:4]
     quick = "--quick" in sys.argv
     options = dict(a.split("=", 1) for a in sys.argv[4:] if "=" in a)
-    some = options.get("--axes")
+    some = options.get("--axis")
     rounds, seconds = int(options.get("--rounds", 1 if quick else 3)), 0.2 if quick else 0.5
     axes = {axis: QUICK.get(axis, values) if quick else values for axis, (_, values) in AXES.items()}
     measured = list(axes) if some is None else [axis for axis in some.split(",") if axis]
     if not set(measured) <= set(axes):
-        raise RuntimeError(f"--axes are some of {','.join(axes)}")
+        raise RuntimeError(f"no axis \"{some}\": {', '.join(axes)}")
     sweep, machine = Sweep(bin_folder, work, seconds), machine_name()
     if some is not None and os.path.exists(stem + ".json"):
         stored = load(sweep, stem + ".json", measured)
