@@ -1,4 +1,4 @@
-/* fuzz_onnx.c -- any bytes as an ONNX file: success or a report. What was read is written again. */
+/* fuzz_onnx.c -- any bytes as an ONNX file: success or a report. What was read is written again; its training step is read, too. */
 #include "ir/model.h"
 
 #include <stdlib.h>
@@ -17,6 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n;
     if (status == FL_OK && fl_onnx_encode(g, NULL, &bytes, &n, &dg) == FL_OK)
         free(bytes);
+    fl_graph_free(g);
+    g = NULL;
+    fl_diag_clear(&dg);
+    if (fl_onnx_decode_training(data, size, "fuzz.onnx", "/nonexistent", &g, &dg) != FL_OK && dg.n_errors == 0)
+        abort();
     fl_graph_free(g);
     fl_diag_deinit(&dg);
     return 0;

@@ -243,6 +243,8 @@ static void wrong_tensors(void **state)
     expect(with_tensor(tensor((int64_t[]){-4}, 1, FL_FLOAT, 16)), "tensor \"t\": dimension 0 is negative: -4");
     expect(with_tensor(tensor((int64_t[]){1 << 30, 1 << 30, 1 << 30}, 3, FL_FLOAT, 0)), "tensor \"t\": the product of its dimensions overflows");
     expect(with_tensor(tensor((int64_t[]){INT64_MAX / 4, 2}, 2, FL_FLOAT, 0)), "tensor \"t\": the product of its dimensions overflows");
+    expect(with_tensor(tensor((int64_t[]){4}, 1, FL_FLOAT, 17)), "tensor \"t\": bytes: expected 16, found 17");
+    expect(with_tensor(tensor((int64_t[]){1LL << 32, 1LL << 32}, 2, FL_FLOAT, 0)), "tensor \"t\": the product of its dimensions overflows"); /* it wraps to 0 */
     expect(with_tensor(tensor((int64_t[]){1 << 30, 1 << 10}, 2, FL_FLOAT, 0)), "tensor \"t\": bytes: expected 4398046511104, found 0");
     expect(with_tensor(tensor((int64_t[]){1, 1, 1, 1, 1, 1, 1, 1, 1}, 9, FL_FLOAT, 4)), "has 9 dimensions; we have at most 8 [E0310]");
     expect(with_tensor(tensor((int64_t[]){1}, 1, 99, 4)), "\"t\" has element type 99, which we do not have");
@@ -289,6 +291,7 @@ static long peak_kb(void)
 static void bombs_are_refused_cheaply(void **state)
 {
     (void)state;
+    expect(nested(1000), "messages nest deeper than 100");
     expect(nested(50000), "messages nest deeper than 100");
     expect(nested(98), "opset 0"); /* not too deep: refused for what it lacks */
     wire nodes = empties(5u << 20, 1), tensors = empties(5u << 20, 5);
@@ -345,6 +348,19 @@ static wire external(const char *location, const char *offset, const char *lengt
     return with_tensor(t);
 }
 
+/* Keys that a reader might set as attributes of its own. */
+static wire with_unknown_key(void)
+{
+    wire t = {0};
+    put_int(&t, 1, 4);
+    put_int(&t, 2, FL_FLOAT);
+    put_text(&t, 8, "t");
+    external_entry(&t, "location", "data");
+    external_entry(&t, "__class__", "x");
+    put_int(&t, 14, 1);
+    return with_tensor(t);
+}
+
 static void external_data_stays_beneath_the_folder(void **state)
 {
     (void)state;
@@ -376,6 +392,11 @@ static void external_data_stays_beneath_the_folder(void **state)
     expect_in(external("data", "9223372036854775807", "16"), folder, "lie beyond the end");
     expect_in(external("data", "-4", "16"), folder, "external data with offset \"-4\"");
     expect_in(external("data", "0", "4000000000000"), folder, "expected 16, found 4000000000000");
+    expect_in(external("data", "0", "-16"), folder, "external data with length \"-16\"");
+    expect_in(external("data", "0x10", "16"), folder, "external data with offset \"0x10\"");
+    expect_in(external("", "0", "16"), folder, "the path is absolute or empty");
+    expect_in(external("*/_ORT_MEM_ADDR_/*", "140000000000000", "16"), folder, "No such file or directory"); /* an address that a runtime once took */
+    expect_in(with_unknown_key(), folder, "external data with __class__ \"x\"");
     assert_int_equal(link(data, hard), 0);
     expect_in(external("hard", "0", "16"), folder, "the file has a second name (hard link)");
     char command[128];

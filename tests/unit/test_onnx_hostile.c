@@ -172,6 +172,49 @@ static void run_time_sizes_are_limited(void **state)
     }
 }
 
+/* Training information: bindings of names that nobody has, and none at all; twice the same variable. */
+static void wrong_training_steps_are_refused(void **state)
+{
+    static const struct {
+        const char *key, *value, *words;
+    } cases[] = {
+        {"absent", "n", "variable \"absent\" is neither an initialiser nor an input"},
+        {"sizes", "absent", "the training step has no such value"},
+        {"sizes", "n", NULL},
+        {NULL, NULL, "the training information has no update bindings"},
+    };
+    (void)state;
+    for (size_t i = 0; i < FL_COUNT(cases); i++) {
+        wire g = {0}, step = {0}, info = {0}, binding = {0};
+        put_message(&g, 5, ints("sizes", (int64_t[]){1, 2}, 2));
+        put_message(&g, 1, node("Relu", "x", "y"));
+        put_message(&step, 1, node("Identity", "sizes", "n"));
+        wire out = {0};
+        put_text(&out, 1, "n");
+        put_message(&step, 12, out);
+        put_message(&info, 2, step);
+        if (cases[i].key) {
+            put_text(&binding, 1, cases[i].key);
+            put_text(&binding, 2, cases[i].value);
+            put_message(&info, 4, binding);
+        }
+        wire w = model(g);
+        put_message(&w, 20, info);
+        fl_diag dg;
+        fl_graph *graph = NULL;
+        fl_diag_init(&dg);
+        fl_status status = fl_onnx_decode_training(w.bytes, w.n, "bad.onnx", NULL, &graph, &dg);
+        assert_int_equal(status == FL_OK, cases[i].words == NULL);
+        if (cases[i].words && !strstr(dg.entries[0].text, cases[i].words))
+            fail_msg("expected \"%s\", got \"%s\"", cases[i].words, dg.entries[0].text);
+        if (graph)
+            assert_int_equal(graph->n_updates, 1);
+        fl_graph_free(graph);
+        fl_diag_deinit(&dg);
+        free(w.bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +222,7 @@ int main(void)
         cmocka_unit_test(made_up_names_give_way),      cmocka_unit_test(cycles_are_refused),
         cmocka_unit_test(operands_left_out_are_refused),
         cmocka_unit_test(run_time_sizes_are_limited),
+        cmocka_unit_test(wrong_training_steps_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
