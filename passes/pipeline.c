@@ -30,7 +30,7 @@ const fl_pass *fl_pass_list(uint32_t *n)
 const char *const fl_pipeline_train = "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,differentiate," STEP;
 const char *const fl_pipeline_step = "infer-types,lower-gradients,infer-types," STEP;
 #define PREDICT(MODE)                                                                                                                \
-    "infer-types,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-table-pool,fuse-interaction,fuse-dot-interaction,fold-batch-norm,"                 \
+    "infer-types,widen-halves,set-mode(" MODE "),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-table-pool,fuse-interaction,fuse-dot-interaction,fold-batch-norm,"                 \
     "fuse-linear,canonicalise,fold-constants,cse,dce"
 const char *const fl_pipeline_predict = PREDICT("predict");
 const char *const fl_pipeline_predict_masked = PREDICT("predict-masked");

@@ -11,7 +11,7 @@
 
 static bool is_real(fl_dtype t)
 {
-    return t == FL_FLOAT || t == FL_DOUBLE;
+    return l_is_real(t); /* 16-bit floats are floats here */
 }
 
 /* Unary functions of floats; doubles (scalars of optimisers) are refused, because a polynomial would be too coarse. */

@@ -205,7 +205,7 @@ static void fill_element(l_walk *e)
     const fl_attr *value = fl_node_attr(e->gen->g, e->node, "value");
     bool given = value && value->kind == FL_ATTR_TENSOR && value->as.tensor->bytes;
     LLVMTypeRef t = l_type(e->gen, e->out->dtype);
-    bool real = e->out->dtype == FL_FLOAT || e->out->dtype == FL_DOUBLE;
+    bool real = l_is_real(e->out->dtype);
 
     if (real)
         l_walk_store(e, l_number(t, given ? fl_tensor_get_double(value->as.tensor, 0) : 0));

@@ -76,7 +76,7 @@ void l_unsupported(fl_gen *gen, fl_id node, const char *reason)
                            fl_op_get(n->op)->name, reason);
 }
 
-/* Texts are addresses: what moves elements moves them, LabelEncoder reads them, and nobody else does. */
+/* Texts are addresses: what moves elements moves them, LabelEncoder reads them, and nobody else does. 16-bit floats are moved, and become floats (passes/widen_halves.c). */
 static bool has_code_for_types(const fl_graph *g, const fl_node *n)
 {
     bool moves = fl_op_has(n->op, FL_VIEW) || n->op == FL_OP_GATHER || n->op == FL_OP_TRANSPOSE || n->op == FL_OP_LABEL_ENCODER || n->op == FL_OP_EXPAND;
@@ -84,7 +84,8 @@ static bool has_code_for_types(const fl_graph *g, const fl_node *n)
     for (uint32_t k = 0; k < n->n_in + n->n_out; k++) {
         fl_id v = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
         fl_dtype t = v == FL_NONE ? FL_FLOAT : fl_value_type(g, v)->dtype;
-        if (t == FL_FLOAT16 || t == FL_BFLOAT16 || (t == FL_STRING && !moves))
+        bool half = t == FL_FLOAT16 || t == FL_BFLOAT16;
+        if ((half && !moves && n->op != FL_OP_CAST && n->op != FL_OP_CONSTANT_OF_SHAPE) || (t == FL_STRING && !moves))
             return false;
     }
     return true;
@@ -127,7 +128,7 @@ static fl_status check_program(fl_gen *gen)
             if (!l_is_emitted(n->op))
                 l_unsupported(gen, s->nodes[k], "there is no emitter for this operator");
             else if (!has_code_for_types(gen->g, n))
-                l_unsupported(gen, s->nodes[k], "there is no code for 16-bit floats, and none for strings but to move and to encode them");
+                l_unsupported(gen, s->nodes[k], "there is code for strings and 16-bit floats to move and to convert them only");
             else if (!has_code_for_shapes(gen->g, n))
                 l_unsupported(gen, s->nodes[k], "it has code for rows of known length only");
             check_extents(gen, s->nodes[k]);
@@ -311,6 +312,7 @@ static void begin_module(fl_gen *gen)
     gen->slot = LLVMCreateBuilderInContext(gen->context);
     gen->i1 = LLVMInt1TypeInContext(gen->context);
     gen->i8 = LLVMInt8TypeInContext(gen->context);
+    gen->i16 = LLVMInt16TypeInContext(gen->context);
     gen->i32 = LLVMInt32TypeInContext(gen->context);
     gen->i64 = LLVMInt64TypeInContext(gen->context);
     gen->f32 = LLVMFloatTypeInContext(gen->context);

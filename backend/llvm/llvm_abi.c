@@ -224,8 +224,8 @@ LLVMValueRef l_scalar(fl_gen *gen, fl_id value)
     double f;
 
     if (fl_value_scalar(gen->g, value, &f)) {
-        if (t->dtype == FL_FLOAT || t->dtype == FL_DOUBLE)
-            return LLVMConstReal(type, t->dtype == FL_FLOAT ? (double)(float)f : f);
+        if (l_is_real(t->dtype))
+            return LLVMConstReal(type, t->dtype != FL_DOUBLE ? (double)(float)f : f);
         return LLVMConstInt(type, (uint64_t)(int64_t)f, true);
     }
     gen->b = gen->entry;

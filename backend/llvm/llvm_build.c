@@ -6,6 +6,8 @@
 
 LLVMTypeRef l_type(fl_gen *gen, fl_dtype dtype)
 {
+    if (dtype == FL_FLOAT16 || dtype == FL_BFLOAT16)
+        return gen->f32;
     return dtype == FL_BOOL ? gen->i1 : l_memory_type(gen, dtype);
 }
 
@@ -27,6 +29,7 @@ LLVMTypeRef l_memory_type(fl_gen *gen, fl_dtype dtype)
         return gen->i8;
     case FL_FLOAT16:
     case FL_BFLOAT16:
+        return gen->i16;
     case FL_DTYPE_NONE:
         break;
     }
@@ -248,6 +251,52 @@ static unsigned alignment(fl_dtype dtype)
     return size < 4 ? 1 : size; /* never a vector's: vmovaps would fault on rows of odd width */
 }
 
+/*
+ * 16-bit floats and floats, in integers: not every CPU has instructions for both, and this way all make the same bits. A bfloat16 is the upper half of a
+ * float. The bits of a half, shifted to where a float has them, are that number times 2^-112; infinity and NaN need their exponent.
+ */
+static LLVMValueRef widened(fl_gen *gen, fl_dtype dtype, LLVMValueRef v)
+{
+    LLVMTypeRef i = l_vector(gen->i32, l_width(LLVMTypeOf(v))), f = l_vector(gen->f32, l_width(LLVMTypeOf(v)));
+    LLVMValueRef v_bits = LLVMBuildZExt(gen->b, v, i, ""), v_sign, v_size, v_special;
+
+    if (dtype == FL_BFLOAT16)
+        return LLVMBuildBitCast(gen->b, LLVMBuildShl(gen->b, v_bits, l_integer(i, 16), ""), f, "");
+    v_sign = LLVMBuildShl(gen->b, LLVMBuildAnd(gen->b, v_bits, l_integer(i, 0x8000), ""), l_integer(i, 16), "");
+    v_size = LLVMBuildShl(gen->b, LLVMBuildAnd(gen->b, v_bits, l_integer(i, 0x7fff), ""), l_integer(i, 13), "");
+    v_special = LLVMBuildICmp(gen->b, LLVMIntUGE, v_size, l_integer(i, 0x0f800000), "");
+    v = LLVMBuildFMul(gen->b, LLVMBuildBitCast(gen->b, v_size, f, ""), l_number(f, 0x1p112), "");
+    v = LLVMBuildBitCast(gen->b, v, i, "");
+    v = LLVMBuildOr(gen->b, v, LLVMBuildSelect(gen->b, v_special, l_integer(i, 0x7f800000), l_integer(i, 0), ""), "");
+    return LLVMBuildBitCast(gen->b, LLVMBuildOr(gen->b, v, v_sign, ""), f, "");
+}
+
+/* Rounded to nearest, even: half an ulp is added, and a little less to even numbers. Below 2^-14 a half has units of 2^-24, to which adding 1/2 rounds. */
+static LLVMValueRef narrowed(fl_gen *gen, fl_dtype dtype, LLVMValueRef v)
+{
+    LLVMTypeRef i = l_vector(gen->i32, l_width(LLVMTypeOf(v))), f = LLVMTypeOf(v), to = l_vector(gen->i16, l_width(LLVMTypeOf(v)));
+    unsigned cut = dtype == FL_BFLOAT16 ? 16 : 13;
+    LLVMValueRef v_bits = LLVMBuildBitCast(gen->b, v, i, ""), v_nan = LLVMBuildFCmp(gen->b, LLVMRealUNO, v, v, ""), v_sign, v_size, v_odd, v_small;
+
+    v_sign = LLVMBuildAnd(gen->b, v_bits, l_integer(i, 0x80000000), "");
+    v_size = LLVMBuildXor(gen->b, v_bits, v_sign, "");
+    v_sign = LLVMBuildLShr(gen->b, v_sign, l_integer(i, 16), "");
+    v_odd = LLVMBuildAnd(gen->b, LLVMBuildLShr(gen->b, v_size, l_integer(i, cut), ""), l_integer(i, 1), "");
+    v = LLVMBuildAdd(gen->b, LLVMBuildAdd(gen->b, v_size, l_integer(i, (1u << (cut - 1)) - 1), ""), v_odd, "");
+    if (dtype == FL_BFLOAT16) {
+        v = LLVMBuildLShr(gen->b, v, l_integer(i, cut), "");
+        v = LLVMBuildSelect(gen->b, v_nan, l_integer(i, 0x7fc0), v, "");
+        return LLVMBuildTrunc(gen->b, LLVMBuildOr(gen->b, v, v_sign, ""), to, "");
+    }
+    v = LLVMBuildLShr(gen->b, LLVMBuildSub(gen->b, v, l_integer(i, 112u << 23), ""), l_integer(i, cut), "");
+    v_small = LLVMBuildFAdd(gen->b, LLVMBuildBitCast(gen->b, v_size, f, ""), l_number(f, 0.5), "");
+    v_small = LLVMBuildSub(gen->b, LLVMBuildBitCast(gen->b, v_small, i, ""), l_integer(i, 126u << 23), "");
+    v = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntULT, v_size, l_integer(i, 113u << 23), ""), v_small, v, "");
+    v = LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntUGE, v_size, l_integer(i, 143u << 23), ""), l_integer(i, 0x7c00), v, "");
+    v = LLVMBuildSelect(gen->b, v_nan, l_integer(i, 0x7e00), v, "");
+    return LLVMBuildTrunc(gen->b, LLVMBuildOr(gen->b, v, v_sign, ""), to, "");
+}
+
 LLVMValueRef l_load(fl_gen *gen, fl_dtype dtype, LLVMValueRef v_address, unsigned n)
 {
     LLVMTypeRef t = l_vector(l_memory_type(gen, dtype), n);
@@ -256,6 +305,8 @@ LLVMValueRef l_load(fl_gen *gen, fl_dtype dtype, LLVMValueRef v_address, unsigne
     LLVMSetAlignment(v, alignment(dtype));
     if (dtype == FL_BOOL)
         v = LLVMBuildICmp(gen->b, LLVMIntNE, v, LLVMConstNull(t), "");
+    if (dtype == FL_FLOAT16 || dtype == FL_BFLOAT16)
+        v = widened(gen, dtype, v);
     return v;
 }
 
@@ -265,6 +316,8 @@ void l_store(fl_gen *gen, fl_dtype dtype, LLVMValueRef v, LLVMValueRef v_address
 
     if (dtype == FL_BOOL)
         v = LLVMBuildZExt(gen->b, v, l_vector(gen->i8, l_width(LLVMTypeOf(v))), "");
+    if (dtype == FL_FLOAT16 || dtype == FL_BFLOAT16)
+        v = narrowed(gen, dtype, v);
     v_store = LLVMBuildStore(gen->b, v, v_address);
     LLVMSetAlignment(v_store, alignment(dtype));
 }

@@ -44,7 +44,7 @@ typedef struct fl_gen {
     LLVMModuleRef module;
     LLVMBuilderRef b, entry; /* entry: always at the end of the entry block, for what is computed once a call */
     LLVMBuilderRef slot;     /* the same, once a slot; SLOTS only */
-    LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr;
+    LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr;
     LLVMValueRef loop_metadata;
 
     /* segment */
@@ -63,8 +63,13 @@ typedef struct fl_gen {
 } fl_gen;
 
 /* -- types and constants -- */
-LLVMTypeRef l_type(fl_gen *gen, fl_dtype dtype);        /* in registers: bool is i1 */
-LLVMTypeRef l_memory_type(fl_gen *gen, fl_dtype dtype); /* in memory: bool is i8 */
+LLVMTypeRef l_type(fl_gen *gen, fl_dtype dtype);        /* in registers: bool is i1, a 16-bit float a float */
+LLVMTypeRef l_memory_type(fl_gen *gen, fl_dtype dtype); /* in memory: bool is i8, a 16-bit float i16 */
+/* Floats in registers: 16-bit floats are. */
+static inline bool l_is_real(fl_dtype t)
+{
+    return t == FL_FLOAT || t == FL_DOUBLE || t == FL_FLOAT16 || t == FL_BFLOAT16;
+}
 LLVMTypeRef l_vector(LLVMTypeRef element, unsigned n); /* the element itself for n = 1 */
 LLVMValueRef l_i64(fl_gen *gen, int64_t i);
 LLVMValueRef l_i32(fl_gen *gen, uint32_t i);

@@ -81,7 +81,9 @@ says E0723 'elements of type "<c8"' "$bin/flenrt" eval sin.bin --in strange --ou
 graph div 'g (int64[2] x, int64[2] i) => (int64[2] y)' 'y = Div (x, i)'
 graph add 'g (float[batch,1] x, float[n,1] w) => (float[batch,1] y)' 'y = Add (x, w)'
 graph half_out 'g (float[batch,1] x) => (bfloat16[batch,1] y)' 'y = Cast <to = 16> (x)'
-for g in div add half_out; do "$bin/flenc" compile --quiet $g.onnxtxt -o $g.bin || failed=1; done
+graph distinct 'g (float[batch,1] x) => (float y)' 'u = Unique (x)
+   y = ReduceSum <keepdims = 0> (u)'
+for g in div add half_out distinct; do "$bin/flenc" compile --quiet $g.onnxtxt -o $g.bin || failed=1; done
 mkdir zero rows
 npy zero/x.npy '<i8' '(2,)' '\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000'
 cp zero/x.npy zero/i.npy
@@ -94,7 +96,7 @@ mv rows/x3.npy rows/w.npy
 says E0780 'node "y" (Add): operands float\[2,1\] and float\[3,1\] do not broadcast' "$bin/flenrt" eval add.bin --in rows --out out --backend=interp
 says E0701 'node "y" (Add) needs as many rows of each operand: "n" is 3, wanted is 2' "$bin/flenrt" eval add.bin --in rows --out out
 says E0724 'numpy has no elements of type bfloat16' "$bin/flenrt" eval half_out.bin --in rows --out out --backend=interp
-says E0601 'node "y" (Cast) cannot be compiled: there is no code for 16-bit floats, and none for strings but to move and to encode them' "$bin/flenrt" eval half_out.bin --in rows --out out
+says E0601 'node "u" (Unique) cannot be compiled: there is no emitter for this operator' "$bin/flenrt" eval distinct.bin --in rows --out out
 
 # Of configurations as a whole, and of rows.
 cat >t.yaml <<END

@@ -14,6 +14,7 @@
 #include "runtime/native.h"
 #include "runtime/threads.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,8 +187,65 @@ static void each_case(void **state)
     fl_pool_free(pool);
 }
 
+/* y = Cast (x) on n numbers. */
+static void cast(const char *from, const char *to, int dtype, const void *x, void *y, int64_t n, const char *cpu)
+{
+    char signature[100], body[40];
+    int64_t dims[4] = {n, n, n, n};
+    fl_diag dg;
+    fl_engine *e = NULL;
+    fl_store store = {0};
+    fl_diag_init(&dg);
+    snprintf(signature, sizeof signature, "(%s[n] x) => (%s[n] y)", from, to);
+    snprintf(body, sizeof body, "y = Cast <to = %d> (x)", dtype);
+    fl_graph *g = build(&(op_case){signature, body}, &dg);
+    assert_int_equal(make_native(&(native_way){cpu, NULL}, g, &store, &e, &dg), FL_OK);
+    assert_int_equal(e->run(e, &(fl_run){dims, (const void *const[]){x}, (void *const[]){y}}, &dg), FL_OK);
+    e->free(e);
+    fl_graph_free(g);
+    fl_diag_deinit(&dg);
+}
+
+/* All 16-bit floats, and floats between and beside them, against the conversions of ir/type.c. */
+static void halves(void **state)
+{
+    (void)state;
+    enum { ALL = 1 << 16 };
+    static const fl_dtype types[] = {FL_FLOAT16, FL_BFLOAT16};
+    uint16_t *bits = malloc(ALL * sizeof *bits), *back = malloc(ALL * sizeof *back), want;
+    float *wide = malloc(ALL * sizeof *wide);
+    assert_true(bits && back && wide);
+    for (size_t t = 0; t < FL_COUNT(types); t++) {
+        const char *name = fl_dtype_name(types[t]);
+        fl_tensor all = {.type = fl_type_make(types[t], 1, &(fl_dim){ALL}), .bytes = bits};
+        for (uint32_t k = 0; k < ALL; k++)
+            bits[k] = (uint16_t)k;
+        cast(name, "float", FL_FLOAT, bits, wide, ALL, machine_has("x86-64-v4") ? "x86-64-v4" : "x86-64-v2");
+        for (uint32_t k = 0; k < ALL; k++) {
+            double f = fl_tensor_get_double(&all, k);
+            if (isnan(f) ? !isnan(wide[k]) : wide[k] != (float)f || !signbit(wide[k]) != !signbit(f))
+                fail_msg("%s %04x is %a, not %a", name, k, (double)wide[k], f);
+        }
+        for (uint32_t k = 0; k < ALL; k++) { /* every 2^16th float, and some in between */
+            uint32_t pattern = k << 16 | (k % 5 == 0 ? 0x8000 : k % 5 == 1 ? 0x1000 : k * 40503u & 0xffff);
+            memcpy(&wide[k], &pattern, sizeof pattern);
+        }
+        cast("float", name, (int)types[t], wide, back, ALL, "x86-64-v2");
+        for (uint32_t k = 0; k < ALL; k++) {
+            fl_tensor_set_double(&want, types[t], 0, (double)wide[k]);
+            if (!isnan(wide[k]) && back[k] != want)
+                fail_msg("%a as %s is %04x, not %04x", (double)wide[k], name, back[k], want);
+            if (isnan(wide[k]))
+                assert_true(isnan(fl_tensor_get_double(&(fl_tensor){.type = fl_type_make(types[t], 0, NULL), .bytes = &back[k]}, 0)));
+        }
+    }
+    free(bits);
+    free(back);
+    free(wide);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_case)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_case), cmocka_unit_test(halves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
