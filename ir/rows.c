@@ -72,9 +72,7 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
         const fl_attr *perm = fl_node_attr(g, node, "perm");
         return perm && perm->kind == FL_ATTR_INTS && perm->n > 0 && perm->as.ints[0] == 0;
     }
-    if (n->op == FL_OP_SLOT_LINEAR)
-        return k < 2;
-    if (n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || n->op == FL_OP_SCATTER_ND)
+    if (n->op == FL_OP_SLOT_LINEAR || n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || n->op == FL_OP_SCATTER_ND)
         return true;
     if (n->op == FL_OP_FIELD_POOL_GRAD)
         return k < 4;
@@ -105,6 +103,15 @@ bool fl_goes_along_rows(const fl_graph *g, fl_id node)
     if (n->op == FL_OP_CUM_SUM && !fl_value_scalar(g, n->in[1], &axis))
         return false; /* refused by its emitter */
     return axis == 0 || axis == -(double)fl_value_type(g, n->in[0])->rank;
+}
+
+bool fl_makes_part_of_slot(const fl_graph *g, fl_id node, fl_dim slots)
+{
+    const fl_node *n = &g->nodes[node];
+    const fl_type *t = n->n_out == 1 && n->out[0] != FL_NONE ? fl_value_type(g, n->out[0]) : NULL;
+
+    return t && fl_op_has(n->op, FL_ELEMENTWISE) && t->rank >= 2 && !FL_DIM_IS_SYM(t->dims[0]) && !FL_DIM_IS_SYM(slots) && slots > 0 && t->dims[0] > 0 &&
+           t->dims[0] % slots == 0;
 }
 
 fl_id *fl_distinct_counts(const fl_graph *g, fl_arena *arena)

@@ -25,6 +25,11 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k);
 bool fl_goes_along_rows(const fl_graph *g, fl_id node);
 
 /*
+ * In work on `slots` slots, an elementwise node over [slots * n, ...] makes for each slot the n rows that are its own: so the weights of a SlotLinear, its
+ * gradient and what an optimiser makes of it.
+ */
+bool fl_makes_part_of_slot(const fl_graph *g, fl_id node, fl_dim slots);
+/*
  * counts[symbol] is the `count` of the UniqueRows or MergeRows whose rows that symbol counts, FL_NONE for any other symbol; [n_symbols + 1] from `arena`,
  * NULL if out of memory.
  */

@@ -67,7 +67,8 @@ static bool has_rows_of(const fl_graph *g, fl_id v, const fl_segment *seg, const
         return false;
     if (seg->domain == FL_DOMAIN_ROWS)
         return t->dims[0] == seg->dim;
-    return FL_DIM_IS_SYM(t->dims[0]) && counts[FL_SYM_OF_DIM(t->dims[0])] == seg->count;
+    return (FL_DIM_IS_SYM(t->dims[0]) && counts[FL_SYM_OF_DIM(t->dims[0])] == seg->count) ||
+           (fl_value_node(g, v) != FL_NONE && fl_makes_part_of_slot(g, fl_value_node(g, v), seg->dim));
 }
 
 static void check_domain(fl_check *c, fl_id node, const fl_segment *seg, const fl_id *counts)

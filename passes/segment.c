@@ -14,13 +14,11 @@
 #include "ir/functions.h"
 #include "ir/rows.h"
 #include "passes/rewrite.h"
+#include "passes/segment_join.h"
 
 #include <string.h>
 
-enum {
-    STATIC_ROWS = 16, /* matrices of fewer rows are not worth cutting */
-    JOIN_WINDOW = 256 /* nodes among which pools of one index are brought together */
-};
+enum { STATIC_ROWS = 16 }; /* matrices of fewer rows are not worth cutting */
 
 typedef struct distinct { /* of a symbol that counts distinct rows */
     fl_id count;
@@ -229,6 +227,23 @@ static fl_place_of_work work_of_dim(const cut *c, const fl_type *t)
     return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
 }
 
+/* Is `node` elementwise on what work on slots makes, slot by slot, of static shape: a SlotLinear's gradient of its weights? */
+static bool continues_slots(const cut *c, fl_id node, fl_place_of_work *work)
+{
+    const fl_graph *g = c->g;
+    const fl_node *n = &g->nodes[node];
+
+    for (uint32_t k = 0; fl_op_has(n->op, FL_ELEMENTWISE) && k < n->n_in; k++) {
+        fl_id p = n->in[k] == FL_NONE ? FL_NONE : fl_value_node(g, n->in[k]);
+        if (p == FL_NONE || c->idle[p] || c->work[p].domain != FL_DOMAIN_SLOTS || FL_DIM_IS_SYM(fl_value_type(g, n->in[k])->dims[0]) ||
+            !fl_reads_own_rows(g, node, k) || !fl_makes_part_of_slot(g, node, c->work[p].dim))
+            continue;
+        *work = c->work[p];
+        return true;
+    }
+    return false;
+}
+
 static fl_place_of_work work_of(const cut *c, fl_id node)
 {
     const fl_graph *g = c->g;
@@ -246,6 +261,9 @@ static fl_place_of_work work_of(const cut *c, fl_id node)
         fl_place_of_work w = work_of_dim(c, fl_value_type(g, n->in[2]));
         return w.domain == FL_DOMAIN_SLOTS ? w : (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
     }
+    fl_place_of_work slots;
+    if (continues_slots(c, node, &slots))
+        return slots;
     for (uint32_t i = 0; i < n->n_out; i++)
         if (n->out[i] != FL_NONE)
             return work_of_dim(c, fl_value_type(g, n->out[i]));
@@ -441,13 +459,6 @@ static bool wait_for_writers(const cut *c, place_order *o, fl_id reader, fl_id v
     return true;
 }
 
-/* One that shares a loop nest with its neighbours: look-ups and writes of rows and sums of them too. */
-static bool is_chained(const cut *c, fl_id node)
-{
-    fl_op op = c->g->nodes[node].op;
-    return fl_sums_rows(c->g, node) || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
-}
-
 static void place_node(const cut *c, place_order *o, fl_id node)
 {
     const fl_node *n = &c->g->nodes[node];
@@ -472,7 +483,7 @@ static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
     uint32_t n = seg->n_nodes, left = seg->n_nodes;
     bool *taken = fl_arena_new(&c->cx->scratch, bool, n);
     fl_id *sorted = fl_arena_new(&c->cx->scratch, fl_id, n);
-    bool in_chain = is_chained(c, seg->nodes[n - 1]);
+    bool in_chain = fl_is_chained(g, seg->nodes[n - 1]);
 
     if (!taken || !sorted)
         return false;
@@ -495,71 +506,18 @@ static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
                 continue;
             if (best == n)
                 best = i;
-            if (is_chained(c, seg->nodes[i]) == in_chain) {
+            if (fl_is_chained(g, seg->nodes[i]) == in_chain) {
                 best = i;
                 break;
             }
         }
         taken[best] = true;
-        in_chain = is_chained(c, seg->nodes[best]);
+        in_chain = fl_is_chained(g, seg->nodes[best]);
         sorted[--left] = seg->nodes[best];
         place_node(c, o, seg->nodes[best]);
     }
     memcpy(seg->nodes, sorted, n * sizeof *sorted);
     return true;
-}
-
-/* Does a pool in front of `node` spare it misses: another pool of the same index, or a Gather of the same rows? */
-static bool shares_rows(const fl_graph *g, fl_id node, fl_id pool)
-{
-    const fl_node *n = &g->nodes[node], *p = &g->nodes[pool];
-    return fl_share_far_index(g, node, pool) || (n->op == FL_OP_GATHER && n->in[0] == p->in[0] && n->in[1] == p->in[1]);
-}
-
-/*
- * Pools that look up in variables by one input move up behind each other, and before a Gather of the same rows: they make one sweep over the batch, which fetches ahead what stands in one
- * record. They read leaves alone, so that nothing is in their way.
- */
-static void join_pools(const fl_graph *g, fl_segment *seg)
-{
-    for (uint32_t i = 1; i < seg->n_nodes; i++) {
-        fl_id pool = seg->nodes[i];
-        const fl_node *n = &g->nodes[pool];
-        if (n->op != FL_OP_FIELD_POOL || g->values[n->in[0]].kind != FL_VALUE_VARIABLE || g->values[n->in[1]].kind != FL_VALUE_INPUT)
-            continue;
-        uint32_t to = i > JOIN_WINDOW ? i - JOIN_WINDOW : 0;
-        while (to < i && !shares_rows(g, seg->nodes[to], pool))
-            to++;
-        to += to < i && g->nodes[seg->nodes[to]].op == FL_OP_FIELD_POOL;
-        memmove(seg->nodes + to + 1, seg->nodes + to, (i - to) * sizeof *seg->nodes);
-        seg->nodes[to] = pool;
-    }
-}
-
-static bool reads_of(const fl_graph *g, fl_id node, fl_id from)
-{
-    for (uint32_t k = 0; k < g->nodes[node].n_in; k++)
-        if (g->nodes[node].in[k] != FL_NONE && fl_value_node(g, g->nodes[node].in[k]) == from)
-            return true;
-    return false;
-}
-
-/* A product of distinct rows moves down to the elementwise nodes behind it, if those in between do without it: its rows are then followed up while later
- * ones are made (backend/llvm/group.c). */
-static void join_products(const cut *c, fl_segment *seg)
-{
-    for (uint32_t i = seg->n_nodes; i-- > 0;) {
-        fl_id product = seg->nodes[i];
-        uint32_t to = i + 1;
-        if (seg->domain != FL_DOMAIN_SLOTS || c->g->nodes[product].op != FL_OP_SLOT_LINEAR)
-            continue;
-        while (to < seg->n_nodes && to < i + JOIN_WINDOW && !is_chained(c, seg->nodes[to]) && !reads_of(c->g, seg->nodes[to], product))
-            to++;
-        if (to == seg->n_nodes || to == i + JOIN_WINDOW || !is_chained(c, seg->nodes[to]))
-            continue;
-        memmove(seg->nodes + i, seg->nodes + i + 1, (to - 1 - i) * sizeof *seg->nodes);
-        seg->nodes[to - 1] = product;
-    }
 }
 
 /* The dimension that the node's scratch grows with; 0: it needs none. In one segment it is the same for all: those of one index. */
@@ -655,8 +613,8 @@ static bool make_segments(cut *c, fl_schedule *s)
             s->segments[i].count = FL_NONE;
         if (!sort_segment(c, &s->segments[i], &order))
             return false;
-        join_pools(g, &s->segments[i]);
-        join_products(c, &s->segments[i]);
+        fl_join_pools(g, &s->segments[i]);
+        fl_join_products(g, &s->segments[i]);
     }
     return true;
 }

@@ -28,7 +28,7 @@ typedef struct found {
 
 /* The index is read by columns, a line for each row: rows so far ahead are fetched. Lines of a table row at
  * most. */
-enum { AHEAD = 24, LINE = 64, MAX_LINES = 8 };
+enum { AHEAD = 64, LINE = 64, MAX_LINES = 8 };
 
 static LLVMValueRef signed_64(fl_gen *gen, LLVMValueRef v)
 {

@@ -192,6 +192,43 @@ static void test_domains_and_phases(void **state)
     fl_graph_free(g);
 }
 
+/* What an optimiser makes of the weights' gradient stays with the slot whose rows they are, behind the product that still reads the old ones; rows that no
+ * slot owns do not. */
+static void test_parts_of_slots(void **state)
+{
+    (void)state;
+    fl_graph *g = fl_graph_new("step");
+    fl_dim batch = fl_graph_symbol(g, "batch");
+    fl_id ids = fl_graph_input(g, "ids", type(FL_INT64, 2, batch, 3)), dh = fl_graph_input(g, "dh", type(FL_FLOAT, 2, batch, HIDDEN));
+    fl_id table = fl_graph_variable(g, "table", type(FL_FLOAT, 2, 100, K)), w = fl_graph_variable(g, "w", type(FL_FLOAT, 2, 3 * K, HIDDEN));
+    fl_id bias = fl_graph_variable(g, "bias", type(FL_FLOAT, 2, 1, HIDDEN));
+    fl_id unique = fl_node_new(g, FL_OP_UNIQUE_ROWS, "unique", &ids, 1, 5);
+    fl_build_infer(g, unique);
+    fl_id count = fl_node_out(g, unique, 2), e = fl_build_2(g, FL_OP_GATHER, "e", table, fl_node_out(g, unique, 0));
+    fl_id back = fl_node_new(g, FL_OP_FIELD_POOL_GRAD, "dp", (fl_id[]){FL_NONE, fl_node_out(g, unique, 4), fl_node_out(g, unique, 3), count, dh}, 5, 1);
+    fl_node_set_ints(g, back, "fields", (int64_t[]){3}, 1);
+    fl_build_infer(g, back);
+    fl_id dp = fl_node_out(g, back, 0), dw = fl_build_n(g, FL_OP_SLOT_LINEAR_WEIGHT_GRAD, "dw", (fl_id[]){e, count, dp}, 3);
+    fl_id product = fl_node_new(g, FL_OP_SLOT_LINEAR, "de", (fl_id[]){dp, count, w}, 3, 1);
+    fl_node_set_int(g, product, "transposed", 1);
+    fl_build_infer(g, product);
+    fl_graph_update(g, w, fl_build_2(g, FL_OP_SUB, "w_next", w, fl_build_2(g, FL_OP_MUL, "scaled", dw, fl_build_scalar(g, "rate", 0.1))));
+    fl_id sum = fl_build_reduce_sum(g, "sum", dw, (int64_t[]){0}, 1, true);
+    fl_graph_update(g, bias, fl_build_2(g, FL_OP_SUB, "bias_next", bias, sum));
+    fl_graph_output(g, fl_node_out(g, product, 0));
+    schedule(g);
+    const fl_segment *slots = segment_of(g, fl_value_node(g, dw));
+    assert_int_equal(slots->domain, FL_DOMAIN_SLOTS);
+    assert_ptr_equal(slots, segment_of(g, product));
+    assert_ptr_equal(slots, segment_of(g, fl_value_node(g, fl_graph_find(g, "w_next"))));
+    assert_true(place_in(slots, product) < place_in(slots, fl_value_node(g, fl_graph_find(g, "w_next"))));
+    assert_int_equal(segment_of(g, fl_value_node(g, fl_graph_find(g, "bias_next")))->domain, FL_DOMAIN_ONE);
+    check_order(g);
+    check_updates(g);
+    check_storage(g);
+    fl_graph_free(g);
+}
+
 /* Concat's operands are made inside of the result: no copy. */
 static void test_concat_in_place(void **state)
 {
@@ -250,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules_hold),
         cmocka_unit_test(test_domains_and_phases),
+        cmocka_unit_test(test_parts_of_slots),
         cmocka_unit_test(test_concat_in_place),
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_print_parse),

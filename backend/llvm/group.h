@@ -1,0 +1,55 @@
+/*
+ * group.h -- what group.c knows of the loop nest that it writes.
+ */
+#ifndef FL_BACKEND_LLVM_GROUP_H
+#define FL_BACKEND_LLVM_GROUP_H
+
+#include "backend/llvm/emit.h"
+
+enum { MAX_ACCESS = 96, BLOCK_COST = 64 };
+
+typedef struct stride {
+    int64_t s;      /* elements; 0: broadcast */
+    LLVMValueRef v; /* at run time, instead of s; NULL: none */
+} stride;
+
+typedef struct access {
+    fl_id value;
+    fl_dtype dtype;
+    LLVMValueRef v_base;
+    stride by[FL_MAX_RANK];
+    int index;           /* access that holds its row number; -1: none */
+    stride index_stride; /* elements between the rows that the index counts */
+    LLVMValueRef v_rows; /* how many they are, where a negative index counts from their end; NULL: there is none */
+    bool store, is_index;
+    bool of_row; /* stored once a row: a sum over the last dimension */
+    int level;                /* deepest dimension that it depends on; -1: none */
+    LLVMValueRef v_at;        /* address, as far as the open loops say */
+    LLVMValueRef v_scalar;    /* loaded outside of the innermost loop; or the row number */
+    LLVMValueRef v_chunk;     /* loaded for the current chunk */
+    LLVMValueRef v_to_store;
+} access;
+
+typedef struct l_company {
+    fl_gen *gen;
+    const fl_id *nodes; /* n of them, views left out */
+    uint32_t n;
+    fl_id members[FL_GROUP_MAX];
+    int rank;
+    fl_dim dims[FL_MAX_RANK];
+    LLVMValueRef v_from[FL_MAX_RANK], v_to[FL_MAX_RANK];
+    int64_t extent[FL_MAX_RANK]; /* -1: at run time */
+    access accesses[MAX_ACCESS];
+    int n_accesses;
+    int operand[FL_GROUP_MAX][FL_ELEMENT_MAX_IN]; /* access of each operand; -1 none; -2 - k: result of member k */
+    int result[FL_GROUP_MAX];                     /* access that stores a result; -1: kept in registers */
+    LLVMValueRef v_key[FL_GROUP_MAX], v_row_key[FL_GROUP_MAX]; /* RandomMask */
+    int unit_access[FL_GROUP_MAX];                             /* RandomMask: its pseudo access */
+    bool by_one;                                               /* chunks of one element */
+    bool has_rows; /* dimension 0 is walked by a loop of its own */
+    LLVMValueRef v_sum[FL_GROUP_MAX]; /* sums over the last dimension: the chunks so far */
+    bool has_sums;
+    unsigned cost;
+} group;
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * segment_join.h -- nodes of a segment that are better off next to each other (segment.c orders the rest).
+ */
+#ifndef FL_PASSES_SEGMENT_JOIN_H
+#define FL_PASSES_SEGMENT_JOIN_H
+
+#include "ir/schedule.h"
+
+/* One that shares a loop nest with its neighbours: look-ups and writes of rows and sums of them too. */
+bool fl_is_chained(const fl_graph *g, fl_id node);
+/*
+ * Pools that look up in variables by one input move up behind each other, and before a Gather of the same rows: they make one sweep over the batch, which fetches ahead what stands in one
+ * record. They read leaves alone, so that nothing is in their way.
+ */
+void fl_join_pools(const fl_graph *g, fl_segment *seg);
+/* A product of distinct rows moves down to the elementwise nodes behind it, if those in between do without it: its rows are then followed up while later
+ * ones are made (backend/llvm/group.c). */
+void fl_join_products(const fl_graph *g, fl_segment *seg);
+
+#endif
