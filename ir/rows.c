@@ -110,7 +110,7 @@ bool fl_makes_part_of_slot(const fl_graph *g, fl_id node, fl_dim slots)
     const fl_node *n = &g->nodes[node];
     const fl_type *t = n->n_out == 1 && n->out[0] != FL_NONE ? fl_value_type(g, n->out[0]) : NULL;
 
-    return t && fl_op_has(n->op, FL_ELEMENTWISE) && t->rank >= 2 && !FL_DIM_IS_SYM(t->dims[0]) && !FL_DIM_IS_SYM(slots) && slots > 0 && t->dims[0] > 0 &&
+    return t && (n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || fl_op_has(n->op, FL_ELEMENTWISE)) && t->rank >= 2 && !FL_DIM_IS_SYM(t->dims[0]) && !FL_DIM_IS_SYM(slots) && slots > 0 && t->dims[0] > 0 &&
            t->dims[0] % slots == 0;
 }
 

@@ -25,8 +25,8 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k);
 bool fl_goes_along_rows(const fl_graph *g, fl_id node);
 
 /*
- * In work on `slots` slots, an elementwise node over [slots * n, ...] makes for each slot the n rows that are its own: so the weights of a SlotLinear, its
- * gradient and what an optimiser makes of it.
+ * In work on `slots` slots, does `node` make for each slot rows that are its own, n of [slots * n, ...]? So do SlotLinear's gradient of its weights and
+ * elementwise nodes, if what they read of the same work is made so too.
  */
 bool fl_makes_part_of_slot(const fl_graph *g, fl_id node, fl_dim slots);
 /*

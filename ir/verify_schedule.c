@@ -91,6 +91,13 @@ static void check_domain(fl_check *c, fl_id node, const fl_segment *seg, const f
         fl_check_breaks(c, FL_VERIFY_DOMAIN, node, "node \"%s\" (%s) makes other rows than those of segment \"%s\"", fl_node_label(g, node), op_name(g, node), seg->symbol);
 }
 
+/* A node that makes a slot's part of static rows finds them in what `producer` makes in the same call, if that makes parts too. */
+static bool is_of_slot(const fl_graph *g, fl_id node, fl_id producer, const fl_segment *seg)
+{
+    return seg->domain != FL_DOMAIN_SLOTS || g->nodes[node].op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || !fl_makes_part_of_slot(g, node, seg->dim) ||
+           fl_makes_part_of_slot(g, producer, seg->dim);
+}
+
 static void check_operands(fl_check *c, const fl_check_times *t, fl_id node, const fl_id *counts)
 {
     const fl_graph *g = c->g;
@@ -112,7 +119,7 @@ static void check_operands(fl_check *c, const fl_check_times *t, fl_id node, con
         if (same ? t->position[producer] >= t->position[node] : made->phase >= seg->phase)
             fl_check_breaks(c, FL_VERIFY_PHASES, node, "node \"%s\" (%s), phase %u, reads \"%s\" from segment \"%s\", phase %u", fl_node_label(g, node), op_name(g, node),
                             seg->phase, name, made->symbol, made->phase);
-        else if (same && seg->domain != FL_DOMAIN_ONE && !fl_reads_own_rows(g, node, k))
+        else if (same && seg->domain != FL_DOMAIN_ONE && (!fl_reads_own_rows(g, node, k) || !is_of_slot(g, node, producer, seg)))
             fl_check_breaks(c, FL_VERIFY_OWN_ROWS, node, "node \"%s\" (%s) reads rows of \"%s\" that other calls of segment \"%s\" make", fl_node_label(g, node),
                             op_name(g, node), name, seg->symbol);
     }

@@ -235,7 +235,7 @@ static bool continues_slots(const cut *c, fl_id node, fl_place_of_work *work)
 
     for (uint32_t k = 0; fl_op_has(n->op, FL_ELEMENTWISE) && k < n->n_in; k++) {
         fl_id p = n->in[k] == FL_NONE ? FL_NONE : fl_value_node(g, n->in[k]);
-        if (p == FL_NONE || c->idle[p] || c->work[p].domain != FL_DOMAIN_SLOTS || FL_DIM_IS_SYM(fl_value_type(g, n->in[k])->dims[0]) ||
+        if (p == FL_NONE || c->idle[p] || c->work[p].domain != FL_DOMAIN_SLOTS || !fl_makes_part_of_slot(g, p, c->work[p].dim) ||
             !fl_reads_own_rows(g, node, k) || !fl_makes_part_of_slot(g, node, c->work[p].dim))
             continue;
         *work = c->work[p];
