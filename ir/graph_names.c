@@ -24,6 +24,8 @@ const char *fl_names_put(fl_graph *g, const char *text)
 struct fl_name_table {
     fl_id *slots; /* value id + 1; 0 is free */
     uint32_t n_slots, n_used;
+    uint32_t *taken; /* [n_taken] by value: the last number that its name was given as a base; 0: none, or few */
+    uint32_t n_taken;
     uint32_t *symbol_slots; /* symbol + 1; 0 is free */
     uint32_t n_symbol_slots;
 };
@@ -93,18 +95,41 @@ fl_id fl_graph_find(const fl_graph *g, const char *name)
     return FL_NONE;
 }
 
+/* Where the last number of `base`, the value's name, is noted; NULL out of memory. */
+static uint32_t *taken_of(fl_graph *g, fl_id base)
+{
+    struct fl_name_table *t = g->name_table;
+    if (base >= t->n_taken) {
+        uint32_t want = g->n_values > 2 * t->n_taken ? g->n_values : 2 * t->n_taken, *grown = fl_arena_new(&g->arena, uint32_t, want);
+        if (!grown)
+            return NULL;
+        if (t->n_taken)
+            memcpy(grown, t->taken, t->n_taken * sizeof *grown);
+        t->taken = grown;
+        t->n_taken = want;
+    }
+    return &t->taken[base];
+}
+
 const char *fl_graph_fresh_name(fl_graph *g, const char *base)
 {
-    if (fl_graph_find(g, base) == FL_NONE)
+    enum { FEW = 64 };
+    fl_id value = fl_graph_find(g, base);
+    if (value == FL_NONE)
         return base;
-    /* Gallop over taken numbers, so that many like names cost a few look-ups each. */
+    uint32_t *last = taken_of(g, value);
+    if (!last)
+        return NULL;
+    /* Gallop over taken numbers, so that many like names cost a few look-ups each; where there are very many, from the last one on. */
     char name[256];
-    uint32_t taken = 1, step = 1;
+    uint32_t taken = *last > 1 ? *last : 1, step = 1;
     for (;;) {
         snprintf(name, sizeof name, "%.240s_%u", base, taken + step);
         if (fl_graph_find(g, name) == FL_NONE) {
-            if (step == 1)
+            if (step == 1) {
+                *last = taken + 1 > FEW ? taken + 1 : 0;
                 return fl_names_put(g, name);
+            }
             step = 1;
             continue;
         }

@@ -232,14 +232,6 @@ static const char *meta(const fl_parser *p, const char *key)
 
 /* ---------------------------------------------------------------------------------------------------- signature */
 
-static bool is_variable(const fl_parser *p, const char *word)
-{
-    for (uint32_t i = 0; i < p->n_variables; i++)
-        if (strcmp(p->variables[i], word) == 0)
-            return true;
-    return false;
-}
-
 static bool is_free(fl_parser *p, const char *word, const char *at)
 {
     return fl_graph_find(p->g, word) == FL_NONE || fl_parse_wrong(p, fl_error(p->dg, FL_E_SYNTAX, fl_parse_place(p, at), "\"%s\" is defined twice", fl_parse_shown(p, word)));
@@ -280,7 +272,7 @@ static bool item(fl_parser *p, part where)
         return remember_type(p, t, word, start);
     if (!is_free(p, word, start))
         return false;
-    bool variable = is_variable(p, word);
+    bool variable = fl_parse_is_variable(p, word);
     fl_id v;
     if (variable) {
         v = fl_graph_variable(p->g, word, t);
@@ -751,9 +743,7 @@ static bool model(fl_parser *p)
     if (!header(p))
         return false;
     const char *variables = meta(p, "ai.flen.variables");
-    if (variables && !(p->variables = fl_meta_names(variables, &p->scratch, &p->n_variables)))
-        return fl_parse_no_memory(p);
-    if (!fl_parse_functions(p))
+    if ((variables && !fl_parse_variables(p, variables)) || !fl_parse_functions(p))
         return false;
     if (!fl_parse_name(p, &graph_name, "the graph's name") || !fl_parse_need(p, '(') || !items(p, ')', PART_INPUTS) || !fl_parse_need(p, '=') || !fl_parse_need(p, '>') ||
         !fl_parse_need(p, '(') || !items(p, ')', PART_OUTPUTS))

@@ -59,7 +59,7 @@ typedef struct fl_parser {
     fl_status status; /* of the first mistake */
     fl_meta_entry *meta;
     uint32_t n_meta, meta_capacity;
-    const char **variables; /* names in ai.flen.variables */
+    const char **variables; /* names in ai.flen.variables, sorted */
     uint32_t n_variables;
     fl_type *late_types; /* declared in the signature, of outputs that nodes make */
     const char **late_names;
@@ -134,5 +134,9 @@ void fl_parse_infer(fl_parser *p);
 /* Notes that `node` is an operator that f claims to be the body of; and holds all that were noted against what the operators mean. */
 bool fl_parse_claims(fl_parser *p, fl_id node, fl_parse_function *f);
 bool fl_parse_check_claims(fl_parser *p);
+
+/* The metadata `ai.flen.variables`: which items of the signature are variables. False out of memory (reported). */
+bool fl_parse_variables(fl_parser *p, const char *names);
+bool fl_parse_is_variable(const fl_parser *p, const char *word);
 
 #endif

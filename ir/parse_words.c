@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Places are asked for in the order of the text, but for a few: counting goes on from the line of the last one. */
@@ -160,4 +161,25 @@ bool fl_parse_read_int(fl_parser *p, int64_t *out)
         return false;
     *out = x.i;
     return x.is_int ? true : fl_parse_fail(p, start, "expected a whole number");
+}
+
+/* ----------------------------------------------------------------------------------------------------- variables */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool fl_parse_variables(fl_parser *p, const char *names)
+{
+    p->variables = fl_meta_names(names, &p->scratch, &p->n_variables);
+    if (!p->variables)
+        return fl_parse_no_memory(p);
+    qsort(p->variables, p->n_variables, sizeof *p->variables, by_name);
+    return true;
+}
+
+bool fl_parse_is_variable(const fl_parser *p, const char *word)
+{
+    return p->n_variables > 0 && bsearch(&word, p->variables, p->n_variables, sizeof *p->variables, by_name) != NULL;
 }
