@@ -244,6 +244,20 @@ static bool continues_slots(const cut *c, fl_id node, fl_place_of_work *work)
     return false;
 }
 
+/* Results of different leading dimensions, as Unique has: no work on rows makes them all. */
+static bool makes_several_rows(const fl_graph *g, const fl_node *n)
+{
+    const fl_type *first = NULL;
+
+    for (uint32_t k = 0; k < n->n_out && !fl_op_has(n->op, FL_VIEW); k++) {
+        const fl_type *t = n->out[k] == FL_NONE ? NULL : fl_value_type(g, n->out[k]);
+        if (t && first && (t->rank == 0 || first->rank == 0 || t->dims[0] != first->dims[0]))
+            return true;
+        first = t ? t : first;
+    }
+    return false;
+}
+
 static fl_place_of_work work_of(const cut *c, fl_id node)
 {
     const fl_graph *g = c->g;
@@ -261,6 +275,8 @@ static fl_place_of_work work_of(const cut *c, fl_id node)
         fl_place_of_work w = work_of_dim(c, fl_value_type(g, n->in[2]));
         return w.domain == FL_DOMAIN_SLOTS ? w : (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
     }
+    if (makes_several_rows(g, n))
+        return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
     fl_place_of_work slots;
     if (continues_slots(c, node, &slots))
         return slots;

@@ -229,6 +229,21 @@ static void test_parts_of_slots(void **state)
     fl_graph_free(g);
 }
 
+/* Unique's results have rows of their own: no work on rows makes them. */
+static void test_several_rows(void **state)
+{
+    (void)state;
+    fl_graph *g = fl_graph_new("unique");
+    fl_id x = fl_graph_input(g, "x", type(FL_FLOAT, 1, fl_graph_symbol(g, "n"), 0));
+    fl_id node = fl_node_new(g, FL_OP_UNIQUE, "u", &x, 1, 4);
+    fl_build_infer(g, node);
+    for (uint32_t k = 0; k < 4; k++)
+        fl_graph_output(g, fl_node_out(g, node, k));
+    schedule(g);
+    assert_int_equal(segment_of(g, node)->domain, FL_DOMAIN_ONE);
+    fl_graph_free(g);
+}
+
 /* Concat's operands are made inside of the result: no copy. */
 static void test_concat_in_place(void **state)
 {
@@ -288,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_rules_hold),
         cmocka_unit_test(test_domains_and_phases),
         cmocka_unit_test(test_parts_of_slots),
+        cmocka_unit_test(test_several_rows),
         cmocka_unit_test(test_concat_in_place),
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_print_parse),
