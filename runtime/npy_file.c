@@ -257,3 +257,15 @@ fl_status fl_npy_write(const char *path, const fl_type *type, const void *bytes,
     (void)fwrite(bytes, fl_dtype_size(type->dtype), (size_t)fl_type_elements(type), a.f);
     return fl_aside_finish(&a, dg);
 }
+
+char *fl_npy_path(const char *folder, const char *name)
+{
+    char *path;
+
+    if (asprintf(&path, "%s/%s.npy", folder, name) < 0)
+        return NULL;
+    for (char *p = path + strlen(folder) + 1; *p; p++)
+        if (*p == '/')
+            *p = '_';
+    return path;
+}

@@ -24,4 +24,7 @@ FL_MUST_USE fl_status fl_npy_write(const char *path, const fl_type *type, const 
 /* numpy's name of an element type ("float32"); NULL if it has none. */
 const char *fl_npy_dtype_name(fl_dtype t);
 
+/* FOLDER/NAME.npy, malloc'ed; names of values never lead out of the folder. NULL: out of memory. */
+char *fl_npy_path(const char *folder, const char *name);
+
 #endif

@@ -120,19 +120,6 @@ static fl_status bind_input(fl_tensor_rows *t, uint32_t i, fl_diag *dg)
 
 /* ------------------------------------------------------------------------------------------------------ reading */
 
-/* FOLDER/NAME.npy; names of values never lead out of the folder. NULL: out of memory. */
-static char *npy_path(const char *folder, const char *name)
-{
-    char *path;
-
-    if (asprintf(&path, "%s/%s.npy", folder, name) < 0)
-        return NULL;
-    for (char *p = path + strlen(folder) + 1; *p; p++)
-        if (*p == '/')
-            *p = '_';
-    return path;
-}
-
 static fl_status read_npy(fl_tensor_rows *t, uint32_t i, const char *path, fl_diag *dg)
 {
     const fl_graph *g = graph_of(t);
@@ -154,7 +141,7 @@ static fl_status read_folder(fl_tensor_rows *t, const char *folder, fl_diag *dg)
     const fl_graph *g = graph_of(t);
 
     for (uint32_t i = 0; i < g->n_inputs; i++) {
-        char *path = npy_path(folder, name_of(g, i));
+        char *path = fl_npy_path(folder, name_of(g, i));
         fl_status status = path ? read_npy(t, i, path, dg) : fl_out_of_memory(dg);
         free(path);
         FL_TRY(status);

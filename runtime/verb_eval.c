@@ -32,24 +32,11 @@ typedef struct folders {
     const char *in, *out;
 } folders;
 
-/* DIR/NAME.npy; names of values never lead out of the folder. NULL: out of memory. */
-static char *npy_path(const char *folder, const char *name)
-{
-    char *path;
-
-    if (asprintf(&path, "%s/%s.npy", folder, name) < 0)
-        return NULL;
-    for (char *p = path + strlen(folder) + 1; *p; p++)
-        if (*p == '/')
-            *p = '_';
-    return path;
-}
-
 static fl_status read_inputs(const fl_graph *g, const char *folder, fl_array *inputs, fl_diag *dg)
 {
     for (uint32_t i = 0; i < g->n_inputs; i++) {
         fl_npy a;
-        char *path = npy_path(folder, g->values[g->inputs[i]].name);
+        char *path = fl_npy_path(folder, g->values[g->inputs[i]].name);
         fl_status status = path ? fl_npy_read(path, &a, dg) : fl_out_of_memory(dg);
         free(path);
         if (status != FL_OK) {
@@ -68,7 +55,7 @@ static fl_status write_outputs(const fl_graph *g, const char *folder, const fl_a
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return fl_error(dg, FL_E_OPEN, FL_FILE(folder), "cannot make the folder: %s", strerror(errno));
     for (uint32_t i = 0; i < g->n_outputs; i++) {
-        char *path = npy_path(folder, g->values[g->outputs[i]].name);
+        char *path = fl_npy_path(folder, g->values[g->outputs[i]].name);
         fl_status status = path ? fl_npy_write(path, &outputs[i].type, outputs[i].bytes, dg) : fl_out_of_memory(dg);
         free(path);
         if (status != FL_OK)
@@ -83,7 +70,7 @@ static void print_outputs(const fl_verb_options *o, const fl_graph *g, const cha
         printf("{\"event\":\"done\",\"seconds\":%.6f,\"outputs\":[", seconds);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const char *name = g->values[g->outputs[i]].name;
-        char type[TYPE_BYTES], *path = npy_path(folder, name);
+        char type[TYPE_BYTES], *path = fl_npy_path(folder, name);
         fl_type_print(g, &outputs[i].type, type, sizeof type);
         if (o->json) {
             fputs(i ? ",{\"name\":" : "{\"name\":", stdout);

@@ -85,6 +85,8 @@ LLVMValueRef l_sqrt(fl_gen *gen, LLVMValueRef x);
 /* emit_rows.c: a table beyond the second cache, whose rows are worth fetching ahead. Buffers of this step are still near. */
 bool l_is_far(const fl_gen *gen, fl_id data);
 
+/* emit_distinct.c: is `value` the bytes of `of`, under whatever shape? */
+bool l_is_view_of(const fl_graph *g, fl_id value, fl_id of);
 /* emit_distinct.c: the rows, int64, that the current segment's slots go over; FL_NONE if they are none of UniqueRows or MergeRows. */
 fl_id l_distinct_rows(const fl_gen *gen);
 /* emit_distinct.c: fetches ahead what the segment gathers from far tables at a place of the distinct rows `rows`. */

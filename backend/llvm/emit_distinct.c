@@ -188,15 +188,14 @@ static void invert_rows(const unique *u)
     invert(u, v_from, u->v_batch, 1);
 }
 
-/* Is `index` the distinct rows `rows`, under whatever shape? */
-static bool is_of_rows(const fl_graph *g, fl_id index, fl_id rows)
+bool l_is_view_of(const fl_graph *g, fl_id value, fl_id of)
 {
-    while (index != rows) {
-        fl_id node = fl_value_node(g, index);
+    while (value != of) {
+        fl_id node = fl_value_node(g, value);
 
         if (node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_VIEW))
             return false;
-        index = g->nodes[node].in[0];
+        value = g->nodes[node].in[0];
     }
     return true;
 }
@@ -207,7 +206,7 @@ static bool goes_through(const fl_gen *gen, fl_id node, fl_id rows)
     const fl_node *n = &gen->g->nodes[node];
 
     if (n->op == FL_OP_SCATTER_ND)
-        return is_of_rows(gen->g, n->in[1], rows);
+        return l_is_view_of(gen->g, n->in[1], rows);
     return n->op == FL_OP_GATHER && n->in[1] == rows && fl_node_int(gen->g, node, "axis", 0) == 0;
 }
 

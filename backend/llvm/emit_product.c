@@ -62,13 +62,44 @@ static bool has_finish(const l_product *p)
     return p->alpha != 1.0 || p->v_d != NULL || p->relu;
 }
 
+/* v_k terms of `rows` rows, from v_pa and v_pb on: these move on, and the sums with them. */
+static void emit_terms(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_k, LLVMValueRef *v_pa, LLVMValueRef *v_pb,
+                       LLVMValueRef *v_sums)
+{
+    LLVMValueRef v_b[L_MAX_VECTORS], v_row_at[MAX_ROWS];
+    unsigned n = rows * s->n;
+    l_loop loop;
+
+    for (unsigned r = 0; r < rows; r++)
+        v_row_at[r] = l_mul(gen, l_i64(gen, r), p->v_a_row);
+    l_loop_begin(gen, &loop, l_i64(gen, 0), v_k, 1);
+    *v_pa = l_carry(gen, &loop, *v_pa);
+    *v_pb = l_carry(gen, &loop, *v_pb);
+    for (unsigned i = 0; i < n; i++)
+        v_sums[i] = l_carry(gen, &loop, v_sums[i]);
+    for (unsigned v = 0; v < s->n; v++)
+        v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, *v_pb, l_i64(gen, s->at[v])), s->width[v]);
+    for (unsigned r = 0; r < rows; r++) {
+        LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, *v_pa, v_row_at[r]), 1);
+
+        for (unsigned v = 0; v < s->n; v++)
+            l_next(&loop, 2 + r * s->n + v, l_fma(gen, l_splat(gen, v_a, s->width[v]), v_b[v], v_sums[r * s->n + v]));
+    }
+    l_next(&loop, 0, l_at(gen, FL_FLOAT, *v_pa, p->v_a_k));
+    l_next(&loop, 1, l_at(gen, FL_FLOAT, *v_pb, p->v_b_k));
+    l_loop_end(gen, &loop);
+    *v_pa = loop.v_result[0];
+    *v_pb = loop.v_result[1];
+    for (unsigned i = 0; i < n; i++)
+        v_sums[i] = loop.v_result[2 + i];
+}
+
 /* `rows` rows from v_row by strip `s` from v_column: the innermost loop. accumulate: add to what C holds. */
 static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_row,
                       LLVMValueRef v_column, bool accumulate)
 {
-    LLVMValueRef v_sums[MAX_TILE], v_b[L_MAX_VECTORS], v_row_at[MAX_ROWS], v_pa, v_pb;
+    LLVMValueRef v_sums[MAX_TILE], v_pa, v_pb;
     unsigned n = rows * s->n;
-    l_loop loop;
 
     for (unsigned i = 0; i < n; i++) {
         LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[i % s->n]));
@@ -78,28 +109,11 @@ static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigne
         v_sums[i] = accumulate ? l_load(gen, FL_FLOAT, v_at, s->width[i % s->n])
                                : LLVMConstNull(l_vector(gen->f32, s->width[i % s->n]));
     }
-    for (unsigned r = 0; r < rows; r++)
-        v_row_at[r] = l_mul(gen, l_i64(gen, r), p->v_a_row);
     v_pa = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, v_row, p->v_a_row));
     v_pb = l_at(gen, FL_FLOAT, p->v_b, p->transposed ? l_mul(gen, v_column, p->v_b_k) : v_column);
-    l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, 1);
-    v_pa = l_carry(gen, &loop, v_pa);
-    v_pb = l_carry(gen, &loop, v_pb);
+    emit_terms(gen, p, s, rows, p->v_k, &v_pa, &v_pb, v_sums);
     for (unsigned i = 0; i < n; i++)
-        v_sums[i] = l_carry(gen, &loop, v_sums[i]);
-    for (unsigned v = 0; v < s->n; v++)
-        v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pb, l_i64(gen, s->at[v])), s->width[v]);
-    for (unsigned r = 0; r < rows; r++) {
-        LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pa, v_row_at[r]), 1);
-
-        for (unsigned v = 0; v < s->n; v++)
-            l_next(&loop, 2 + r * s->n + v, l_fma(gen, l_splat(gen, v_a, s->width[v]), v_b[v], v_sums[r * s->n + v]));
-    }
-    l_next(&loop, 0, l_at(gen, FL_FLOAT, v_pa, p->v_a_k));
-    l_next(&loop, 1, l_at(gen, FL_FLOAT, v_pb, p->v_b_k));
-    l_loop_end(gen, &loop);
-    for (unsigned i = 0; i < n; i++)
-        finish(gen, p, loop.v_result[2 + i], l_add(gen, v_row, l_i64(gen, i / s->n)),
+        finish(gen, p, v_sums[i], l_add(gen, v_row, l_i64(gen, i / s->n)),
                l_add(gen, v_column, l_i64(gen, s->at[i % s->n])));
 }
 
@@ -134,47 +148,32 @@ static bool takes_company(const fl_gen *gen, const l_product *p, const l_strip *
  */
 static LLVMValueRef emit_blocks_in_company(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef *v_to)
 {
-    LLVMValueRef v_sums[MAX_TILE], v_row_at[MAX_ROWS], v_b[L_MAX_VECTORS], v_pa, v_pb, v_count, v_end, v_last, v_row;
+    LLVMValueRef v_sums[MAX_TILE], v_pa, v_pb, v_count, v_end, v_last, v_row;
     unsigned n = rows * s->n;
-    l_loop block, part, loop;
+    l_loop block, part;
     l_if follows;
 
     v_count = LLVMBuildAnd(gen->b, LLVMBuildSub(gen->b, p->v_m_to, p->v_m_from, ""), l_i64(gen, -(int64_t)rows), "");
     v_end = l_add(gen, p->v_m_from, v_count);
     v_last = LLVMBuildSub(gen->b, p->v_m_to, l_i64(gen, 1), "");
     l_loop_begin(gen, &block, p->v_m_from, v_end, rows);
-    for (unsigned r = 0; r < rows; r++)
-        v_row_at[r] = l_mul(gen, l_i64(gen, r), p->v_a_row);
     v_pa = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, block.v_i, p->v_a_row));
     l_loop_begin(gen, &part, l_i64(gen, -(int64_t)rows), l_i64(gen, 0), 1);
     v_pa = l_carry(gen, &part, v_pa);
     v_pb = l_carry(gen, &part, p->v_b);
     for (unsigned i = 0; i < n; i++)
         v_sums[i] = l_carry(gen, &part, LLVMConstNull(l_vector(gen->f32, s->width[i % s->n])));
-    l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, LLVMConstIntGetSExtValue(p->v_k) / rows), 1);
-    v_pa = l_carry(gen, &loop, v_pa);
-    v_pb = l_carry(gen, &loop, v_pb);
-    for (unsigned i = 0; i < n; i++)
-        v_sums[i] = l_carry(gen, &loop, v_sums[i]);
-    for (unsigned v = 0; v < s->n; v++)
-        v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pb, l_i64(gen, s->at[v])), s->width[v]);
-    for (unsigned r = 0; r < rows; r++) {
-        LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_pa, v_row_at[r]), 1);
-
-        for (unsigned v = 0; v < s->n; v++)
-            l_next(&loop, 2 + r * s->n + v, l_fma(gen, l_splat(gen, v_a, s->width[v]), v_b[v], v_sums[r * s->n + v]));
-    }
-    l_next(&loop, 0, l_at(gen, FL_FLOAT, v_pa, p->v_a_k));
-    l_next(&loop, 1, l_at(gen, FL_FLOAT, v_pb, p->v_b_k));
-    l_loop_end(gen, &loop);
+    emit_terms(gen, p, s, rows, l_i64(gen, LLVMConstIntGetSExtValue(p->v_k) / rows), &v_pa, &v_pb, v_sums);
     l_if_begin(gen, &follows, LLVMBuildICmp(gen->b, LLVMIntSGT, block.v_i, p->v_m_from, ""));
     v_row = LLVMBuildAdd(gen->b, block.v_i, part.v_i, "");
     l_company_row(p->company, v_row);
     if (l_distinct_rows(gen) != FL_NONE)
         l_fetch_rows(gen, l_distinct_rows(gen), l_min_i64(gen, l_add(gen, v_row, l_i64(gen, AHEAD)), v_last));
     l_if_end(gen, &follows);
-    for (unsigned i = 0; i < n + 2; i++)
-        l_next(&part, i, loop.v_result[i]);
+    l_next(&part, 0, v_pa);
+    l_next(&part, 1, v_pb);
+    for (unsigned i = 0; i < n; i++)
+        l_next(&part, 2 + i, v_sums[i]);
     l_loop_end(gen, &part);
     for (unsigned i = 0; i < n; i++)
         finish(gen, p, part.v_result[2 + i], l_add(gen, block.v_i, l_i64(gen, i / s->n)), l_i64(gen, s->at[i % s->n]));
@@ -234,7 +233,7 @@ static LLVMValueRef shuffle(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, con
     return LLVMBuildShuffleVector(gen->b, v_a, v_b, LLVMConstVector(v_order, n), "");
 }
 
-/* Within each quarter of four lanes: lanes `low` of a and b in turn (pairs = 1), or both low or high halves (pairs = 2). */
+/* Within each four lanes, of their low or high half: a lane of a, one of b, and so on (pairs = 1), or both of a, then both of b (pairs = 2). */
 static LLVMValueRef interleave(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, bool high, unsigned pairs, unsigned n)
 {
     unsigned order[L_LANES];
@@ -306,7 +305,7 @@ static void turn_block(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LL
     }
 }
 
-/* Largest blocks that `columns` and the registers hold; terms that are known to be a multiple of it, or few enough to be left to single ones. */
+/* The largest blocks that fit the registers and divide columns and terms; at least 4, whatever these are. */
 static unsigned block_of(const fl_gen *gen, int64_t columns, LLVMValueRef v_k)
 {
     unsigned n = gen->register_lanes;

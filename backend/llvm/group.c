@@ -695,19 +695,6 @@ uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
 
 /* ------------------------------------------------------------------------------------------------- in company */
 
-/* Is `value` the bytes of `of`, under whatever shape? */
-static bool is_view_of(const fl_graph *g, fl_id value, fl_id of)
-{
-    while (value != of) {
-        fl_id node = fl_value_node(g, value);
-
-        if (node == FL_NONE || !fl_op_has(g->nodes[node].op, FL_VIEW))
-            return false;
-        value = g->nodes[node].in[0];
-    }
-    return true;
-}
-
 /* May row r of the group be made once row r of `product` is there, while later rows of that are made? The group reads the product row by row, and
  * what it writes are rows of tables, which the product does not read. */
 static bool keeps_company(const group *grp, fl_id product)
@@ -723,7 +710,7 @@ static bool keeps_company(const group *grp, fl_id product)
 
         for (uint32_t i = 0; i < n->n_in; i++) {
             reads = reads || n->in[i] == p->out[0];
-            if (n->in[i] != FL_NONE && is_view_of(g, n->in[i], p->out[0]) && (n->in[i] != p->out[0] || must_be_in_memory(n, i)))
+            if (n->in[i] != FL_NONE && l_is_view_of(g, n->in[i], p->out[0]) && (n->in[i] != p->out[0] || must_be_in_memory(n, i)))
                 return false;
         }
         if (n->op != FL_OP_SCATTER_ND) {
