@@ -225,7 +225,9 @@ static fl_status training_program(const arguments *a, fl_model *m, fl_graph *g, 
     fl_graph *forward = NULL, *programs[FL_N_PROGRAMS];
     size_t n = 0;
     const void *bytes = m ? fl_model_entry(m, FL_FORWARD_ENTRY, &n) : NULL;
-    fl_status status = bytes ? fl_onnx_decode(bytes, n, a->input, NULL, &forward, dg) : m ? FL_OK : fl_source_read(a->input, a->sets, a->n_sets, &source, dg);
+    fl_status status = m ? fl_model_verify_entry(m, FL_FORWARD_ENTRY, dg) : fl_source_read(a->input, a->sets, a->n_sets, &source, dg);
+    if (status == FL_OK && bytes)
+        status = fl_onnx_decode(bytes, n, a->input, NULL, &forward, dg);
     const fl_graph *from = m ? forward : source.graph;
     if (status == FL_OK && from)
         status = fl_build_programs(from, FL_STAGE_TRAIN, programs, dg);

@@ -132,6 +132,7 @@ static fl_status read_model(const fl_graph_request *r, fl_model *m, fl_graph **o
     size_t n;
     const void *forward = fl_model_entry(m, FL_FORWARD_ENTRY, &n);
 
+    FL_TRY(fl_model_verify_entry(m, FL_FORWARD_ENTRY, dg));
     if (r->stage && forward)
         return fl_onnx_decode(forward, n, r->input, NULL, out, dg);
     if (r->program) {

@@ -12,6 +12,8 @@ static fl_status open_vocabulary(fl_input *in, fl_schema *schema, uint32_t quirk
     size_t n = 0;
     const void *bytes = in->model ? fl_model_entry(in->model, FL_VOCABULARY_ENTRY, &n) : NULL;
     if (bytes)
+        FL_TRY(fl_model_verify_entry(in->model, FL_VOCABULARY_ENTRY, dg));
+    if (bytes)
         FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(in->model), out, dg));
     else if (fl_schema_needs_vocabulary(schema))
         FL_TRY(fl_data_vocabulary(path, schema, quirks, 1, NULL, out, dg));

@@ -33,10 +33,10 @@ typedef struct fl_model fl_model;
 
 /* ------------------------------------------------------------------------------------------------------ reading */
 
-enum { FL_MODEL_VERIFY_ALL = 1 }; /* check every block now, whatever the file's size */
+enum { FL_MODEL_VERIFY_ALL = 1 }; /* check every part and block now, whatever the file's size */
 
 /*
- * Map the file read-only and check it (container, index, manifest, graphs; all blocks of files up to 64 MB). Errors name the
+ * Map the file read-only and check it (container, index, manifest, what is small; files up to 16 MB whole). Errors name the
  * file and the part: not a model.bin, truncated, damaged, of a newer version. The model keeps the mapping until freed.
  */
 FL_MUST_USE fl_status fl_model_open(const char *path, unsigned flags, fl_model **out, fl_diag *dg);
@@ -60,8 +60,14 @@ bool fl_model_variable_checksum(const fl_model *m, const char *name, uint32_t *c
 FL_MUST_USE fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg);
 /* The entry with the forward graph, as ONNX: what all programs were made from. */
 #define FL_FORWARD_ENTRY "forward.onnx"
-/* A further entry's bytes in the mapping; NULL if absent. */
+/*
+ * A further entry's bytes in the mapping; NULL if absent. Beyond 1 MB they may not have been checked yet: whoever reads them whole, or copies
+ * them, calls fl_model_verify_entry first.
+ */
 const void *fl_model_entry(const fl_model *m, const char *name, size_t *n);
+/* Check the entry's bytes if they were not checked yet; FL_OK if it is absent. All of them but the weights. */
+FL_MUST_USE fl_status fl_model_verify_entry(fl_model *m, const char *name, fl_diag *dg);
+FL_MUST_USE fl_status fl_model_verify_entries(fl_model *m, fl_diag *dg);
 /* Names of the further entries, those that fl_model_save was given, by index from 0; NULL behind the last. */
 const char *fl_model_further_entry(const fl_model *m, uint32_t i);
 /* Size of the file in bytes, and its path. */

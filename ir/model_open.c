@@ -30,6 +30,7 @@ struct fl_model {
     const unsigned char *bytes;
     uint64_t n;
     fl_zip_entry entries[FL_ZIP_MAX_ENTRIES];
+    bool entry_checked[FL_ZIP_MAX_ENTRIES];
     uint32_t n_entries;
     fl_manifest manifest;
     const unsigned char *weights;
@@ -51,6 +52,45 @@ static const fl_zip_entry *find_entry(const fl_model *m, const char *name)
         if (strcmp(m->entries[i].name, name) == 0)
             return &m->entries[i];
     return NULL;
+}
+
+/* Pages that were only read to be checked need not stay in the process: they are in the system's cache. */
+static void leave_pages(const uint8_t *bytes, uint64_t n)
+{
+    uintptr_t from = ((uintptr_t)bytes + 4095) & ~(uintptr_t)4095, to = ((uintptr_t)bytes + n) & ~(uintptr_t)4095;
+    if (to > from)
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* The data of an entry against its header's checksum, once. */
+static fl_status check_entry(fl_model *m, const fl_zip_entry *e, fl_diag *dg)
+{
+    bool *checked = &m->entry_checked[e - m->entries];
+    uint32_t crc = 0;
+    for (uint64_t at = 0, n; !*checked && at < e->size; at += n) {
+        n = e->size - at < FL_MODEL_BLOCK ? e->size - at : FL_MODEL_BLOCK;
+        crc = fl_zip_crc(crc, m->bytes + e->offset + at, n);
+        if (e->size > FL_MODEL_SMALL_PART)
+            leave_pages(m->bytes + e->offset + at, n);
+    }
+    if (!*checked)
+        FL_TRY(fl_zip_check(e, crc, m->path, dg));
+    *checked = true;
+    return FL_OK;
+}
+
+fl_status fl_model_verify_entry(fl_model *m, const char *name, fl_diag *dg)
+{
+    const fl_zip_entry *e = find_entry(m, name);
+    return e ? check_entry(m, e, dg) : FL_OK;
+}
+
+fl_status fl_model_verify_entries(fl_model *m, fl_diag *dg)
+{
+    for (uint32_t i = 0; i < m->n_entries; i++)
+        if (strcmp(m->entries[i].name, FL_MODEL_WEIGHTS) != 0) /* which has checksums of its own: check_blocks */
+            FL_TRY(check_entry(m, &m->entries[i], dg));
+    return FL_OK;
 }
 
 static fl_status map_file(fl_model *m, fl_diag *dg)
@@ -170,6 +210,7 @@ static fl_status read_index(fl_model *m, fl_diag *dg)
     const fl_zip_entry *index = find_entry(m, FL_MODEL_INDEX), *weights = find_entry(m, FL_MODEL_WEIGHTS);
     if (!index || !weights)
         return content_error(m, index ? FL_MODEL_WEIGHTS : FL_MODEL_INDEX, "the part is missing", dg);
+    FL_TRY(check_entry(m, index, dg));
     m->weights = m->bytes + weights->offset;
     m->n_weights = weights->size;
     json_error_t error;
@@ -207,14 +248,6 @@ static const char *variable_at(const fl_model *m, uint64_t from, uint64_t to)
     return "";
 }
 
-/* Pages that were only read to be checked need not stay in the process: they are in the system's cache. */
-static void leave_pages(const uint8_t *bytes, uint64_t n)
-{
-    uintptr_t from = ((uintptr_t)bytes + 4095) & ~(uintptr_t)4095, to = ((uintptr_t)bytes + n) & ~(uintptr_t)4095;
-    if (to > from)
-        (void)madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
 static fl_status check_blocks(fl_model *m, uint64_t offset, uint64_t length, fl_diag *dg)
 {
     if (length == 0)
@@ -228,7 +261,7 @@ static fl_status check_blocks(fl_model *m, uint64_t offset, uint64_t length, fl_
                             "the file is damaged: the checksum of " FL_MODEL_WEIGHTS " is wrong in block %" PRIu64 ", where \"%s\" lies", i,
                             variable_at(m, from, to));
         m->checked[i] = true;
-        if (length > FL_MODEL_SMALL)
+        if (length > FL_MODEL_SMALL_FILE)
             leave_pages(m->weights + from, to - from);
     }
     return FL_OK;
@@ -242,12 +275,12 @@ fl_status fl_model_verify(fl_model *m, const char *name, fl_diag *dg)
     return check_blocks(m, t->offset, t->length, dg);
 }
 
-static fl_status check_weights(fl_model *m, unsigned flags, fl_diag *dg)
+static fl_status check_weights(fl_model *m, bool all, fl_diag *dg)
 {
-    if ((flags & FL_MODEL_VERIFY_ALL) || m->n <= FL_MODEL_SMALL)
+    if (all)
         return check_blocks(m, 0, m->n_weights, dg);
     for (uint32_t i = 0; i < m->n_variables; i++)
-        if (m->variables[i].tensor.length <= FL_MODEL_SMALL_VARIABLE)
+        if (m->variables[i].tensor.length <= FL_MODEL_SMALL_PART)
             FL_TRY(check_blocks(m, m->variables[i].tensor.offset, m->variables[i].tensor.length, dg));
     return FL_OK;
 }
@@ -258,15 +291,17 @@ static fl_status open_parts(fl_model *m, unsigned flags, fl_diag *dg)
 {
     FL_TRY(map_file(m, dg));
     FL_TRY(fl_zip_read(m->bytes, m->n, m->path, m->entries, &m->n_entries, dg));
+    bool all = (flags & FL_MODEL_VERIFY_ALL) || m->n <= FL_MODEL_SMALL_FILE;
     for (uint32_t i = 0; i < m->n_entries; i++)
-        if (strcmp(m->entries[i].name, FL_MODEL_WEIGHTS) != 0)
-            FL_TRY(fl_zip_check(m->bytes, &m->entries[i], m->path, dg));
+        if (strcmp(m->entries[i].name, FL_MODEL_WEIGHTS) != 0 && (all || m->entries[i].size <= FL_MODEL_SMALL_PART))
+            FL_TRY(check_entry(m, &m->entries[i], dg));
     const fl_zip_entry *manifest = find_entry(m, FL_MODEL_MANIFEST);
     if (!manifest)
         return content_error(m, FL_MODEL_MANIFEST, "the part is missing", dg);
+    FL_TRY(check_entry(m, manifest, dg));
     FL_TRY(fl_manifest_parse(&m->manifest, (const char *)m->bytes + manifest->offset, manifest->size, FL_FILE(m->path), dg));
     FL_TRY(read_index(m, dg));
-    return check_weights(m, flags, dg);
+    return check_weights(m, all, dg);
 }
 
 fl_status fl_model_open(const char *path, unsigned flags, fl_model **out, fl_diag *dg)
@@ -324,6 +359,7 @@ static fl_status read_graph(fl_model *m, const char *name, fl_graph **slot, cons
     *out = *slot;
     if (*slot || !e)
         return FL_OK;
+    FL_TRY(check_entry(m, e, dg));
     char *file = fl_arena_printf(&m->arena, "%s(%s)", m->path, name);
     if (!file)
         return fl_out_of_memory(dg);

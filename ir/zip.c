@@ -210,9 +210,7 @@ fl_status fl_zip_write(fl_zip_writer *z, const void *bytes, size_t n, fl_diag *d
 {
     fl_zip_entry *e = &z->entries[z->n_entries - 1];
     FL_ASSERT(z->at + n <= e->offset + e->size);
-    if (n == 0)
-        return FL_OK; /* zlib takes NULL as a call to reset */
-    e->crc = (uint32_t)crc32_z(e->crc, bytes, n);
+    e->crc = fl_zip_crc(e->crc, bytes, n);
     FL_TRY(write_all(z, bytes, n, z->at, dg));
     z->at += n;
     return FL_OK;
@@ -348,9 +346,14 @@ fl_status fl_zip_read(const void *bytes, uint64_t n, const char *path, fl_zip_en
     return FL_OK;
 }
 
-fl_status fl_zip_check(const void *bytes, const fl_zip_entry *e, const char *path, fl_diag *dg)
+uint32_t fl_zip_crc(uint32_t crc, const void *bytes, size_t n)
 {
-    if (e->size == 0 ? e->crc == 0 : crc32_z(0, (const unsigned char *)bytes + e->offset, e->size) == e->crc)
+    return n ? (uint32_t)crc32_z(crc, bytes, n) : crc; /* zlib takes NULL as a call to reset */
+}
+
+fl_status fl_zip_check(const fl_zip_entry *e, uint32_t crc, const char *path, fl_diag *dg)
+{
+    if (e->crc == crc)
         return FL_OK;
     return fl_error(dg, FL_E_MODEL_DAMAGED, FL_FILE(path), "the file is damaged: the checksum of \"%s\" is wrong", e->name);
 }

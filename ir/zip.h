@@ -39,9 +39,12 @@ FL_MUST_USE fl_status fl_zip_finish(fl_zip_writer *z, fl_diag *dg);
 
 /*
  * Read the table of entries of `n` bytes in memory. FL_BAD_INPUT (reported against `path`): not ours, truncated, damaged;
- * FL_UNSUPPORTED: a newer version. The data's own checks are not made: fl_zip_check does.
+ * FL_UNSUPPORTED: a newer version. The data's own checks are not made: they are compared by fl_zip_check.
  */
 FL_MUST_USE fl_status fl_zip_read(const void *bytes, uint64_t n, const char *path, fl_zip_entry *entries, uint32_t *n_entries, fl_diag *dg);
-FL_MUST_USE fl_status fl_zip_check(const void *bytes, const fl_zip_entry *e, const char *path, fl_diag *dg);
+/* CRC-32 of an entry's data, in any number of pieces: from 0, or the result for the bytes before these. */
+uint32_t fl_zip_crc(uint32_t crc, const void *bytes, size_t n);
+/* Is that what the entry's header says? */
+FL_MUST_USE fl_status fl_zip_check(const fl_zip_entry *e, uint32_t crc, const char *path, fl_diag *dg);
 
 #endif

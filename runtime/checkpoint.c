@@ -64,7 +64,7 @@ static fl_status load_eval(fl_model *m, fl_eval *e, fl_diag *dg)
 {
     static const char *const names[2] = {NEGATIVES_ENTRY, POSITIVES_ENTRY};
     size_t n = 0;
-    const void *bytes = fl_model_entry(m, EVAL_ENTRY, &n);
+    const void *bytes = fl_model_entry(m, EVAL_ENTRY, &n); /* small: checked at opening */
     eval_head head;
 
     if (!bytes)
@@ -79,6 +79,7 @@ static fl_status load_eval(fl_model *m, fl_eval *e, fl_diag *dg)
         bytes = fl_model_entry(m, names[c], &n);
         if (!bytes || head.n[c] > INT64_MAX / 8 || n != scores_bytes(&head, c))
             return damaged(m, names[c], dg);
+        FL_TRY(fl_model_verify_entry(m, names[c], dg));
         void *copy = malloc(n + 1);
         if (!copy)
             return fl_out_of_memory(dg);
@@ -188,6 +189,7 @@ fl_status fl_inference_save(fl_session *s, const char *path, fl_diag *dg)
     content.programs[FL_PROGRAM_PREDICT] = s->programs[FL_PROGRAM_PREDICT];
     content.programs[FL_PROGRAM_PROLOGUE] = prologue;
     if (s->vocabulary) {
+        FL_TRY(fl_model_verify_entry(s->model, FL_VOCABULARY_ENTRY, dg));
         entry.bytes = fl_vocabulary_bytes(s->vocabulary, &entry.n);
         content.entries = &entry;
         content.n_entries = 1;
@@ -296,8 +298,10 @@ fl_status fl_checkpoint_check(fl_model *m, const char *path, fl_diag *dg)
 
     FL_TRY(fl_model_open(path, 0, &from, dg));
     const void *forward = fl_model_entry(m, FL_FORWARD_ENTRY, &n), *forward_from = fl_model_entry(from, FL_FORWARD_ENTRY, &n_from);
-    fl_status status = FL_OK;
-    if (n != n_from || (n > 0 && memcmp(forward, forward_from, n) != 0))
+    fl_status status = fl_model_verify_entry(m, FL_FORWARD_ENTRY, dg);
+    if (status == FL_OK)
+        status = fl_model_verify_entry(from, FL_FORWARD_ENTRY, dg);
+    if (status == FL_OK && (n != n_from || (n > 0 && memcmp(forward, forward_from, n) != 0)))
         status = fl_error(dg, FL_E_RESUME, FL_FILE(path), "it does not hold a training run of %s: its network or optimiser is another", fl_model_path(m));
     fl_model_free(from);
     return status;

@@ -83,14 +83,17 @@ typedef struct inference {
     float *logit, *probability; /* [batch] */
 } inference;
 
-static fl_status run_batches(inference *n, fl_reader *reader, fl_diag *dg)
+/* A pass over many rows checks the model's dictionaries; the rows of one batch do not wait for that. */
+static fl_status run_batches(inference *n, fl_session *s, fl_reader *reader, fl_diag *dg)
 {
-    for (;;) {
+    for (int64_t i = 0;; i++) {
         if (n->o->stop && *n->o->stop)
             return fl_error(dg, FL_E_INTERRUPTED, FL_NOWHERE, "interrupted");
         FL_TRY(fl_reader_next(reader, &n->batch, dg));
         if (n->batch.n == 0)
             return FL_OK;
+        if (i > 0)
+            FL_TRY(fl_model_verify_entry(s->model, FL_VOCABULARY_ENTRY, dg));
         if (n->o->live)
             fl_reader_stats_get(reader, n->o->live);
         FL_TRY(fl_predictor_run(&n->predictor, &n->batch, n->logit, n->probability, dg));
@@ -120,7 +123,7 @@ fl_status fl_infer(fl_session *s, const char *path, const fl_inference *o, fl_in
         status = fl_reader_open(path, &s->manifest->schema, s->vocabulary, &ro, &reader, dg);
     if (status == FL_OK) {
         double begin = now();
-        status = run_batches(&n, reader, dg);
+        status = run_batches(&n, s, reader, dg);
         result.seconds = now() - begin;
         fl_reader_stats_get(reader, &result.rows);
         if (status == FL_OK)

@@ -41,6 +41,8 @@ static fl_status open_vocabulary(fl_session *s, fl_diag *dg)
         owner = s->options.vocabulary_of;
         bytes = fl_model_entry(owner, FL_VOCABULARY_ENTRY, &n);
     }
+    if (bytes && (s->options.train || owner != s->model)) /* read by many rows, or soon copied; `save` and fl_infer check it elsewhere */
+        FL_TRY(fl_model_verify_entry(owner, FL_VOCABULARY_ENTRY, dg));
     if (bytes)
         FL_TRY(fl_vocabulary_open(bytes, n, schema, fl_model_path(owner), &s->vocabulary, dg));
     else if (s->options.data && fl_schema_needs_vocabulary(schema))
@@ -451,6 +453,7 @@ static fl_status save(fl_session *s, const char *path, const fl_model_entry_sour
         FL_TRY(train->flush(train, dg));
     if (!s->options.train)
         FL_TRY(verify_tables(s, dg)); /* what is copied from the file gets fresh checksums */
+    FL_TRY(fl_model_verify_entries(s->model, dg));
     FL_TRY(fl_model_source(s->model, &content.source, dg));
     for (int p = 0; p < FL_N_PROGRAMS; p++)
         FL_TRY(fl_model_program(s->model, (fl_program)p, &content.programs[p], dg));

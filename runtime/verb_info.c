@@ -19,7 +19,7 @@ static const char help[] =
     "\n"
     "  --slots                   a line for each slot: field, column, transform, vocabulary, rows\n"
     "  --verify                  check every block of the weights against its checksum; without it, only those of\n"
-    "                            files up to 64 MB and small tensors of larger ones are\n" FL_HELP_COMMON
+    "                            files up to 16 MB and small tensors of larger ones are, and all other parts\n" FL_HELP_COMMON
     "\n"
     "example: flenrt info trained.bin --verify\n";
 
@@ -393,9 +393,11 @@ static fl_status info(const fl_verb_options *o, information *n, fl_diag *dg)
 {
     FL_TRY(fl_model_open(o->model, o->verify ? FL_MODEL_VERIFY_ALL : 0, &n->m, dg));
     fl_arena_init(&n->arena);
+    fl_status status = fl_model_verify_entries(n->m, dg);
     n->manifest = fl_model_manifest(n->m);
     n->verified = o->verify;
-    fl_status status = fl_model_source(n->m, &n->source, dg);
+    if (status == FL_OK)
+        status = fl_model_source(n->m, &n->source, dg);
     for (int p = 0; status == FL_OK && p < FL_N_PROGRAMS; p++)
         status = fl_model_program(n->m, (fl_program)p, &n->programs[p], dg);
     for (uint32_t i = 0; status == FL_OK && i < fl_model_n_variables(n->m); i++) {

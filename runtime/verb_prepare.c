@@ -97,8 +97,11 @@ static fl_status prepare(const fl_verb_options *o, fl_prepare_options *po, fl_pr
     if (manifest->schema.n_slots == 0)
         status = fl_error(dg, FL_E_FEED, FL_FILE(o->model), "the model has no schema: it was not made from a configuration");
     if (status == FL_OK && bytes) {
-        status = fl_vocabulary_open(bytes, n, &manifest->schema, o->model, &v, dg);
-        fl_verb_note("prepare: with the vocabulary that the model has");
+        status = fl_model_verify_entry(m, FL_VOCABULARY_ENTRY, dg);
+        if (status == FL_OK)
+            status = fl_vocabulary_open(bytes, n, &manifest->schema, o->model, &v, dg);
+        if (status == FL_OK)
+            fl_verb_note("prepare: with the vocabulary that the model has");
     }
     if (status == FL_OK) {
         po->quirks = manifest->quirks;

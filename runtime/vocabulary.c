@@ -10,8 +10,8 @@
  * A table is open addressing by cache lines of four places; a text's places are those of its home line, then of the next ones, up to a free place. A
  * place holds a short text itself (8 bytes, nearly all values of click logs), so that a look-up costs one cache miss and no comparison of strings; a longer one is
  * found by 64 bits of hash and then compared. Entries are put in by decreasing count: frequent ones stand in their home lines. Nothing is
- * built on opening. Look-ups check what they read against the sections' bounds, and look at no line twice: bytes that lie give wrong ids, never a crash;
- * the checksum finds them.
+ * built on opening. Look-ups check what they read against the sections' bounds, and look at no line twice: bytes that lie give wrong ids, never a crash and never an id
+ * beyond the slot's rows; the checksum finds them: this one in a file of its own, in model.bin that of the entry (fl_model_verify_entry).
  */
 #include "runtime/vocabulary.h"
 
@@ -26,7 +26,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { CHECK_BYTES = 64 << 20 }; /* larger ones are checked by structure alone: opening must stay in milliseconds */
+enum { CHECK_BYTES = 1 << 20 }; /* larger ones are checked by structure alone: opening must stay in microseconds */
 
 struct fl_vocabulary {
     const char *bytes;
@@ -106,6 +106,11 @@ static fl_status damaged(const char *file, const char *what, fl_diag *dg)
     return fl_error(dg, FL_E_VOCABULARY, FL_FILE(file), "the vocabulary is damaged: %s", what);
 }
 
+static fl_status too_many_rows(const fl_slot *s, int64_t rows, fl_loc at, fl_diag *dg)
+{
+    return fl_error(dg, FL_E_VOCABULARY_ROWS, at, "slot \"%s\" has %lld rows, its dictionary needs %lld", s->name, (long long)s->rows, (long long)rows);
+}
+
 /* Slot k's section headers, checked against the file's size and the schema's slot. */
 static fl_status open_slot(fl_vocabulary *v, uint32_t k, const fl_slot *slot, const char *file, fl_diag *dg)
 {
@@ -119,6 +124,10 @@ static fl_status open_slot(fl_vocabulary *v, uint32_t k, const fl_slot *slot, co
         return damaged(file, "a section lies outside the file", dg);
     if (r.n_lines >= UINT32_MAX || r.n_entries > r.n_lines * FL_VOCABULARY_LINE || r.n_entries >= UINT32_MAX || r.rows > INT64_MAX || r.rows < r.n_entries)
         return damaged(file, "sizes contradict each other", dg);
+    if (slot->vocab == FL_VOCAB_DICT && r.rows != r.n_entries + 1)
+        return damaged(file, "a dictionary has not as many rows as values", dg);
+    if (slot->vocab == FL_VOCAB_DICT && slot->rows > 0 && r.rows > (uint64_t)slot->rows) /* ids would be rows of the next slot */
+        return too_many_rows(slot, (int64_t)r.rows, FL_FILE(file), dg);
     size_t n = strlen(slot->name);
     if (r.name_bytes != n || memcmp(v->bytes + r.name, slot->name, n))
         return fl_error(dg, FL_E_VOCABULARY, FL_FILE(file), "the vocabulary's slot %u is \"%.*s\", the model's is \"%s\"", k,
@@ -135,7 +144,8 @@ static fl_status open_slot(fl_vocabulary *v, uint32_t k, const fl_slot *slot, co
     return FL_OK;
 }
 
-fl_status fl_vocabulary_open(const void *bytes, size_t n, const fl_schema *schema, const char *file, fl_vocabulary **out, fl_diag *dg)
+/* Opened as below, its checksum compared if it has at most `check` bytes. */
+static fl_status open_checked(const void *bytes, size_t n, size_t check, const fl_schema *schema, const char *file, fl_vocabulary **out, fl_diag *dg)
 {
     fl_vocabulary_header h;
     if (n < sizeof h || memcmp(bytes, FL_VOCABULARY_MAGIC, 8))
@@ -147,7 +157,7 @@ fl_status fl_vocabulary_open(const void *bytes, size_t n, const fl_schema *schem
         return fl_error(dg, FL_E_VOCABULARY, FL_FILE(file), "the vocabulary has %u slots, the model %u", h.n_slots, schema->n_slots);
     if (h.bytes != n || (n - sizeof h) / sizeof(fl_vocabulary_record) < h.n_slots)
         return damaged(file, "it is cut short", dg);
-    if (n <= CHECK_BYTES && h.crc != (uint32_t)crc32_z(0, (const unsigned char *)bytes + sizeof h, n - sizeof h))
+    if (n <= check && h.crc != (uint32_t)crc32_z(0, (const unsigned char *)bytes + sizeof h, n - sizeof h))
         return damaged(file, "its checksum is wrong", dg);
     fl_vocabulary *v = calloc(1, sizeof *v + h.n_slots * sizeof v->slots[0]);
     if (!v)
@@ -164,6 +174,11 @@ fl_status fl_vocabulary_open(const void *bytes, size_t n, const fl_schema *schem
     }
     *out = v;
     return FL_OK;
+}
+
+fl_status fl_vocabulary_open(const void *bytes, size_t n, const fl_schema *schema, const char *file, fl_vocabulary **out, fl_diag *dg)
+{
+    return open_checked(bytes, n, CHECK_BYTES, schema, file, out, dg);
 }
 
 fl_status fl_vocabulary_load(const char *path, const fl_schema *schema, fl_vocabulary **out, fl_diag *dg)
@@ -185,7 +200,7 @@ fl_status fl_vocabulary_load(const char *path, const fl_schema *schema, fl_vocab
     close(fd);
     if (map == MAP_FAILED)
         return fl_error(dg, FL_E_OPEN, FL_FILE(path), "cannot map: %s", strerror(error));
-    fl_status status = fl_vocabulary_open(map, (size_t)st.st_size, schema, path, out, dg);
+    fl_status status = open_checked(map, (size_t)st.st_size, SIZE_MAX, schema, path, out, dg);
     if (status != FL_OK) {
         munmap(map, (size_t)st.st_size);
         return status;
@@ -316,8 +331,7 @@ fl_status fl_vocabulary_bind(const fl_vocabulary *v, fl_schema *schema, fl_diag 
         if (s->rows <= 0 && rows == 0)
             return fl_error(dg, FL_E_UNBOUND, FL_NOWHERE, "the rows of slot \"%s\" are not known: no data has been seen", s->name);
         if (s->rows > 0 && s->vocab == FL_VOCAB_DICT && rows > s->rows)
-            return fl_error(dg, FL_E_VOCABULARY_ROWS, FL_NOWHERE, "slot \"%s\" has %lld rows, its dictionary needs %lld", s->name,
-                            (long long)s->rows, (long long)rows);
+            return too_many_rows(s, rows, FL_NOWHERE, dg);
     }
     for (uint32_t k = 0; k < schema->n_slots; k++) {
         fl_slot *s = &schema->slots[k];

@@ -27,11 +27,11 @@ bool fl_schema_is_bound(const fl_schema *schema);
 
 /*
  * Borrow `n` bytes (8-byte aligned) and check them against the schema (slots by name and order). Any bytes end in a usable vocabulary or in a
- * diagnostic that names `file`. No work per entry: milliseconds whatever the size.
+ * diagnostic that names `file`. No work per entry: microseconds whatever the size; the checksum is compared up to 1 MB.
  */
 FL_MUST_USE fl_status fl_vocabulary_open(const void *bytes, size_t n, const fl_schema *schema, const char *file,
                                          fl_vocabulary **out, fl_diag *dg);
-/* Map the file `path` and open it; the mapping belongs to the vocabulary. */
+/* Map the file `path`, compare its checksum, and open it; the mapping belongs to the vocabulary. */
 FL_MUST_USE fl_status fl_vocabulary_load(const char *path, const fl_schema *schema, fl_vocabulary **out, fl_diag *dg);
 void fl_vocabulary_free(fl_vocabulary *v); /* NULL is fine */
 

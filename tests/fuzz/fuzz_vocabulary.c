@@ -27,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fl_vocabulary_open(bytes, size, &schema, "fuzz", &v, NULL) == FL_OK) {
         size_t n;
         int64_t id = fl_vocabulary_find(v, 0, "abc", 3);
+        if (id < 0 || (id > 0 && id >= fl_vocabulary_rows(v, 0)))
+            abort(); /* a row of another slot, or of none */
         const char *text = fl_vocabulary_text(v, 0, id, &n);
         volatile char sum = 0;
         for (size_t i = 0; text && i < n; i++)

@@ -225,6 +225,55 @@ static void every_bit_counts(void **state)
     free(bytes);
 }
 
+/* A flipped bit of a large part in a large file: opening does not see it, whoever is about to read or copy the part does. */
+static void large_parts_are_checked_when_they_are_read(void **state)
+{
+    enum { PART = 3 << 20, REST = 20 << 20 };
+    (void)state;
+    fl_manifest manifest;
+    fl_manifest_init(&manifest);
+    manifest.version = manifest.network = manifest.log = "plain";
+    char *part = calloc(1, PART), *rest = calloc(1, REST), other[300];
+    assert_non_null(part);
+    assert_non_null(rest);
+    part[2 << 20] = 'x';
+    fl_model_entry_source entries[] = {{"part.bin", part, PART}, {"rest.bin", rest, REST}};
+    fl_model_content c = {.manifest = &manifest, .entries = entries, .n_entries = 2};
+    snprintf(other, sizeof other, "%s/large.bin", folder);
+    assert_int_equal(fl_model_save(other, &c, NULL), FL_OK);
+    fl_manifest_deinit(&manifest);
+
+    fl_diag dg;
+    fl_diag_init(&dg);
+    fl_model *m = NULL;
+    size_t n = 0;
+    assert_int_equal(fl_model_open(other, FL_MODEL_VERIFY_ALL, &m, &dg), FL_OK);
+    const char *at = fl_model_entry(m, "part.bin", &n);
+    assert_int_equal(n, PART);
+    FILE *f = fopen(other, "r+b");
+    assert_non_null(f);
+    long offset = 0; /* of the part: parts lie at multiples of 4 KiB, and only the file's first header does */
+    while (memcmp(at - offset, "PK\3\4", 4) != 0)
+        offset += 4096;
+    assert_int_equal(fseek(f, offset + (2 << 20), SEEK_SET), 0);
+    fputc('y', f);
+    fclose(f);
+    assert_int_equal(at[2 << 20], 'y');
+    fl_model_free(m);
+
+    assert_int_equal(fl_model_open(other, 0, &m, &dg), FL_OK);
+    assert_int_equal(fl_model_verify_entry(m, "absent", &dg), FL_OK);
+    assert_int_equal(fl_model_verify_entry(m, "rest.bin", &dg), FL_OK);
+    assert_int_equal(fl_model_verify_entry(m, "part.bin", &dg), FL_BAD_INPUT);
+    assert_non_null(strstr(dg.entries[0].text, "the checksum of \"part.bin\" is wrong"));
+    assert_int_equal(fl_model_verify_entries(m, &dg), FL_BAD_INPUT);
+    fl_model_free(m);
+    assert_int_equal(fl_model_open(other, FL_MODEL_VERIFY_ALL, &m, &dg), FL_BAD_INPUT);
+    fl_diag_deinit(&dg);
+    free(part);
+    free(rest);
+}
+
 static void failed_saves_leave_nothing(void **state)
 {
     (void)state;
@@ -277,6 +326,7 @@ int main(void)
         cmocka_unit_test(tells_wrong_files_apart),
         cmocka_unit_test(flipped_bits),
         cmocka_unit_test(every_bit_counts),
+        cmocka_unit_test(large_parts_are_checked_when_they_are_read),
         cmocka_unit_test(failed_saves_leave_nothing),
         cmocka_unit_test(refuses_variables_that_cannot_be_stored),
     };
