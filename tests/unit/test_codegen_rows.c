@@ -155,7 +155,7 @@ static void bench_deinit(bench *b)
 /* ----------------------------------------------------------------------------------------------------------
  * data */
 
-typedef enum repeats { FEW_IDS, SOME_IDS, NO_REPEATS, N_REPEATS } repeats;
+typedef enum repeats { FEW_IDS, SOME_IDS, NO_REPEATS, LATE_IDS, MANY_LATE_IDS, N_REPEATS } repeats;
 
 typedef struct data {
     int64_t batch, values,
@@ -189,7 +189,7 @@ static int64_t draw(const data *x, uint64_t stream, int64_t i, int64_t n)
     return (int64_t)(fl_random_uniform(x->seed, stream, (uint64_t)i) * (double)n);
 }
 
-/* Row `i` of column `s`. Without repeats: all different as long as there are rows. */
+/* Row `i` of column `s`. Without repeats: all different as long as there are rows. Late: five ids, and from row 40 on 7 others, or 30. */
 static int64_t an_id(const data *x, uint64_t stream, int64_t i, int64_t s)
 {
     int64_t few = x->rows < 3 ? x->rows : 3, id = 0;
@@ -197,8 +197,10 @@ static int64_t an_id(const data *x, uint64_t stream, int64_t i, int64_t s)
         id = draw(x, stream, i * 8 + s, few) * (x->rows / few - (x->rows >= 6));
     else if (x->repeats == SOME_IDS)
         id = draw(x, stream, i * 8 + s, x->rows) * draw(x, stream + 1, i * 8 + s, x->rows) / x->rows;
-    else
+    else if (x->repeats == NO_REPEATS)
         id = (i * 7 + 3) % x->rows;
+    else
+        id = (i < 40 || i % 3 ? i * 3 % 5 : 5 + i / 3 * 11 % (x->repeats == LATE_IDS ? 7 : 30)) % x->rows;
     return x->disjoint ? s * x->rows + id : id;
 }
 
@@ -288,7 +290,7 @@ static void run_all(bench *b, const data *x)
  * several workers. */
 static void run_batches(const char *text, int64_t rows, bool disjoint)
 {
-    static const int64_t batches[] = {200, 130, 64, 7, 2, 1};
+    static const int64_t batches[] = {200, 144, 130, 128, 64, 7, 2, 1};
     bench b;
     bench_init(&b, text);
     for (size_t i = 0; i < FL_COUNT(batches); i++)
@@ -363,6 +365,26 @@ static void test_step_of_all_widths(void **state)
             step_text(text, sizeof text, 1 + (int)(k + h) % 5, ks[k], hs[h], h % 2 ? "int32" : "int64");
             run_batches(text, ROWS, true);
         }
+}
+
+/* Rows that an int32 does not hold, a few of them and many: numbered by their whole length. */
+static void test_rows_beyond_int32(void **state)
+{
+    (void)state;
+    char text[1024];
+    if (!machine_has_fma())
+        skip();
+    int n = snprintf(text, sizeof text,
+                     HEAD "step (int64[batch,2] ids) => (float[batch,1] h) {\n"
+                          "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
+                          "  number = Cast <to = 1> (rows)\n"
+                          "  axes = Constant <value_ints = [1]> ()\n"
+                          "  e = Unsqueeze (number, axes)\n"
+                          "  h = ai.flen.FieldPool <fields = [2]> (e, inverse)\n"
+                          "}\n",
+                     "", "");
+    assert_true(n > 0 && (size_t)n < sizeof text);
+    run_batches(text, INT64_C(60000000000), false);
 }
 
 /* Columns that share rows: gradients of two indices become one, beside those of one index for a vector. */
@@ -640,6 +662,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_of_all_widths),
+        cmocka_unit_test(test_rows_beyond_int32),
         cmocka_unit_test(test_merged_rows),
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_bags_of_nothing),
