@@ -43,14 +43,26 @@ static bool reads_of(const fl_graph *g, fl_id node, fl_id from)
     return false;
 }
 
+/* What it reads may change under way. */
+static bool reads_variable(const fl_graph *g, fl_id node)
+{
+    for (uint32_t k = 0; k < g->nodes[node].n_in; k++) {
+        fl_id v = g->nodes[node].in[k], maker = v == FL_NONE ? FL_NONE : fl_value_node(g, v);
+        if (v != FL_NONE && (maker == FL_NONE || fl_op_has(g->nodes[maker].op, FL_VIEW)))
+            return true;
+    }
+    return false;
+}
+
 void fl_join_products(const fl_graph *g, fl_segment *seg)
 {
     for (uint32_t i = seg->n_nodes; i-- > 0;) {
         fl_id product = seg->nodes[i];
         uint32_t to = i + 1;
-        if (seg->domain != FL_DOMAIN_SLOTS || g->nodes[product].op != FL_OP_SLOT_LINEAR)
+        bool weights = g->nodes[product].op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD;
+        if (seg->domain != FL_DOMAIN_SLOTS || (g->nodes[product].op != FL_OP_SLOT_LINEAR && !weights) || (weights && reads_variable(g, product)))
             continue;
-        while (to < seg->n_nodes && to < i + JOIN_WINDOW && !fl_is_chained(g, seg->nodes[to]) && !reads_of(g, seg->nodes[to], product))
+        while (to < seg->n_nodes && to < i + JOIN_WINDOW && (weights || !fl_is_chained(g, seg->nodes[to])) && !reads_of(g, seg->nodes[to], product))
             to++;
         if (to == seg->n_nodes || to == i + JOIN_WINDOW || !fl_is_chained(g, seg->nodes[to]))
             continue;

@@ -13,8 +13,8 @@ bool fl_is_chained(const fl_graph *g, fl_id node);
  * record. They read leaves alone, so that nothing is in their way.
  */
 void fl_join_pools(const fl_graph *g, fl_segment *seg);
-/* A product of distinct rows moves down to the elementwise nodes behind it, if those in between do without it: its rows are then followed up while later
- * ones are made (backend/llvm/group.c). */
+/* A product of distinct rows, or of a slot's gradient of its weights, moves down to the elementwise nodes behind it, if those in between do without it: its
+ * rows are then followed up while later ones are made (backend/llvm/group.c). The gradient goes behind whatever writes, too: it reads no variable. */
 void fl_join_products(const fl_graph *g, fl_segment *seg);
 
 #endif

@@ -114,10 +114,13 @@ typedef struct l_product {
     bool d_scalar;                 /* d does not depend on j */
     bool relu;
     l_company *company;            /* follows the rows of C; NULL: none */
+    LLVMValueRef v_company_row;    /* the company's row that follows row 0 of C */
+    bool company_of_slot;          /* its rows are the slot's distinct ones, which it may have in far tables */
 } l_product;
 void l_emit_product(fl_gen *gen, const l_product *p);
 /* emit_slot_linear.c: SlotLinear, with what follows its rows, or NULL. */
 void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company);
+void l_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node, l_company *company);
 /* emit_scatter.c: ScatterND that replaces whole rows, one index each, is a member of groups; any other has loops of its own. */
 bool l_scatters_rows(const fl_gen *gen, fl_id node);
 void l_emit_scatter_nd(fl_gen *gen, fl_id node);

@@ -16,6 +16,8 @@
 
 #include "ir/base/planted.h"
 
+#include <stdint.h>
+
 enum { PACK_TERMS = 128, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
@@ -127,17 +129,27 @@ static unsigned rows_in_company(const fl_gen *gen, const l_strip *s)
     return rows;
 }
 
-/* A row of C is made at once, by terms in equal parts. */
+/* A row of C is made at once. */
 static bool takes_company(const fl_gen *gen, const l_product *p, const l_strip *s)
 {
-    int64_t terms = LLVMIsAConstantInt(p->v_k) ? LLVMConstIntGetSExtValue(p->v_k) : 0;
-    unsigned rows = rows_in_company(gen, s);
+    int64_t terms = LLVMIsAConstantInt(p->v_k) ? LLVMConstIntGetSExtValue(p->v_k) : INT64_MAX;
 
-    return p->n > 1 && p->n == s->columns && rows > 1 && terms > 0 && terms % rows == 0 && (!p->transposed || terms <= PACK_TERMS);
+    return p->n > 1 && p->n == s->columns && rows_in_company(gen, s) > 1 && (!p->transposed || terms <= PACK_TERMS);
+}
+
+/* The terms of part v_part, which counts from -rows to -1: as many in each, and the rest in the last. */
+static LLVMValueRef terms_of_part(fl_gen *gen, LLVMValueRef v_k, unsigned rows, LLVMValueRef v_part)
+{
+    LLVMValueRef v_each = LLVMBuildUDiv(gen->b, v_k, l_i64(gen, rows), ""), v_rest;
+
+    if (LLVMIsAConstantInt(v_k) && LLVMConstIntGetSExtValue(v_k) % rows == 0)
+        return v_each;
+    v_rest = LLVMBuildSub(gen->b, v_k, l_mul(gen, v_each, l_i64(gen, rows - 1)), "");
+    return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntEQ, v_part, l_i64(gen, -1), ""), v_rest, v_each, "");
 }
 
 /*
- * With company: blocks of `rows` rows whose terms come in as many parts, and behind each part one row of the block before is followed up:
+ * With company: blocks of `rows` rows whose terms come in as many parts, the last with what is left over, and behind each part one row of the block before is followed up:
  *
  *     for i in blocks: c[rows][vectors] = 0
  *         for part in 0 .. rows: for k in the part: c = fma(..); if there is a block before: follow up its row `part`
@@ -163,11 +175,11 @@ static LLVMValueRef emit_blocks_in_company(fl_gen *gen, const l_product *p, cons
     v_pb = l_carry(gen, &part, p->v_b);
     for (unsigned i = 0; i < n; i++)
         v_sums[i] = l_carry(gen, &part, LLVMConstNull(l_vector(gen->f32, s->width[i % s->n])));
-    emit_terms(gen, p, s, rows, l_i64(gen, LLVMConstIntGetSExtValue(p->v_k) / rows), &v_pa, &v_pb, v_sums);
+    emit_terms(gen, p, s, rows, terms_of_part(gen, p->v_k, rows, part.v_i), &v_pa, &v_pb, v_sums);
     l_if_begin(gen, &follows, LLVMBuildICmp(gen->b, LLVMIntSGT, block.v_i, p->v_m_from, ""));
     v_row = LLVMBuildAdd(gen->b, block.v_i, part.v_i, "");
-    l_company_row(p->company, v_row);
-    if (l_distinct_rows(gen) != FL_NONE)
+    l_company_row(p->company, l_add(gen, p->v_company_row, v_row));
+    if (p->company_of_slot && l_distinct_rows(gen) != FL_NONE)
         l_fetch_rows(gen, l_distinct_rows(gen), l_min_i64(gen, l_add(gen, v_row, l_i64(gen, AHEAD)), v_last));
     l_if_end(gen, &follows);
     l_next(&part, 0, v_pa);
@@ -218,7 +230,7 @@ static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s
     if (v_from != p->v_m_to && !FL_PLANTED("product-tail"))
         emit_blocks(gen, p, s, 1, v_from, v_column, accumulate);
     if (p->company != NULL)
-        l_company_rows(p->company, v_behind, p->v_m_to);
+        l_company_rows(p->company, l_add(gen, p->v_company_row, v_behind), l_add(gen, p->v_company_row, p->v_m_to));
 }
 
 /* --------------------------------------------------------------------------------------------- transposed B */
@@ -491,7 +503,7 @@ void l_emit_product(fl_gen *gen, const l_product *p)
     if (p->company != NULL && !takes_company(gen, p, &s)) {
         q.company = NULL;
         l_emit_product(gen, &q);
-        l_company_rows(p->company, p->v_m_from, p->v_m_to);
+        l_company_rows(p->company, l_add(gen, p->v_company_row, p->v_m_from), l_add(gen, p->v_company_row, p->v_m_to));
         return;
     }
     if (p->transposed && is_one(p->v_k) && is_one(p->v_b_k)) {

@@ -56,6 +56,8 @@ void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company)
     p.v_c = out->v_base;
     p.v_c_row = out->v_row_stride;
     p.company = company;
+    p.v_company_row = l_i64(gen, 0);
+    p.company_of_slot = true;
     l_emit_product(gen, &p);
 }
 
@@ -65,7 +67,7 @@ void fl_emit_slot_linear(fl_gen *gen, fl_id node)
 }
 
 /* SlotLinearWeightGrad: out[s K .. (s + 1) K] = (e[rows of s])' g[rows of s] */
-void fl_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node)
+void l_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node, l_company *company)
 {
     const fl_node *n = &gen->g->nodes[node];
     const l_place *e, *g, *out;
@@ -89,5 +91,12 @@ void fl_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node)
     p.v_b_k = g->v_row_stride;
     p.v_c = slot_part(gen, n->out[0], width);
     p.v_c_row = out->v_row_stride;
+    p.company = company;
+    p.v_company_row = l_mul(gen, gen->v_slot, l_i64(gen, width));
     l_emit_product(gen, &p);
+}
+
+void fl_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node)
+{
+    l_emit_slot_linear_weight_grad(gen, node, NULL);
 }

@@ -695,15 +695,39 @@ uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
 
 /* ------------------------------------------------------------------------------------------------- in company */
 
+/* Is the value, which a member makes, a variable's, of which the product reads nothing? */
+static bool updates_beside(const group *grp, fl_id value, const fl_node *product)
+{
+    const fl_schedule *s = grp->gen->schedule;
+    const fl_storage *st = &s->storage[value];
+
+    if (st->kind != FL_STORAGE_BUFFER || s->buffers[st->buffer].kind != FL_BUFFER_VARIABLE)
+        return false;
+    for (uint32_t i = 0; i < product->n_in; i++) {
+        const fl_storage *in = product->in[i] == FL_NONE ? NULL : &s->storage[product->in[i]];
+        if (in != NULL && in->kind == FL_STORAGE_BUFFER && in->buffer == st->buffer)
+            return false;
+    }
+    return true;
+}
+
+/* The rows that the company follows: the slot's distinct ones, or those that are its part of a product of static shape. */
+static bool has_rows_of(const group *grp, fl_id product)
+{
+    const fl_type *t = fl_value_type(grp->gen->g, grp->gen->g->nodes[product].out[0]);
+
+    return t->rank == 2 && grp->rank == 2 && grp->dims[0] == t->dims[0] && (t->dims[0] == grp->gen->row_dim || !FL_DIM_IS_SYM(t->dims[0]));
+}
+
 /* May row r of the group be made once row r of `product` is there, while later rows of that are made? The group reads the product row by row, and
- * what it writes are rows of tables, which the product does not read. */
+ * what it writes are variables, or rows of them, which the product does not read. */
 static bool keeps_company(const group *grp, fl_id product)
 {
     const fl_graph *g = grp->gen->g;
     const fl_node *p = &g->nodes[product];
     bool reads = false;
 
-    if (grp->rank != 2 || grp->dims[0] != grp->gen->row_dim || fl_value_type(g, p->out[0])->rank != 2)
+    if (!has_rows_of(grp, product))
         return false;
     for (uint32_t k = 0; k < grp->n; k++) {
         const fl_node *n = &g->nodes[grp->members[k]];
@@ -714,7 +738,7 @@ static bool keeps_company(const group *grp, fl_id product)
                 return false;
         }
         if (n->op != FL_OP_SCATTER_ND) {
-            if (grp->result[k] >= 0 || n->op == FL_OP_RANDOM_MASK)
+            if ((grp->result[k] >= 0 && !updates_beside(grp, n->out[0], p)) || n->op == FL_OP_RANDOM_MASK)
                 return false;
             continue;
         }

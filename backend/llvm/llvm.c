@@ -149,7 +149,7 @@ static bool is_silent(const fl_gen *gen, LLVMBasicBlockRef b, LLVMValueRef last)
 }
 
 /* The product at `place` of the segment and, in its company, the group behind it, if that need not wait; returns the place behind both. */
-static uint32_t emit_slot_linear(fl_gen *gen, uint32_t place)
+static uint32_t emit_product_of_slots(fl_gen *gen, uint32_t place)
 {
     const fl_segment *s = gen->segment;
     l_company *company = NULL;
@@ -157,7 +157,10 @@ static uint32_t emit_slot_linear(fl_gen *gen, uint32_t place)
 
     if (next < s->n_nodes && l_is_group_member(gen->g->nodes[s->nodes[next]].op))
         company = l_company_of(gen, s->nodes[place], s->nodes + next, s->n_nodes - next);
-    l_emit_slot_linear(gen, s->nodes[place], company);
+    if (gen->g->nodes[s->nodes[place]].op == FL_OP_SLOT_LINEAR)
+        l_emit_slot_linear(gen, s->nodes[place], company);
+    else
+        l_emit_slot_linear_weight_grad(gen, s->nodes[place], company);
     return company == NULL ? next : next + l_company_size(company);
 }
 
@@ -187,8 +190,8 @@ static void emit_nodes(fl_gen *gen)
             i += l_emit_group(gen, s->nodes + i, s->n_nodes - i);
         } else if (op == FL_OP_FIELD_POOL) {
             i += l_emit_pools(gen, s->nodes + i, s->n_nodes - i);
-        } else if (op == FL_OP_SLOT_LINEAR) {
-            i = emit_slot_linear(gen, i);
+        } else if (op == FL_OP_SLOT_LINEAR || op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD) {
+            i = emit_product_of_slots(gen, i);
         } else {
             l_node_of(op)(gen, s->nodes[i]);
             i++;
