@@ -14,6 +14,7 @@
 #include "ir/functions.h"
 #include "ir/rows.h"
 #include "passes/rewrite.h"
+#include "passes/segment_copies.h"
 #include "passes/segment_join.h"
 
 #include <string.h>
@@ -727,6 +728,7 @@ static bool close_gaps(cut *c)
 fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
 {
     FL_TRY(fl_functions_inline(g, cx->diag)); /* in pipelines without `inline-functions` */
+    FL_TRY(fl_copy_rows_again(g, cx));
     FL_TRY(constants_to_leaves(g, cx));
     FL_TRY(own_next_values(g, cx));
     if (!own_scattered(g, &cx->scratch))

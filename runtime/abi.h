@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define FL_ABI_VERSION 2
+#define FL_ABI_VERSION 3
 
 /*
  * A moment of a segment's call. `part`: the nodes that were at work since the stamp before, positions [first, end) in the segment's list, as
@@ -28,6 +28,15 @@ typedef struct fl_ctx {
     void *const *buffer;   /* one per fl_buffer of the program's schedule */
     const int64_t *stride; /* elements between rows, one per buffer */
     const int64_t *dim;    /* extents, one per symbol of the program's graph */
+    /*
+     * Slots in windows (ir/windows.h): work on slots puts the rows of slot i at the place of slot i - window_from, where nobody needs them later; pools
+     * begin with the sums that sums_in holds, a batch row's all at + row * sums_stride, and add those of slots [window_from, window_to). Up to
+     * the last slot: the sums are results. Otherwise rows of the batch do nothing else, and sums go to sums_out.
+     */
+    int64_t window_from, window_to;
+    const float *sums_in;
+    int64_t sums_stride; /* 0: sums_in is one row of zeros, for all */
+    float *sums_out;
     fl_stamps *stamps;     /* read by timed code alone: room for 1 + n_nodes of the segment, for each slot of the call */
 } fl_ctx;
 

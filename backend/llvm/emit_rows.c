@@ -4,6 +4,9 @@
 #include "backend/llvm/emit.h"
 
 #include "ir/rows.h"
+#include "runtime/abi.h"
+
+#include <stddef.h>
 
 enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, FAR_BYTES = 16 << 20, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_UNROLLED_LOADS = 128, MAX_PARTS = 8 };
 
@@ -15,7 +18,16 @@ typedef struct pool {
     uint32_t n_fields;
     int64_t width, slots;
     bool squares;
+    int64_t sums; /* of slots that come in windows (ir/windows.h): first of its sums in a batch row's; -1: all slots at once */
+    LLVMValueRef v_from, v_to; /* the window */
+    LLVMValueRef v_sums_in, v_sums_stride, v_sums_out;
 } pool;
+
+/* A window's sums begin where those of the windows before ended. */
+static LLVMValueRef sums_so_far(const pool *p, LLVMValueRef v_sums, LLVMValueRef v_stride, LLVMValueRef v_row, uint32_t out, LLVMValueRef v_column)
+{
+    return l_at(p->gen, FL_FLOAT, v_sums, l_add(p->gen, l_mul(p->gen, v_row, v_stride), l_add(p->gen, l_i64(p->gen, p->sums + out * p->width), v_column)));
+}
 
 static fl_id wanted(const pool *p, uint32_t out)
 {
@@ -81,7 +93,7 @@ static void prefetch_row(const ahead *a)
     fl_gen *gen = a->pools->gen;
     l_loop slot;
 
-    l_loop_begin(gen, &slot, l_i64(gen, 0), l_i64(gen, a->pools->slots), 1);
+    l_loop_begin(gen, &slot, a->pools->v_from, a->pools->v_to, 1);
     prefetch_slot(a, slot.v_i);
     l_loop_end(gen, &slot);
 }
@@ -104,13 +116,20 @@ static fl_id output(const part *a, bool squares)
     return wanted(a->p, a->field + squares * a->p->n_fields);
 }
 
-static void begin_field(part *a, uint32_t field)
+static void begin_field(part *a, uint32_t field, LLVMValueRef v_row)
 {
+    const pool *p = a->p;
+
     a->field = field;
-    if (field < a->p->n_fields)
-        a->end += a->p->fields[field];
-    for (unsigned c = 0; c < 2 * a->n; c++)
-        a->v_sums[c] = LLVMConstNull(l_vector(a->p->gen->f32, a->width));
+    if (field < p->n_fields)
+        a->end += p->fields[field];
+    for (unsigned c = 0; c < 2 * a->n; c++) {
+        uint32_t out = field + (c >= a->n ? p->n_fields : 0);
+
+        a->v_sums[c] = LLVMConstNull(l_vector(p->gen->f32, a->width));
+        if (p->sums >= 0 && field < p->n_fields && output(a, c >= a->n) != FL_NONE)
+            a->v_sums[c] = l_load(p->gen, FL_FLOAT, sums_so_far(p, p->v_sums_in, p->v_sums_stride, v_row, out, l_add(p->gen, a->v_column, l_i64(p->gen, c % a->n * a->width))), a->width);
+    }
 }
 
 /* One slot's row into those sums that an output wants. */
@@ -141,7 +160,10 @@ static void store_field(const part *a, LLVMValueRef v_row)
         fl_id out = output(a, c >= a->n);
         LLVMValueRef v_j = l_add(gen, a->v_column, l_i64(gen, c % a->n * a->width));
 
-        if (out != FL_NONE)
+        if (out != FL_NONE && gen->part)
+            l_store(gen, FL_FLOAT, a->v_sums[c],
+                    sums_so_far(a->p, a->p->v_sums_out, l_i64(gen, gen->windows.sums), v_row, a->field + (c >= a->n ? a->p->n_fields : 0), v_j));
+        else if (out != FL_NONE)
             l_store(gen, FL_FLOAT, a->v_sums[c], l_element_address(gen, out, v_row, v_j));
     }
 }
@@ -193,18 +215,24 @@ static void sweep_slot(part *parts, unsigned n, LLVMValueRef v_slot, LLVMValueRe
 static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t from, int64_t to, const ahead *next)
 {
     fl_gen *gen = parts->p->gen;
-    LLVMValueRef v_at = l_element_address(gen, parts->p->index, v_row, l_i64(gen, from));
+    const pool *p = parts->p;
+    LLVMValueRef v_from = l_i64(gen, from), v_to = l_i64(gen, to), v_at;
     int64_t each = 0;
     l_loop slot;
 
+    if (p->sums >= 0) {
+        v_from = l_max_i64(gen, v_from, p->v_from);
+        v_to = l_min_i64(gen, v_to, p->v_to);
+    }
+    v_at = l_element_address(gen, p->index, v_row, v_from);
     for (unsigned i = 0; i < n; i++)
         each += parts[i].n;
-    if ((to - from) * each <= MAX_UNROLLED_LOADS) {
+    if (p->sums < 0 && (to - from) * each <= MAX_UNROLLED_LOADS) {
         for (; from < to; from++)
             sweep_slot(parts, n, l_i64(gen, from), &v_at, next);
         return;
     }
-    l_loop_begin(gen, &slot, l_i64(gen, from), l_i64(gen, to), 1);
+    l_loop_begin(gen, &slot, v_from, v_to, 1);
     v_at = l_carry(gen, &slot, v_at);
     carry_parts(parts, n, &slot, true);
     sweep_slot(parts, n, slot.v_i, &v_at, next);
@@ -220,7 +248,7 @@ static void sweep(part *parts, unsigned n, LLVMValueRef v_row, const ahead *next
     int64_t slots = parts->p->slots, from = 0, to;
 
     for (unsigned i = 0; i < n; i++)
-        begin_field(&parts[i], 0);
+        begin_field(&parts[i], 0, v_row);
     for (;; from = to) {
         bool more = false, any = false;
 
@@ -237,7 +265,7 @@ static void sweep(part *parts, unsigned n, LLVMValueRef v_row, const ahead *next
         if (any && to > from)
             sweep_slots(parts, n, v_row, from, to, next);
         for (unsigned i = 0; i < n; i++)
-            for (; parts[i].field < parts[i].p->n_fields && parts[i].end == to; begin_field(&parts[i], parts[i].field + 1))
+            for (; parts[i].field < parts[i].p->n_fields && parts[i].end == to; begin_field(&parts[i], parts[i].field + 1, v_row))
                 store_field(&parts[i], v_row);
     }
 }
@@ -256,6 +284,18 @@ static bool begin_pool(fl_gen *gen, fl_id node, pool *p)
     p->squares = fl_node_int(gen->g, node, "squares", 0) != 0;
     for (uint32_t m = 0; m < p->n_fields; m++)
         p->slots += p->fields[m];
+    p->v_from = l_i64(gen, 0);
+    p->v_to = l_i64(gen, p->slots);
+    p->sums = -1;
+    uint32_t k = gen->windows.segment == FL_NONE ? FL_NONE : fl_windows_pool(&gen->windows, node);
+    if (k == FL_NONE)
+        return true;
+    p->sums = gen->windows.at[k];
+    p->v_from = l_context_i64(gen, offsetof(fl_ctx, window_from));
+    p->v_to = l_context_i64(gen, offsetof(fl_ctx, window_to));
+    p->v_sums_in = l_context_address(gen, offsetof(fl_ctx, sums_in));
+    p->v_sums_stride = l_context_i64(gen, offsetof(fl_ctx, sums_stride));
+    p->v_sums_out = l_context_address(gen, offsetof(fl_ctx, sums_out));
     return true;
 }
 
@@ -376,8 +416,13 @@ static LLVMValueRef fetch_up_to(const pool *pools, uint32_t n, LLVMValueRef v_fr
     for (uint32_t i = 0; i < n; i++) {
         if (l_is_far(gen, pools[i].data))
             return v_last;
-        if (may_be_far(gen, pools[i].data))
-            v_bytes = l_add(gen, v_bytes, l_mul(gen, l_extent(gen, fl_value_type(gen->g, pools[i].data)->dims[0]), l_i64(gen, pools[i].width * 4)));
+        if (may_be_far(gen, pools[i].data)) {
+            LLVMValueRef v_rows = l_extent(gen, fl_value_type(gen->g, pools[i].data)->dims[0]);
+
+            if (pools[i].sums >= 0)
+                v_rows = l_mul(gen, LLVMBuildUDiv(gen->b, v_rows, l_i64(gen, pools[i].slots), ""), LLVMBuildSub(gen->b, pools[i].v_to, pools[i].v_from, ""));
+            v_bytes = l_add(gen, v_bytes, l_mul(gen, v_rows, l_i64(gen, pools[i].width * 4)));
+        }
     }
     return LLVMBuildSelect(gen->b, LLVMBuildICmp(gen->b, LLVMIntSGT, v_bytes, l_i64(gen, FAR_BYTES), ""), v_last, v_from, "");
 }

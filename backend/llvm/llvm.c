@@ -18,13 +18,15 @@
 #include "backend/llvm/llvm_names.h"
 #include "backend/llvm/llvm_object.h"
 #include "ir/shape.h"
+#include "runtime/abi.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
-#include <stdlib.h>
 #include <llvm-c/Support.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------------------------------------ the emitters */
@@ -174,7 +176,7 @@ static void emit_nodes(fl_gen *gen)
     }
 
     for (uint32_t i = 0; i < s->n_nodes;) {
-        if (gen->emitted[s->nodes[i]]) {
+        if (gen->emitted[s->nodes[i]] || (gen->part && fl_windows_pool(&gen->windows, s->nodes[i]) == FL_NONE)) {
             i++;
             continue;
         }
@@ -206,6 +208,33 @@ static void emit_nodes(fl_gen *gen)
     }
 }
 
+/*
+ *     if (window_to < slots) sums of the window's slots, else all nodes
+ *
+ * where the segment has pools that go window by window.
+ */
+static void emit_batch_rows(fl_gen *gen)
+{
+    bool pools = false;
+    l_if part, whole;
+
+    for (uint32_t i = 0; i < gen->segment->n_nodes; i++)
+        pools = pools || (gen->windows.segment != FL_NONE && fl_windows_pool(&gen->windows, gen->segment->nodes[i]) != FL_NONE);
+    if (!pools) {
+        emit_nodes(gen);
+        return;
+    }
+    LLVMValueRef v_part = LLVMBuildICmp(gen->b, LLVMIntSLT, l_context_i64(gen, offsetof(fl_ctx, window_to)), l_i64(gen, gen->windows.slots), "");
+    gen->part = true;
+    l_if_begin(gen, &part, v_part);
+    emit_nodes(gen);
+    l_if_end(gen, &part);
+    gen->part = false;
+    l_if_begin(gen, &whole, LLVMBuildNot(gen->b, v_part, ""));
+    emit_nodes(gen);
+    l_if_end(gen, &whole);
+}
+
 static void emit_body(fl_gen *gen)
 {
     LLVMBasicBlockRef b_nodes;
@@ -218,7 +247,7 @@ static void emit_body(fl_gen *gen)
     case FL_DOMAIN_ROWS:
         gen->v_row_from = gen->v_begin;
         gen->v_row_to = gen->v_end;
-        emit_nodes(gen);
+        emit_batch_rows(gen);
         return;
     case FL_DOMAIN_SLOTS:
         l_loop_begin(gen, &slots, gen->v_begin, gen->v_end, 1);
@@ -274,7 +303,7 @@ static fl_status emit_segment(fl_gen *gen, const fl_segment *s)
     gen->v_begin = LLVMGetParam(gen->v_fn, 2);
     gen->v_end = LLVMGetParam(gen->v_fn, 3);
     gen->v_slot = gen->v_first_row = gen->v_row_from = gen->v_row_to = gen->v_pack = gen->v_stamps = NULL;
-    gen->fetched = false;
+    gen->fetched = gen->part = false;
     gen->places = fl_arena_new(&gen->arena, l_place, g->n_values);
     gen->emitted = fl_arena_new(&gen->arena, bool, g->n_nodes);
     gen->v_buffers = fl_arena_new(&gen->arena, LLVMValueRef, gen->schedule->n_buffers);
@@ -458,7 +487,7 @@ fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void 
     begin_target(&gen, options->cpu);
     fl_arena_init(&gen.arena);
     gen.uses = fl_graph_count_uses(g, &gen.arena);
-    fl_status s = gen.uses != NULL ? check_program(&gen) : fl_out_of_memory(dg);
+    fl_status s = gen.uses != NULL && fl_windows_find(g, &gen.arena, &gen.windows) ? check_program(&gen) : fl_out_of_memory(dg);
     if (s == FL_OK) {
         begin_module(&gen);
         gen.timed = strcmp(options->emit, "timed") == 0;

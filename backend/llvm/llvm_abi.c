@@ -9,11 +9,26 @@
 
 #include <stddef.h>
 
-static LLVMValueRef load_from_array(fl_gen *gen, size_t field, LLVMTypeRef t, uint32_t i)
+static LLVMValueRef load_member(fl_gen *gen, size_t field, LLVMTypeRef t)
 {
     LLVMValueRef v_offset = l_i64(gen, (int64_t)field);
-    LLVMValueRef v_field = LLVMBuildGEP2(gen->entry, gen->i8, gen->v_ctx, &v_offset, 1, "");
-    LLVMValueRef v_array = LLVMBuildLoad2(gen->entry, gen->ptr, v_field, "");
+
+    return LLVMBuildLoad2(gen->entry, t, LLVMBuildGEP2(gen->entry, gen->i8, gen->v_ctx, &v_offset, 1, ""), "");
+}
+
+LLVMValueRef l_context_i64(fl_gen *gen, size_t field)
+{
+    return load_member(gen, field, gen->i64);
+}
+
+LLVMValueRef l_context_address(fl_gen *gen, size_t field)
+{
+    return load_member(gen, field, gen->ptr);
+}
+
+static LLVMValueRef load_from_array(fl_gen *gen, size_t field, LLVMTypeRef t, uint32_t i)
+{
+    LLVMValueRef v_array = load_member(gen, field, gen->ptr);
     LLVMValueRef v_index = l_i64(gen, (int64_t)i);
 
     return LLVMBuildLoad2(gen->entry, t, LLVMBuildGEP2(gen->entry, t, v_array, &v_index, 1, ""), "");
@@ -114,6 +129,15 @@ static void slot_scratch(fl_gen *gen, const fl_storage *st, LLVMTypeRef t, l_pla
     place->v_base = LLVMBuildGEP2(gen->slot, t, place->v_base, &v, 1, "");
 }
 
+/* Elements that a value reused by each window lies before its place: the rows of the slots before the window. */
+static LLVMValueRef elements_of_windows_before(fl_gen *gen, const l_place *place)
+{
+    LLVMValueRef v = LLVMBuildUDiv(gen->entry, l_extent(gen, gen->windows.rows), l_i64(gen, gen->windows.slots), "");
+
+    v = LLVMBuildMul(gen->entry, v, l_context_i64(gen, offsetof(fl_ctx, window_from)), "");
+    return LLVMBuildMul(gen->entry, v, place->v_row_stride, "");
+}
+
 const l_place *l_place_of(fl_gen *gen, fl_id value)
 {
     l_place *place = &gen->places[value];
@@ -145,6 +169,8 @@ const l_place *l_place_of(fl_gen *gen, fl_id value)
         return place;
     case FL_STORAGE_BUFFER:
         place->v_base = buffer(gen, st->buffer);
+        if (gen->windows.segment != FL_NONE && gen->windows.reused[value])
+            v_offset = LLVMBuildSub(gen->entry, v_offset, elements_of_windows_before(gen, place), "");
         break;
     case FL_STORAGE_SCRATCH:
         if (gen->segment->domain == FL_DOMAIN_SLOTS) {
@@ -242,10 +268,8 @@ void l_stamp(fl_gen *gen, uint32_t first, uint32_t end)
     LLVMValueRef fn = LLVMGetIntrinsicDeclaration(gen->module, id, NULL, 0);
     LLVMValueRef v_size = l_i64(gen, sizeof(fl_stamp)), v_part = l_i64(gen, offsetof(fl_stamp, part));
 
-    if (gen->v_stamps == NULL) {
-        LLVMValueRef v_offset = l_i64(gen, offsetof(fl_ctx, stamps));
-        gen->v_stamps = LLVMBuildLoad2(gen->entry, gen->ptr, LLVMBuildGEP2(gen->entry, gen->i8, gen->v_ctx, &v_offset, 1, ""), "");
-    }
+    if (gen->v_stamps == NULL)
+        gen->v_stamps = load_member(gen, offsetof(fl_ctx, stamps), gen->ptr);
     LLVMValueRef v_next = LLVMBuildLoad2(gen->b, gen->ptr, gen->v_stamps, "");
     LLVMValueRef v_ticks = LLVMBuildCall2(gen->b, LLVMIntrinsicGetType(gen->context, id, NULL, 0), fn, NULL, 0, "");
     LLVMBuildStore(gen->b, v_ticks, v_next);

@@ -10,6 +10,7 @@
 #define FL_BACKEND_LLVM_BUILD_H
 
 #include "backend/codegen.h"
+#include "ir/windows.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -29,6 +30,7 @@ typedef struct fl_gen {
     const fl_schedule *schedule;
     fl_diag *dg;
     fl_arena arena;  /* of the compilation */
+    fl_windows windows; /* of slots */
     uint32_t *uses;  /* reads of each value by nodes, outputs and updates */
     fl_status status; /* first failure inside an emitter; emitting goes on, the module is thrown away */
     struct l_names *names; /* llvm_names.h; NULL for images */
@@ -59,6 +61,7 @@ typedef struct fl_gen {
     LLVMValueRef *v_dims;              /* ctx->dim[i], one per symbol */
     LLVMValueRef v_pack;               /* emit_product.c: a buffer on the stack */
     bool *emitted;                     /* nodes of the segment that are done already, with another */
+    bool part;                         /* ROWS: sums of a window of slots alone are being written */
     bool fetched;                      /* the segment's far rows are under way (l_fetch_rows) */
 } fl_gen;
 
@@ -182,6 +185,9 @@ bool l_is_dense(const fl_gen *gen, fl_id value);
 bool l_same_place(const fl_gen *gen, fl_id view, fl_id of, int64_t offset);
 /* A scalar value as immediate or loaded in the entry block; converted to nothing. */
 LLVMValueRef l_scalar(fl_gen *gen, fl_id value);
+/* A member of the context, i64 or an address; in the entry block. */
+LLVMValueRef l_context_i64(fl_gen *gen, size_t field);
+LLVMValueRef l_context_address(fl_gen *gen, size_t field);
 /* Timed code: a stamp that says that nodes [first, end) of the segment are done. */
 void l_stamp(fl_gen *gen, uint32_t first, uint32_t end);
 /* Slots of the segment's domain: rows [v_from, v_to) of slot v_slot are set up as the current rows. */

@@ -387,6 +387,18 @@ static void test_rows_beyond_int32(void **state)
     run_batches(text, INT64_C(60000000000), false);
 }
 
+/* So many slots that they come in windows where a batch has many rows (ir/windows.h), and all at once where it has few: both code paths give what the interpreter gives,
+ * and windows end inside of fields. */
+static void test_windows_of_slots(void **state)
+{
+    (void)state;
+    char text[4096];
+    if (!machine_has_fma())
+        skip();
+    step_text(text, sizeof text, 133, 33, 60, "int64");
+    run_batches(text, ROWS, true);
+}
+
 /* Columns that share rows: gradients of two indices become one, beside those of one index for a vector. */
 static void merge_text(char *text, size_t size, int slots, int k)
 {
@@ -663,6 +675,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_of_all_widths),
         cmocka_unit_test(test_rows_beyond_int32),
+        cmocka_unit_test(test_windows_of_slots),
         cmocka_unit_test(test_merged_rows),
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_bags_of_nothing),

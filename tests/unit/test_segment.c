@@ -5,6 +5,7 @@
 #include "ir/shape.h"
 #include "passes/pass.h"
 #include "ir/rows.h"
+#include "ir/windows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -274,6 +275,65 @@ static void test_capacity(void **state)
     fl_graph_free(g);
 }
 
+/*
+ * (ids [batch, slots]) => y: rows of a table summed for the batch, y = the sums plus a step of the table's rows by them: what follows the sums needs the rows again.
+ */
+static fl_graph *build_needed_again(int64_t slots)
+{
+    fl_graph *g = fl_graph_new("step");
+    fl_dim batch = fl_graph_symbol(g, "batch");
+    fl_id ids = fl_graph_input(g, "ids", type(FL_INT64, 2, batch, slots));
+    fl_id table = fl_graph_variable(g, "table", type(FL_FLOAT, 2, 100, K));
+    fl_id unique = fl_node_new(g, FL_OP_UNIQUE_ROWS, "unique", &ids, 1, 5);
+    fl_build_infer(g, unique);
+    fl_id rows = fl_node_out(g, unique, 0), inverse = fl_node_out(g, unique, 1);
+    fl_id e = fl_build_2(g, FL_OP_GATHER, "e", table, rows);
+    fl_id pool = fl_node_new(g, FL_OP_FIELD_POOL, "f", (fl_id[]){e, inverse}, 2, 1);
+    fl_node_set_ints(g, pool, "fields", &slots, 1);
+    fl_build_infer(g, pool);
+    fl_id grad = fl_node_new(g, FL_OP_FIELD_POOL_GRAD, "de",
+                             (fl_id[]){FL_NONE, fl_node_out(g, unique, 4), fl_node_out(g, unique, 3), fl_node_out(g, unique, 2), fl_node_out(g, pool, 0)}, 5, 1);
+    fl_node_set_ints(g, grad, "fields", &slots, 1);
+    fl_build_infer(g, grad);
+    fl_id at = fl_build_2(g, FL_OP_UNSQUEEZE, "at", rows, fl_build_ints(g, "axes", (int64_t[]){1}, 1));
+    fl_id next = fl_build_2(g, FL_OP_SUB, "next", e, fl_node_out(g, grad, 0));
+    fl_graph_update(g, table, fl_build_n(g, FL_OP_SCATTER_ND, "table_next", (fl_id[]){table, at, next}, 3));
+    fl_graph_output(g, fl_node_out(g, pool, 0));
+    return g;
+}
+
+/* Many slots: the rows that sums are made of are not kept until the step needs them, and slots may come in windows. */
+static void test_rows_copied_again(void **state)
+{
+    (void)state;
+    static const int64_t slots[] = {3, 127, 128};
+    for (size_t i = 0; i < FL_COUNT(slots); i++) {
+        fl_graph *g = build_needed_again(slots[i]);
+        fl_windows w;
+        schedule(g);
+        check_order(g);
+        check_updates(g);
+        check_storage(g);
+        fl_id e = fl_graph_find(g, "e"), next = fl_value_node(g, fl_graph_find(g, "next")), read = g->nodes[next].in[0];
+        fl_id pool = fl_value_node(g, g->outputs[0]);
+        assert_int_equal(g->nodes[pool].in[0], e);
+        assert_int_equal(fl_value_is(g, read, FL_OP_GATHER) != FL_NONE, true);
+        assert_int_equal(read != e, slots[i] >= 128);
+        assert_true(fl_windows_find(g, &g->arena, &w));
+        assert_int_equal(w.segment != FL_NONE, slots[i] >= 128);
+        if (w.segment != FL_NONE) {
+            assert_ptr_equal(&g->schedule->segments[w.segment], segment_of(g, fl_value_node(g, e)));
+            assert_true(w.reused[e] && !w.reused[read] && !w.reused[fl_graph_find(g, "unique_0")]);
+            assert_int_equal(w.slots, slots[i]);
+            assert_int_equal(w.n_pools, 1);
+            assert_int_equal(fl_windows_pool(&w, pool), 0);
+            assert_int_equal(w.sums, K);
+            assert_int_equal(w.row_bytes, K * 4);
+        }
+        fl_graph_free(g);
+    }
+}
+
 static void test_print_parse(void **state)
 {
     (void)state;
@@ -306,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_several_rows),
         cmocka_unit_test(test_concat_in_place),
         cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_rows_copied_again),
         cmocka_unit_test(test_print_parse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
