@@ -12,10 +12,11 @@
 
 #include "ir/base/strpool.h"
 #include "ir/crc32c.h"
+#include "runtime/cache_ids.h"
 
 #define CACHE_MAGIC "FLENROWS"
 
-enum { CACHE_VERSION = 2, HEADER_BYTES = 4096, BLOCK_ROWS = 4096 };
+enum { CACHE_VERSION = 2, HEADER_BYTES = 4096, BLOCK_ROWS = 4096, AHEAD_BLOCKS = 32 };
 
 typedef struct cache_header {
     char magic[8];
@@ -33,51 +34,16 @@ typedef struct cache_block {
 
 _Static_assert(sizeof(cache_header) == 72 && sizeof(cache_block) == 24, "stored as they are");
 
-/* Where a single-valued slot's id stands in a packed row, and what it may be. */
-typedef struct packed_column {
-    uint32_t byte, shift; /* in the word at `byte`, from bit `shift` on */
-    uint64_t mask;
-    uint64_t rows;
-    int64_t first_row;
-} packed_column;
-
-enum { SLACK = 8 }; /* readable bytes behind packed rows, since words are loaded whole */
-
 struct fl_cache {
     char *path;
     int fd; /* -1: none */
-    packed_column *columns; /* [n_columns] */
+    fl_packed_ids ids;
     const fl_schema *schema;
     const char *bytes;
     size_t n_bytes;
     cache_header header;
     const cache_block *blocks;
 };
-
-/* The single-valued slots' places in a row of *row_bytes; NULL: out of memory. Rows of slots are at most INT32_MAX: a word holds an id wherever it begins. */
-static packed_column *pack_columns(const fl_schema *schema, uint32_t *row_bytes)
-{
-    packed_column *columns = calloc(schema->n_slots + 1u, sizeof *columns), *c = columns;
-    uint64_t at = 0;
-
-    for (uint32_t k = 0; columns && k < schema->n_slots; k++) {
-        const fl_slot *s = &schema->slots[k];
-        uint32_t bits = 0;
-        if (s->pooling != FL_POOL_NONE)
-            continue;
-        while (bits < 32 && (uint64_t)(s->rows - 1) >> bits)
-            bits++;
-        *c++ = (packed_column){(uint32_t)(at / 8), (uint32_t)(at % 8), ((uint64_t)1 << bits) - 1, (uint64_t)s->rows, s->first_row};
-        at += bits;
-    }
-    *row_bytes = (uint32_t)((at + 7) / 8);
-    return columns;
-}
-
-static uint64_t ids_bytes(uint64_t rows, uint32_t row_bytes)
-{
-    return (rows * row_bytes + 7) / 8 * 8;
-}
 
 static uint64_t hash_number(uint64_t h, int64_t v)
 {
@@ -170,7 +136,7 @@ static fl_status check_index(fl_cache *c, fl_diag *dg)
     uint64_t at = HEADER_BYTES, rows = 0;
     for (uint64_t i = 0; i < h->n_blocks; i++) {
         const cache_block *b = &c->blocks[i];
-        uint64_t least = ids_bytes(b->n_rows, h->row_bytes) + (uint64_t)b->n_rows * 4 + (uint64_t)h->n_bags * ((uint64_t)b->n_rows + 1) * 4;
+        uint64_t least = fl_packed_ids_bytes(&c->ids, b->n_rows) + (uint64_t)b->n_rows * 4 + (uint64_t)h->n_bags * ((uint64_t)b->n_rows + 1) * 4;
         if (b->offset != at || b->bytes > h->index - at || b->bytes % 8 || b->bytes < least)
             return damaged(c->path, "its blocks do not follow each other", dg);
         at += b->bytes;
@@ -194,13 +160,9 @@ static fl_status check_header(fl_cache *c, const fl_vocabulary *vocabulary, fl_d
         return damaged(c->path, "the checksum of its header is wrong", dg);
     if (h->file_bytes != c->n_bytes)
         return damaged(c->path, "it is cut short", dg);
-    uint32_t n_columns = 0, row_bytes;
-    for (uint32_t k = 0; k < c->schema->n_slots; k++)
-        n_columns += c->schema->slots[k].pooling == FL_POOL_NONE;
-    c->columns = pack_columns(c->schema, &row_bytes);
-    if (!c->columns)
+    if (fl_packed_ids_init(&c->ids, c->schema) != FL_OK)
         return fl_out_of_memory(dg);
-    if (h->row_bytes != row_bytes || h->n_columns != n_columns || h->n_bags != c->schema->n_slots - n_columns ||
+    if (h->row_bytes != c->ids.row_bytes || h->n_columns != c->ids.n_columns || h->n_bags != c->schema->n_slots - c->ids.n_columns ||
         h->schema_hash != hash_schema(c->schema, vocabulary)) {
         (void)fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache was made for a model with other slots, rows or vocabulary");
         fl_hint(dg, "run `flenrt prepare` again with this model, or use the model that prepare wrote beside the cache");
@@ -237,7 +199,7 @@ void fl_cache_close(fl_cache *c)
         munmap((void *)(uintptr_t)c->bytes, c->n_bytes);
     if (c->fd >= 0)
         close(c->fd);
-    free(c->columns);
+    fl_packed_ids_deinit(&c->ids);
     free(c->path);
     free(c);
 }
@@ -252,67 +214,21 @@ int64_t fl_cache_position(const fl_cache *c, uint64_t block)
     return (int64_t)(block < c->header.n_blocks ? c->blocks[block].offset : c->n_bytes);
 }
 
-/* One slot of `n` packed rows: false if an id lies outside its rows. */
-static bool unpack_column(const packed_column *c, const char *from, uint32_t row_bytes, int64_t n, int64_t *to, uint32_t n_columns)
+/* A bag's offsets and values in the block, at *at; advances it. */
+static fl_status find_bag(const fl_cache *c, fl_cache_buffer *buffer, size_t end, size_t *at, uint32_t k, fl_diag *dg)
 {
-    const uint64_t mask = c->mask, rows = c->rows, first_row = (uint64_t)c->first_row;
-    const uint32_t shift = c->shift;
-    uint64_t bad = 0;
-
-    from += c->byte;
-    for (int64_t i = 0; i < n; i++, from += row_bytes, to += n_columns) {
-        uint64_t word;
-        memcpy(&word, from, sizeof word);
-        word = word >> shift & mask;
-        bad |= word >= rows;
-        *to = (int64_t)(first_row + word);
-    }
-    return !bad;
-}
-
-/* Packed ids to rows of the table, int64 [n, n_columns], by so many rows that the first cache holds them. False: one lies outside its slot's rows. */
-static bool unpack_ids(const fl_cache *c, const char *from, int64_t n, int64_t *to)
-{
-    enum { TILE = 64 };
-    uint32_t wide = c->header.n_columns, row_bytes = c->header.row_bytes;
-    bool good = true;
-
-    for (int64_t i = 0; i < n; i += TILE)
-        for (uint32_t k = 0; k < wide; k++)
-            good &= unpack_column(&c->columns[k], from + i * row_bytes, row_bytes, n - i < TILE ? n - i : TILE, to + i * wide + k, wide);
-    return good;
-}
-
-/* A bag's offsets and values at `from`, of which `left` bytes may be used; advances *from. */
-static fl_status read_bag(const fl_cache *c, const char **from, size_t *left, int64_t n, uint32_t k, fl_batch *out, fl_diag *dg)
-{
-    const uint32_t *offsets = (const uint32_t *)(const void *)*from;
-    size_t bytes = ((size_t)n + 1) * 4;
-    if (*left < bytes || offsets[0] != 0)
+    const uint32_t *offsets = (const uint32_t *)(const void *)(buffer->bytes + *at);
+    size_t bytes = ((size_t)buffer->n + 1) * 4;
+    if (end - *at < bytes || offsets[0] != 0)
         return damaged(c->path, "offsets of values are wrong", dg);
-    const uint32_t *values = offsets + n + 1;
-    size_t count = offsets[n];
-    if ((*left - bytes) / 4 < count)
+    size_t count = offsets[buffer->n];
+    if ((end - *at - bytes) / 4 < count)
         return damaged(c->path, "offsets of values are wrong", dg);
-    if (fl_batch_reserve_values(out, k, (int64_t)count) != FL_OK)
-        return fl_out_of_memory(dg);
-    fl_bag *g = &out->bags[k];
-    const fl_slot *s = &c->schema->slots[g->slot];
-    for (int64_t i = 1; i <= n; i++) {
+    for (int64_t i = 1; i <= buffer->n; i++)
         if (offsets[i] < offsets[i - 1])
             return damaged(c->path, "offsets of values are wrong", dg);
-        g->offsets[i] = offsets[i];
-    }
-    bool good = true;
-    for (size_t i = 0; i < count; i++) {
-        good &= (uint64_t)values[i] - (uint64_t)s->first_row < (uint64_t)s->rows;
-        g->values[i] = values[i];
-    }
-    if (!good)
-        return damaged(c->path, "a value lies outside its slot's rows", dg);
-    g->n_values = (int64_t)count;
-    *from += bytes + count * 4;
-    *left -= bytes + count * 4;
+    buffer->bags[k] = offsets;
+    *at += bytes + count * 4;
     return FL_OK;
 }
 
@@ -322,13 +238,13 @@ static fl_status read_bag(const fl_cache *c, const char **from, size_t *left, in
  */
 static fl_status fetch(const fl_cache *c, const cache_block *b, fl_cache_buffer *buffer, fl_diag *dg)
 {
-    if (buffer->capacity < b->bytes + SLACK) {
+    if (buffer->capacity < b->bytes + FL_PACKED_SLACK) {
         free(buffer->bytes);
         buffer->capacity = 0;
-        buffer->bytes = malloc(b->bytes + SLACK);
+        buffer->bytes = malloc(b->bytes + FL_PACKED_SLACK);
         if (!buffer->bytes)
             return fl_out_of_memory(dg);
-        buffer->capacity = b->bytes + SLACK;
+        buffer->capacity = b->bytes + FL_PACKED_SLACK;
     }
     for (size_t n = 0; n < b->bytes;) {
         ssize_t r = pread(c->fd, buffer->bytes + n, b->bytes - n, (off_t)(b->offset + n));
@@ -340,39 +256,86 @@ static fl_status fetch(const fl_cache *c, const cache_block *b, fl_cache_buffer 
             return damaged(c->path, "it is cut short", dg);
         n += (size_t)r;
     }
-    memset(buffer->bytes + b->bytes, 0, SLACK);
+    memset(buffer->bytes + b->bytes, 0, FL_PACKED_SLACK);
     return FL_OK;
 }
 
-fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_batch *out, fl_diag *dg)
+fl_status fl_cache_fetch(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_diag *dg)
 {
     const cache_block *b = &c->blocks[block];
-    int64_t n = b->n_rows;
-    size_t ids = ids_bytes(b->n_rows, c->header.row_bytes);
 
-    fl_batch_clear(out);
+    buffer->n = 0;
     FL_TRY(fetch(c, b, buffer, dg));
-    const char *from = buffer->bytes;
-    if (b->crc != fl_crc32c(0, from, b->bytes))
+    if (b->crc != fl_crc32c(0, buffer->bytes, b->bytes))
         return fl_error(dg, FL_E_CACHE, FL_FILE(c->path), "the cache is damaged: the checksum of block %llu of %llu is wrong",
                         (unsigned long long)block, (unsigned long long)c->header.n_blocks);
-    if (fl_batch_reserve(out, n) != FL_OK)
+    if (c->header.n_bags > 0 && !buffer->bags && !(buffer->bags = calloc(c->header.n_bags, sizeof *buffer->bags)))
         return fl_out_of_memory(dg);
-    if (!unpack_ids(c, from, n, out->ids))
-        return damaged(c->path, "an id lies outside its slot's rows", dg);
-    from += ids;
-    if (n)
-        memcpy(out->label, from, (size_t)n * 4);
-    from += (size_t)n * 4;
-    size_t left = b->bytes - ids - (size_t)n * 4;
+    buffer->n = b->n_rows;
+    size_t at = fl_packed_ids_bytes(&c->ids, b->n_rows) + (size_t)b->n_rows * 4;
     for (uint32_t k = 0; k < c->header.n_bags; k++)
-        FL_TRY(read_bag(c, &from, &left, n, k, out, dg));
-    for (int64_t i = 0; i < n; i++) {
-        out->row[i] = i;
-        out->bad[i] = out->part[i] = 0;
-    }
-    out->n = n;
+        FL_TRY(find_bag(c, buffer, b->bytes, &at, k, dg));
     return FL_OK;
+}
+
+/* Rows [from, from + n) of a fetched block's bag k, behind those of `out`. */
+static fl_status append_bag(const fl_cache *c, const uint32_t *offsets, int64_t block_rows, int64_t from, int64_t n, uint32_t k, fl_batch *out, fl_diag *dg)
+{
+    const uint32_t *values = offsets + block_rows + 1 + offsets[from];
+    int64_t count = (int64_t)(offsets[from + n] - offsets[from]);
+    if (fl_batch_reserve_values(out, k, count) != FL_OK)
+        return fl_out_of_memory(dg);
+    fl_bag *g = &out->bags[k];
+    const fl_slot *s = &c->schema->slots[g->slot];
+    for (int64_t i = 1; i <= n; i++)
+        g->offsets[out->n + i] = g->n_values + (int64_t)(offsets[from + i] - offsets[from]);
+    bool good = true;
+    for (int64_t i = 0; i < count; i++) {
+        good &= (uint64_t)values[i] - (uint64_t)s->first_row < (uint64_t)s->rows;
+        g->values[g->n_values + i] = values[i];
+    }
+    if (!good)
+        return damaged(c->path, "a value lies outside its slot's rows", dg);
+    g->n_values += count;
+    return FL_OK;
+}
+
+fl_status fl_cache_append(const fl_cache *c, const fl_cache_buffer *buffer, int64_t from, int64_t n, int64_t row_base, fl_batch *out, fl_diag *dg)
+{
+    const char *label = buffer->bytes + fl_packed_ids_bytes(&c->ids, (uint64_t)buffer->n) + (size_t)from * 4;
+
+    FL_ASSERT(from + n <= buffer->n);
+    if (n == 0)
+        return FL_OK;
+    if (fl_batch_reserve(out, out->n + n) != FL_OK)
+        return fl_out_of_memory(dg);
+    if (!fl_ids_unpack(&c->ids, buffer->bytes + (size_t)from * c->ids.row_bytes, n, out->ids + out->n * (int64_t)c->ids.n_columns))
+        return damaged(c->path, "an id lies outside its slot's rows", dg);
+    memcpy(out->label + out->n, label, (size_t)n * 4);
+    for (uint32_t k = 0; k < c->header.n_bags; k++)
+        FL_TRY(append_bag(c, buffer->bags[k], buffer->n, from, n, k, out, dg));
+    for (int64_t i = 0; i < n; i++)
+        out->row[out->n + i] = row_base + from + i;
+    memset(out->bad + out->n, 0, (size_t)n);
+    memset(out->part + out->n, 0, (size_t)n);
+    out->n += n;
+    return FL_OK;
+}
+
+void fl_cache_read_ahead(const fl_cache *c, uint64_t block)
+{
+    if (block % AHEAD_BLOCKS == 0 && block < c->header.n_blocks) {
+        uint64_t end = block + 2 * AHEAD_BLOCKS < c->header.n_blocks ? block + 2 * AHEAD_BLOCKS : c->header.n_blocks;
+        uint64_t from = c->blocks[block].offset, to = end < c->header.n_blocks ? c->blocks[end].offset : c->n_bytes;
+        (void)posix_fadvise(c->fd, (off_t)from, (off_t)(to - from), POSIX_FADV_WILLNEED);
+    }
+}
+
+void fl_cache_buffer_deinit(fl_cache_buffer *b)
+{
+    free(b->bytes);
+    free(b->bags);
+    *b = (fl_cache_buffer){0};
 }
 
 /* ------------------------------------------------------------------------------------------------------ writing */
@@ -381,7 +344,7 @@ struct fl_cache_writer {
     char *path, *temporary;
     FILE *file;
     cache_header header;
-    packed_column *columns;
+    fl_packed_ids ids;
     fl_batch rows; /* of the block under way */
     cache_block *blocks;
     uint64_t block_capacity;
@@ -398,7 +361,7 @@ void fl_cache_abandon(fl_cache_writer *w)
         unlink(w->temporary);
     }
     fl_batch_deinit(&w->rows);
-    free(w->columns);
+    fl_packed_ids_deinit(&w->ids);
     free(w->path);
     free(w->temporary);
     free(w->blocks);
@@ -427,14 +390,12 @@ fl_status fl_cache_create(const char *path, const fl_schema *schema, const fl_vo
         fl_cache_abandon(w);
         return fl_out_of_memory(dg);
     }
-    uint32_t row_bytes;
-    w->columns = pack_columns(schema, &row_bytes);
-    if (!w->columns) {
+    if (fl_packed_ids_init(&w->ids, schema) != FL_OK) {
         fl_cache_abandon(w);
         return fl_out_of_memory(dg);
     }
     w->header = (cache_header){.version = CACHE_VERSION,
-                               .row_bytes = row_bytes,
+                               .row_bytes = w->ids.row_bytes,
                                .schema_hash = hash_schema(schema, vocabulary),
                                .n_columns = w->rows.n_columns,
                                .n_bags = w->rows.n_bags,
@@ -463,36 +424,22 @@ static void put_words(char **to, const int64_t *from, size_t n)
     *to += 4 * n;
 }
 
-/* int64 [n, n_columns] to packed rows in zeroed memory. */
-static void pack_ids(const fl_cache_writer *w, char *to, const int64_t *from, size_t n)
-{
-    for (size_t i = 0; i < n; i++, to += w->header.row_bytes, from += w->header.n_columns)
-        for (uint32_t k = 0; k < w->header.n_columns; k++) {
-            const packed_column *c = &w->columns[k];
-            uint64_t word, id = (uint64_t)(from[k] - c->first_row);
-            FL_ASSERT(id < c->rows);
-            memcpy(&word, to + c->byte, sizeof word);
-            word |= id << c->shift;
-            memcpy(to + c->byte, &word, sizeof word);
-        }
-}
-
 static fl_status flush_block(fl_cache_writer *w, fl_diag *dg)
 {
     const fl_batch *b = &w->rows;
-    size_t n = (size_t)b->n, ids = ids_bytes(n, w->header.row_bytes), bytes = ids + n * 4;
+    size_t n = (size_t)b->n, ids = fl_packed_ids_bytes(&w->ids, n), bytes = ids + n * 4;
     if (n == 0)
         return FL_OK;
     for (uint32_t k = 0; k < b->n_bags; k++)
         bytes += (n + 1 + (size_t)b->bags[k].n_values) * 4;
     bytes = (bytes + 7) / 8 * 8;
-    if (bytes + SLACK > w->capacity) {
+    if (bytes + FL_PACKED_SLACK > w->capacity) {
         free(w->bytes);
         w->capacity = 0;
-        w->bytes = malloc(bytes + SLACK);
+        w->bytes = malloc(bytes + FL_PACKED_SLACK);
         if (!w->bytes)
             return fl_out_of_memory(dg);
-        w->capacity = bytes + SLACK;
+        w->capacity = bytes + FL_PACKED_SLACK;
     }
     if (w->header.n_blocks == w->block_capacity) {
         uint64_t capacity = w->block_capacity ? 2 * w->block_capacity : 64;
@@ -503,9 +450,9 @@ static fl_status flush_block(fl_cache_writer *w, fl_diag *dg)
         w->block_capacity = capacity;
     }
     memset(w->bytes + bytes - 8, 0, 8);
-    memset(w->bytes, 0, ids + SLACK);
+    memset(w->bytes, 0, ids + FL_PACKED_SLACK);
     char *to = w->bytes;
-    pack_ids(w, to, b->ids, n);
+    fl_ids_pack(&w->ids, b->ids, n, to);
     to += ids;
     memcpy(to, b->label, n * 4);
     to += n * 4;

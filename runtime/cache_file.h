@@ -17,11 +17,15 @@
 
 typedef struct fl_cache fl_cache;
 
-/* Room for a block as it lies in the file: zeroed before the first use, kept between blocks; its owner frees the bytes. */
+/* A block as it lies in the file: zeroed before the first use, its memory is kept from block to block of one cache. */
 typedef struct fl_cache_buffer {
     char *bytes;
     size_t capacity;
+    int64_t n;             /* rows */
+    const uint32_t **bags; /* each bag's offsets [n + 1], its values behind them */
 } fl_cache_buffer;
+
+void fl_cache_buffer_deinit(fl_cache_buffer *b);
 
 /* Whether the file begins like a cache. Errors: it cannot be opened or read. */
 FL_MUST_USE fl_status fl_cache_recognise(const char *path, bool *is_cache, fl_diag *dg);
@@ -31,11 +35,13 @@ void fl_cache_close(fl_cache *c); /* NULL is fine */
 uint64_t fl_cache_n_blocks(const fl_cache *c);
 /* Bytes of the file before block `block`. */
 int64_t fl_cache_position(const fl_cache *c, uint64_t block);
-/*
- * Block `block` into the batch (emptied first; row numbers count from 0). Checks its CRC and that every row lies in its slot's part of the
- * table. Several threads may read different blocks at once.
- */
-FL_MUST_USE fl_status fl_cache_read_block(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_batch *out, fl_diag *dg);
+/* Block `block` into the buffer. Checks its CRC and its form. Several threads may read different blocks at once. */
+FL_MUST_USE fl_status fl_cache_fetch(const fl_cache *c, uint64_t block, fl_cache_buffer *buffer, fl_diag *dg);
+/* Rows [from, from + n) of a fetched block behind those of `out`, their numbers counted from row_base; checks that every id lies in its slot's part of the table. */
+FL_MUST_USE fl_status fl_cache_append(const fl_cache *c, const fl_cache_buffer *buffer, int64_t from, int64_t n, int64_t row_base, fl_batch *out,
+                                      fl_diag *dg);
+/* Ask the system for what follows block `block`, once for so many blocks: for those who fetch where they also compute. */
+void fl_cache_read_ahead(const fl_cache *c, uint64_t block);
 
 typedef struct fl_cache_writer fl_cache_writer;
 

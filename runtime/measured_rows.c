@@ -9,7 +9,7 @@
 
 enum { READ_ROWS = 8192 };
 
-static fl_status read_rows(fl_session *s, const char *data, fl_batch *rows, fl_diag *dg)
+static fl_status read_rows(fl_session *s, const char *data, int64_t most, fl_batch *rows, fl_diag *dg)
 {
     fl_reader_options ro = {.batch = READ_ROWS, .threads = fl_session_threads(s), .need_label = s->options.train, .quirks = s->manifest->quirks};
     fl_reader *reader;
@@ -21,9 +21,10 @@ static fl_status read_rows(fl_session *s, const char *data, fl_batch *rows, fl_d
     if (status == FL_OK && (status = fl_reader_open(path, &s->manifest->schema, s->vocabulary, &ro, &reader, dg)) == FL_OK) {
         do {
             status = fl_reader_next(reader, &b, dg);
-            if (status == FL_OK && fl_batch_append(rows, &b, 0, b.n, 0) != FL_OK)
+            int64_t n = most - rows->n < b.n ? most - rows->n : b.n;
+            if (status == FL_OK && fl_batch_append(rows, &b, 0, n, 0) != FL_OK)
                 status = fl_out_of_memory(dg);
-        } while (status == FL_OK && b.n > 0 && rows->n < FL_MEASURED_MOST);
+        } while (status == FL_OK && b.n > 0 && rows->n < most);
         fl_reader_close(reader);
     }
     fl_batch_deinit(&b);
@@ -38,7 +39,7 @@ static fl_status take_data(fl_session *s, const fl_measured_from *from, fl_measu
     if (fl_batch_init(&rows->data, schema) != FL_OK)
         return fl_out_of_memory(dg);
     if (from->path)
-        FL_TRY(read_rows(s, from->path, &rows->data, dg));
+        FL_TRY(read_rows(s, from->path, from->most ? from->most : FL_MEASURED_MOST, &rows->data, dg));
     else if (fl_synthetic_rows(&rows->data, schema, from->skew, 0.17, s->manifest->seed, from->n) != FL_OK)
         return fl_out_of_memory(dg);
     rows->n = rows->data.n;

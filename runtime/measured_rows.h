@@ -9,13 +9,14 @@
 #include "runtime/session.h"
 #include "runtime/tensor_rows.h"
 
-/* Of people's rows at most so many, from the begin; of tensors all. */
+/* Of people's rows at most so many, from the begin, unless asked otherwise; of tensors all. */
 #define FL_MEASURED_MOST 1000000
 
 typedef struct fl_measured_from {
     const char *path; /* a file or a folder; NULL: rows are drawn */
     double skew;      /* of drawn ones: Zipf's exponent (synthetic.h), labels 17 % positive */
     int64_t n;        /* how many are drawn */
+    int64_t most;     /* of people's; 0: FL_MEASURED_MOST */
     const char *extents; /* of tensors: "seq=50", see tensor_rows.h */
     fl_interpret_fn *interpret; /* for models that take tensors */
 } fl_measured_from;

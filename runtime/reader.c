@@ -6,6 +6,10 @@
  * order. So rows never change places, whatever the number of workers, and memory is the ring's. Without workers the
  * consumer does a worker's turn itself: one path for both.
  *
+ * A cache's blocks stay packed in the ring, and their rows are unpacked into the batch that they are handed out in: unpacked blocks would be written to and read
+ * from the outer caches. What is left to do ahead is a copy from the page cache and a checksum, a hundredth of a training step, so one worker does it if a CPU is free for
+ * it, and none does where it would take a CPU away from a step.
+ *
  * Lines and rows are numbered in their block; only the consumer, who sees blocks in order, knows what came before.
  */
 #include "runtime/reader.h"
@@ -15,12 +19,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "runtime/byte_source.h"
 #include "runtime/cache_file.h"
 #include "runtime/file_list.h"
 #include "runtime/row_decoder.h"
+#include "runtime/threads.h"
 
 enum { CHUNK_BYTES = 256 << 10, PER_THREAD = 4, MAX_THREADS = 64 };
 
@@ -297,17 +303,20 @@ static void decode_chunk(const fl_reader *r, const fl_value_encoder *e, place *c
     size_t n = c->end - c->begin;
 
     fl_row_block_clear(b, &r->decoder);
+    c->cached.n = 0;
     if (c->kind == CHUNK_LONG_LINE) {
         if (fl_row_begin(b))
             fl_row_fail(&r->decoder, b, 0, 0, FL_E_LONG_LINE, "the line has %llu bytes, %zu are the limit",
                         (unsigned long long)c->long_bytes, FL_MAX_LINE);
         b->n_lines = 1;
     } else if (c->kind == CHUNK_CACHE) {
-        fl_status status = fl_cache_read_block(c->cache, c->cache_block, &c->cached, &b->rows, &c->dg);
+        if (r->n_threads == 0)
+            fl_cache_read_ahead(c->cache, c->cache_block);
+        fl_status status = fl_cache_fetch(c->cache, c->cache_block, &c->cached, &c->dg);
         if (status != FL_OK)
             c->kind = CHUNK_FAILED;
         b->status = status;
-        b->n_rows = b->rows.n;
+        b->n_rows = c->cached.n;
     } else if (c->kind == CHUNK_TEXT && !c->layout) { /* blank lines before a file's first row */
         for (size_t i = 0; i < n; i++)
             b->n_lines += text[i] == '\n';
@@ -507,13 +516,16 @@ static fl_status next_batch(fl_reader *r, fl_batch *batch, fl_diag *dg)
             FL_TRY(take_block(r, dg));
             continue;
         }
-        int64_t left = r->current->block.rows.n - r->current_row;
+        const place *c = r->current;
+        int64_t rows = c->kind == CHUNK_CACHE ? c->cached.n : c->block.rows.n, left = rows - r->current_row;
         int64_t n = left < r->options.batch - batch->n ? left : r->options.batch - batch->n;
-        if (fl_batch_append(batch, &r->current->block.rows, r->current_row, n, r->rows_before) != FL_OK)
+        if (c->kind == CHUNK_CACHE)
+            FL_TRY(fl_cache_append(c->cache, &c->cached, r->current_row, n, r->rows_before, batch, dg));
+        else if (fl_batch_append(batch, &c->block.rows, r->current_row, n, r->rows_before) != FL_OK)
             return fl_out_of_memory(dg);
         r->current_row += n;
         r->stats.rows += n;
-        if (r->current_row == r->current->block.rows.n)
+        if (r->current_row == rows)
             release_block(r);
     }
     return r->ended ? at_end(r, batch, dg) : FL_OK;
@@ -543,6 +555,23 @@ void fl_reader_report(const fl_reader *r, fl_diag *dg)
 
 /* ---------------------------------------------------------------------------------------------- opening, closing */
 
+/* Threads that read ahead. Of caches at most one, and only beside the caller's own (see above). */
+static fl_status count_threads(const fl_reader *r, uint32_t *n, fl_diag *dg)
+{
+    bool caches = r->files.n > 0;
+
+    *n = r->options.threads < MAX_THREADS ? r->options.threads : MAX_THREADS;
+    for (uint32_t i = 0; i < r->files.n && caches && *n > 0; i++) {
+        struct stat st;
+        caches = stat(r->files.paths[i], &st) == 0 && S_ISREG(st.st_mode); /* a pipe is opened once */
+        if (caches)
+            FL_TRY(fl_cache_recognise(r->files.paths[i], &caches, dg));
+    }
+    if (caches && *n > 0)
+        *n = fl_cpu_count() > *n;
+    return FL_OK;
+}
+
 static fl_status set_up(fl_reader *r, const char *path, const fl_vocabulary *vocabulary, fl_vocabulary_builder *const *builders, fl_diag *dg)
 {
     fl_status status = fl_decoder_init(&r->decoder, r->schema, dg);
@@ -557,7 +586,8 @@ static fl_status set_up(fl_reader *r, const char *path, const fl_vocabulary *voc
     if (r->options.shuffle_files)
         fl_file_list_shuffle(&r->files, r->options.seed);
     r->stats.total_bytes = r->files.total_bytes;
-    uint32_t n = r->options.threads < MAX_THREADS ? r->options.threads : MAX_THREADS;
+    uint32_t n;
+    FL_TRY(count_threads(r, &n, dg));
     r->n_ring = n ? n * PER_THREAD : 1;
     r->ring = calloc(r->n_ring, sizeof *r->ring);
     r->caches = calloc(r->files.n, sizeof *r->caches);
@@ -629,7 +659,7 @@ void fl_reader_close(fl_reader *r)
         fl_row_block_deinit(&r->ring[i].block);
         fl_diag_deinit(&r->ring[i].dg);
         free(r->ring[i].buffer);
-        free(r->ring[i].cached.bytes);
+        fl_cache_buffer_deinit(&r->ring[i].cached);
     }
     for (uint32_t i = 0; i < r->files.n; i++) {
         if (r->caches)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "ir/base/bytes.h"
 #include "runtime/bench.h"
 #include "runtime/data_path.h"
 #include "runtime/reader.h"
@@ -34,7 +35,9 @@ static const char help[] =
     "                            pass, by bytes of text (of a cache: of the file), the median pass; one thread is one CPU's work, all told\n"
     "  --batch N,N...            default: the configuration's for --train, 1,64,512 for --infer\n"
     "  --threads N,N...          default: 1, and the number of CPUs if that is more\n"
-    "  --data PATH               rows to measure with (the first million) instead of drawn ones\n"
+    "  --data PATH               rows to measure with instead of drawn ones\n"
+    "  --rows N                  so many of them, from the first on, are held in memory (K, M, G; default 1M) and taken again and again: more\n"
+    "                            rows touch more of the table\n"
     "  --skew S                  exponent of Zipf's law, default 1.1\n"
     "  --dim NAME=N,...          imported models: extents of dimensions beside the batch\n"
     "  --seconds S               of each setting, default 2\n"
@@ -49,6 +52,7 @@ typedef struct settings {
     int64_t batches[MOST], threads[MOST];
     uint32_t n_batches, n_threads;
     double skew, seconds;
+    int64_t most_rows; /* of --data; 0: FL_MEASURED_MOST */
     const char *extents;
     fl_measured rows; /* made when the first session is open; tensors for each session */
     bool has_rows;
@@ -79,6 +83,8 @@ static bool take(void *arg, const char *name, char *value)
             good = s->threads[i] <= 256;
         return good;
     }
+    if (strcmp(name, "rows") == 0)
+        return fl_parse_size(value, 1, &s->most_rows);
     if (strcmp(name, "skew") == 0)
         return take_number(value, 0.01, 10, &s->skew);
     if (strcmp(name, "dim") == 0) {
@@ -100,7 +106,7 @@ static fl_status make_rows(const fl_verb_options *o, settings *set, fl_session *
         n = 16 * set->batches[i] > n ? 16 * set->batches[i] : n;
     if (!o->data)
         fl_verb_notef("bench: drawing %lld rows", (long long)n);
-    fl_measured_from from = {o->data, set->skew, n, set->extents, fl_interp_engine_new};
+    fl_measured_from from = {.path = o->data, .skew = set->skew, .n = n, .most = set->most_rows, .extents = set->extents, .interpret = fl_interp_engine_new};
     FL_TRY(fl_measured_rows(s, program, &from, &set->rows, dg));
     set->has_rows = true;
     return FL_OK;
@@ -127,7 +133,7 @@ static void print_conditions(const fl_verb_options *o, const settings *set)
     else
         printf("%s, of a machine with %u CPUs\n", o->cpu ? o->cpu : fl_cpu_level(), fl_cpu_count());
     if (o->data)
-        printf("rows     %s, from its beginning, at most %d\n", o->data, FL_MEASURED_MOST);
+        printf("rows     %s, from its beginning, at most %lld\n", o->data, (long long)(set->most_rows ? set->most_rows : FL_MEASURED_MOST));
     else
         printf("rows     drawn: ids by Zipf %g in each slot, scattered over its rows; 17 %% positive\n", set->skew);
     printf("measured single runs, rows and results in memory, %g s a setting after warming up; every row of a table that is looked up was touched once before\n\n",
@@ -369,7 +375,7 @@ static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
 
 int fl_verb_bench(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"dim", true}, {"seconds", true}};
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"dim", true}, {"rows", true}, {"seconds", true}};
     settings set = {.skew = 1.1, .seconds = 2};
     fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD, own, FL_COUNT(own), take, &set};
     fl_verb_options o;

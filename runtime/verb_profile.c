@@ -129,7 +129,7 @@ static fl_status measure(const fl_verb_options *o, settings *set, fl_program pro
     FL_TRY(fl_session_open(&s, o->model, &so, dg));
     set->can_train = s.programs[FL_PROGRAM_TRAIN] != NULL;
     int64_t batch = batch_of(o, &s), drawn = fl_takes_tensors(&s) ? DRAWN_TENSOR_ROWS : DRAWN_ROWS, n = 16 * batch > drawn ? 16 * batch : drawn;
-    fl_status status = fl_measured_rows(&s, program, &(fl_measured_from){o->data, set->skew, n, set->extents, fl_interp_engine_new}, &rows, dg);
+    fl_status status = fl_measured_rows(&s, program, &(fl_measured_from){o->data, set->skew, n, 0, set->extents, fl_interp_engine_new}, &rows, dg);
     if (status == FL_OK) {
         batch = rows.whole ? rows.n : batch;
         if (batch > rows.n)
