@@ -32,9 +32,10 @@ void fl_eval_clear(fl_eval *e)
     e->not_finite = false;
 }
 
-static int64_t bin_of(float logit)
+/* Of a logit, with exp(-|logit|), which logloss needs as well. */
+static int64_t bin_of(double logit, double power)
 {
-    double p = 1 / (1 + exp(-(double)logit));
+    double p = (logit >= 0 ? 1 : power) / (1 + power);
     int64_t bin = (int64_t)(p * FL_EVAL_BINS);
     return bin < FL_EVAL_BINS ? bin : FL_EVAL_BINS - 1;
 }
@@ -53,7 +54,7 @@ static fl_status start_bins(fl_eval *e)
     }
     for (int c = 0; c < 2; c++) {
         for (int64_t i = 0; i < e->n[c]; i++)
-            bins[c][bin_of(e->scores[c][i])]++;
+            bins[c][bin_of((double)e->scores[c][i], exp(-fabs((double)e->scores[c][i])))]++;
         e->bins[c] = bins[c];
         free(e->scores[c]);
         e->scores[c] = NULL;
@@ -103,14 +104,15 @@ fl_status fl_eval_add(fl_eval *e, const float *logit, const float *label, int64_
             z = 0;
         }
         /* log(1 + a) + log(1 + b) + ... as one logarithm: exact to 1e-16 a row, which is all that a mean needs. */
-        product *= 1 + exp(-fabs(z));
+        double power = exp(-fabs(z));
+        product *= 1 + power;
         e->loss_sum += (z > 0 ? z : 0) - z * y;
         if (i % FACTORS == FACTORS - 1) {
             e->loss_sum += log(product);
             product = 1;
         }
         if (e->bins[0])
-            e->bins[class][bin_of((float)z)]++;
+            e->bins[class][bin_of(z, power)]++;
         else
             e->scores[class][e->n[class]] = (float)z;
         e->n[class]++;
@@ -224,8 +226,8 @@ double fl_eval_auc(fl_eval *e)
 enum { GLOBAL = 0, SUM = 1, RING = 2 };
 
 /*
- * The rows of a ring slot: bucket << 1 | class. A slot has a few hundred rows and 8,194 counters, so that forgetting it row by row is
- * several times as fast; after a load the rows are not known, and all counters are walked once.
+ * The rows of a ring slot: bucket << 1 | class. A slot has a few hundred rows and 8,194 counters, and the ring's counters do not fit into the second cache: so a slot's rows are kept and
+ * its counters stay 0 until they are saved. After a load the rows are not known, and all counters are walked once.
  */
 struct fl_bucket_list {
     uint32_t *entries;
@@ -279,7 +281,6 @@ static void forget(fl_bucket_auc *a, uint64_t slot)
         uint32_t bucket = list->entries[i] >> 1;
         int class = (int)(list->entries[i] & 1);
         counter(a, SUM, class)[bucket]--;
-        counter(a, slot, class)[bucket] = 0;
     }
     if (list->n >= 0)
         return;
@@ -289,7 +290,7 @@ static void forget(fl_bucket_auc *a, uint64_t slot)
     memset(counter(a, slot, 0), 0, 2 * (a->thresholds + 1) * sizeof(int64_t));
 }
 
-/* Room for n rows; without memory for it the slot's rows stay unknown. */
+/* Room for n rows; without memory for it the slot's rows stay unknown, and its counters have them. */
 static uint32_t *list_rows(struct fl_bucket_list *list, int64_t n)
 {
     if (n > list->capacity) {
@@ -311,11 +312,12 @@ void fl_bucket_auc_add(fl_bucket_auc *a, const float *probability, const float *
         float p = probability[i] > 0 ? probability[i] < 1 ? probability[i] : 1.0f : 0.0f; /* NaN: 0 */
         uint32_t bucket = (uint32_t)(p * (float)a->thresholds);
         int class = label[i] != 0;
-        counter(a, slot, class)[bucket]++;
         counter(a, SUM, class)[bucket]++;
         counter(a, GLOBAL, class)[bucket]++;
         if (list)
             list[i] = bucket << 1 | (uint32_t)class;
+        else
+            counter(a, slot, class)[bucket]++;
     }
     a->runs++;
 }
@@ -357,6 +359,11 @@ void *fl_bucket_auc_save(const fl_bucket_auc *a, size_t *n)
     memcpy(bytes, magic, sizeof magic);
     memcpy(bytes + sizeof magic, head, sizeof head);
     memcpy(bytes + sizeof magic + sizeof head, a->counts, body);
+    fl_bucket_auc saved = *a;
+    saved.counts = (int64_t *)(void *)(bytes + sizeof magic + sizeof head);
+    for (uint32_t k = 0; k < a->window; k++)
+        for (int64_t i = 0; i < a->lists[k].n; i++)
+            counter(&saved, RING + k, (int)(a->lists[k].entries[i] & 1))[a->lists[k].entries[i] >> 1]++;
     *n = sizeof magic + sizeof head + body;
     return bytes;
 }
