@@ -49,14 +49,34 @@ static float badness(float value)
     return isfinite(value) ? fabsf(value) : INFINITY;
 }
 
+/* The largest badness of n weights: without their signs, the bits of floats stand in the order of their values, what is not finite last. */
+static float worst_of(const float *row, int64_t n)
+{
+    uint32_t most = 0;
+    float value;
+
+    for (int64_t k = 0; k < n; k++) {
+        uint32_t bits;
+        memcpy(&bits, &row[k], sizeof bits);
+        bits &= 0x7fffffff;
+        most = bits > most ? bits : most;
+    }
+    memcpy(&value, &most, sizeof value);
+    return badness(value);
+}
+
 static void look_at(const fl_watch *w, uint32_t slot, int64_t table_row, fl_suspect *worst)
 {
     for (uint32_t t = 0; t < w->n_tables; t++) {
         const fl_var *v = w->tables[t];
         const float *row = (const float *)v->data + table_row * v->stride;
-        for (int64_t k = 0; k < row_elements(v); k++)
-            if (worst->table_row < 0 || badness(row[k]) > badness(worst->value))
-                *worst = (fl_suspect){table_row, slot, t, row[k]};
+        int64_t n = row_elements(v), k = 0;
+        float most = n > 0 ? worst_of(row, n) : -1;
+        if (n == 0 || (worst->table_row >= 0 && most <= badness(worst->value)))
+            continue;
+        while (badness(row[k]) < most)
+            k++;
+        *worst = (fl_suspect){table_row, slot, t, row[k]};
     }
 }
 

@@ -78,8 +78,8 @@ static void report(fl_tally *t, double now, const fl_reader_stats *stats)
     t->line_wait = stats->wait_seconds;
 }
 
-fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit, const float *probability,
-                         float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg)
+fl_status fl_tally_add(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit, const float *probability,
+                       float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc)
 {
     fl_batch_report *r = &t->report;
     double now = fl_seconds();
@@ -95,14 +95,27 @@ fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_sta
     r->loss = loss;
     r->due = fl_print_due(t->options.print, t->options.print_interval, r->batch);
     r->auc = r->batch_auc = NULL;
-    if (eval && fl_eval_add(eval, logit, batch->label, batch->n) != FL_OK)
-        return fl_out_of_memory(dg);
+    if (eval)
+        FL_TRY(fl_eval_add(eval, logit, batch->label, batch->n));
     if (auc)
         count_copies(t, batch, probability, auc);
-    if (t->options.watcher && t->options.watcher->batch)
-        report(t, now, stats);
     t->seen = now;
     t->seen_wait = stats->wait_seconds;
+    return FL_OK;
+}
+
+void fl_tally_report(fl_tally *t, const fl_reader_stats *stats)
+{
+    if (t->options.watcher && t->options.watcher->batch)
+        report(t, t->seen, stats);
+}
+
+fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit, const float *probability,
+                         float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg)
+{
+    if (fl_tally_add(t, batch, stats, logit, probability, loss, steps, eval, auc) != FL_OK)
+        return fl_out_of_memory(dg);
+    fl_tally_report(t, stats);
     return FL_OK;
 }
 

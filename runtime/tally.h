@@ -36,6 +36,10 @@ void fl_tally_deinit(fl_tally *t);
  */
 FL_MUST_USE fl_status fl_tally_count(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit,
                                      const float *probability, float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc, fl_diag *dg);
+/* Its two halves: the first touches nothing but its arguments (FL_NO_MEMORY is not reported), the second tells the watcher. */
+FL_MUST_USE fl_status fl_tally_add(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats, const float *logit, const float *probability,
+                                   float loss, int64_t steps, fl_eval *eval, fl_bucket_auc *auc);
+void fl_tally_report(fl_tally *t, const fl_reader_stats *stats);
 /* A batch was only skipped: a resumed run has trained it before. */
 void fl_tally_skip(fl_tally *t, const fl_batch *batch, const fl_reader_stats *stats);
 

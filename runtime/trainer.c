@@ -21,7 +21,7 @@ typedef struct trainer {
     fl_train_result *result;
     fl_engine *engine;
     fl_feed feed;
-    fl_batch batch;
+    fl_batch batches[2], *batch; /* the latter: of the step under way */
     fl_reader_stats stats;
     void **outputs; /* [n_outputs] of the program */
     float *logit, *probability, loss;
@@ -153,23 +153,23 @@ static fl_status interrupted(trainer *t, fl_diag *dg)
 
 /* ---------------------------------------------------------------------------------------------------- steps */
 
-static fl_status step(trainer *t, fl_tally *tally, const fl_train_phase *phase, fl_diag *dg)
+static fl_status step(trainer *t, const fl_train_phase *phase, fl_diag *dg)
 {
-    FL_TRY(fl_watch_before(&t->watch, &t->batch, dg));
+    FL_TRY(fl_watch_before(&t->watch, t->batch, dg));
     t->feed.step = t->progress->steps;
     t->feed.rate_factor = (float)t->progress->rate_factor;
-    fl_run run = fl_feed_run(&t->feed, &t->batch);
+    fl_run run = fl_feed_run(&t->feed, t->batch);
     run.outputs = t->outputs;
     FL_TRY(t->engine->run(t->engine, &run, dg));
-    FL_TRY(fl_watch_after(&t->watch, &t->batch, t->has_loss ? &t->loss : NULL, t->logit,
+    FL_TRY(fl_watch_after(&t->watch, t->batch, t->has_loss ? &t->loss : NULL, t->logit,
                           (fl_step_place){t->progress->steps, t->progress->epochs, phase->path}, dg));
     t->progress->steps++;
     t->progress->epoch_step++;
-    t->progress->rows += t->batch.n;
-    t->epoch_rows += t->batch.n;
+    t->progress->rows += t->batch->n;
+    t->epoch_rows += t->batch->n;
     t->result->steps++;
-    t->result->rows += t->batch.n;
-    return fl_tally_count(tally, &t->batch, &t->stats, t->logit, t->probability, t->has_loss ? t->loss : NAN, t->progress->steps, &t->eval, &t->auc, dg);
+    t->result->rows += t->batch->n;
+    return FL_OK;
 }
 
 static fl_status after_step(trainer *t, const fl_tally *tally, fl_diag *dg)
@@ -184,21 +184,66 @@ static fl_status after_step(trainer *t, const fl_tally *tally, fl_diag *dg)
     return t->plan->stop && *t->plan->stop ? interrupted(t, dg) : FL_OK;
 }
 
+/*
+ * What stands between two steps: the rows of the next, and the metrics of the one that is done. They share nothing, so that where several threads compute two of them do one
+ * each: one after the other they would be a twentieth of a step of two threads. Only the reader reports.
+ */
+typedef struct between {
+    trainer *t;
+    fl_tally *tally;
+    fl_reader *reader;
+    fl_diag *dg;
+    fl_batch *next;
+    fl_status counted, read;
+} between;
+
+static void work_between(void *arg, uint32_t worker)
+{
+    between *b = arg;
+    trainer *t = b->t;
+
+    if (worker == 0)
+        b->counted = fl_tally_add(b->tally, t->batch, &t->stats, t->logit, t->probability, t->has_loss ? t->loss : NAN, t->progress->steps, &t->eval, &t->auc);
+    if (worker == 1)
+        b->read = fl_reader_next(b->reader, b->next, b->dg);
+}
+
+/* The step that was run is counted and reported, and the next one's rows become t->batch. */
+static fl_status count_and_read(trainer *t, fl_reader *reader, fl_tally *tally, fl_diag *dg)
+{
+    between b = {t, tally, reader, dg, &t->batches[t->batch == t->batches], FL_OK, FL_OK};
+    bool together = fl_session_threads(t->s) > 1;
+
+    if (together)
+        fl_pool_run(t->s->pool, work_between, &b);
+    else
+        work_between(&b, 0);
+    if (b.counted != FL_OK)
+        return fl_out_of_memory(dg);
+    fl_tally_report(tally, &t->stats);
+    FL_TRY(after_step(t, tally, dg));
+    if (!together)
+        work_between(&b, 1);
+    FL_TRY(b.read);
+    t->batch = b.next;
+    fl_reader_stats_get(reader, &t->stats);
+    return FL_OK;
+}
+
 static fl_status run_steps(trainer *t, fl_reader *reader, fl_tally *tally, const fl_train_phase *phase, fl_diag *dg)
 {
-    for (;;) {
-        FL_TRY(fl_reader_next(reader, &t->batch, dg));
-        if (t->batch.n == 0)
-            return FL_OK;
+    FL_TRY(fl_reader_next(reader, t->batch, dg));
+    fl_reader_stats_get(reader, &t->stats);
+    for (; t->skip > 0 && t->batch->n > 0; t->skip--) {
+        fl_tally_skip(tally, t->batch, &t->stats);
+        FL_TRY(fl_reader_next(reader, t->batch, dg));
         fl_reader_stats_get(reader, &t->stats);
-        if (t->skip > 0) {
-            t->skip--;
-            fl_tally_skip(tally, &t->batch, &t->stats);
-            continue;
-        }
-        FL_TRY(step(t, tally, phase, dg));
-        FL_TRY(after_step(t, tally, dg));
     }
+    while (t->batch->n > 0) {
+        FL_TRY(step(t, phase, dg));
+        FL_TRY(count_and_read(t, reader, tally, dg));
+    }
+    return FL_OK;
 }
 
 static void report_phase(trainer *t, const fl_tally *tally, const fl_train_phase *phase, double seconds)
@@ -418,7 +463,8 @@ static fl_status set_up(trainer *t, fl_diag *dg)
     FL_TRY(fl_feed_init(&t->feed, t->s->programs[FL_PROGRAM_TRAIN], &m->schema, dg));
     t->feed.seed = (int64_t)m->seed;
     FL_TRY(want_outputs(t, most, dg));
-    if (fl_batch_init(&t->batch, &m->schema) != FL_OK || fl_bucket_auc_init(&t->auc, fl_auc_thresholds(m->style), FL_AUC_WINDOW) != FL_OK)
+    t->batch = t->batches;
+    if (fl_batch_init(&t->batches[0], &m->schema) != FL_OK || fl_batch_init(&t->batches[1], &m->schema) != FL_OK || fl_bucket_auc_init(&t->auc, fl_auc_thresholds(m->style), FL_AUC_WINDOW) != FL_OK)
         return fl_out_of_memory(dg);
     FL_TRY(fl_watch_init(&t->watch, t->s, dg));
     t->skip = t->progress->epoch_step;
@@ -442,7 +488,8 @@ fl_status fl_train(fl_session *s, const fl_train_plan *plan, fl_train_result *ou
     fl_watch_deinit(&t.watch);
     fl_bucket_auc_deinit(&t.auc);
     fl_eval_deinit(&t.eval);
-    fl_batch_deinit(&t.batch);
+    for (int i = 0; i < 2; i++)
+        fl_batch_deinit(&t.batches[i]);
     fl_feed_deinit(&t.feed);
     free(t.outputs);
     free(t.logit);
