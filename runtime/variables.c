@@ -3,6 +3,7 @@
 #include "ir/base/bytes.h"
 #include "ir/base/rng.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,28 @@ static double first_weight(const fill_job *j, int64_t i)
     return j->a;
 }
 
+/* Floats from a uniform distribution: most of what a large table needs before its first step. */
+static void draw_floats(const fill_job *j, int64_t first, int64_t n, float *to)
+{
+    double low = j->a, width = j->b - j->a;
+
+    for (int64_t k = 0; k < n; k++)
+        to[k] = (float)(low + width * fl_random_uniform(j->seed, j->stream, (uint64_t)(first + k)));
+}
+
+static void first_weights(const fill_job *j, int64_t first, int64_t n, uint8_t *to)
+{
+    fl_dtype t = j->var->type.dtype;
+    size_t size = fl_dtype_size(t);
+
+    if (t == FL_FLOAT && j->op == FL_OP_RANDOM_UNIFORM) {
+        draw_floats(j, first, n, (float *)(void *)to);
+        return;
+    }
+    for (int64_t k = 0; k < n; k++)
+        store_double(to + (size_t)k * size, t, first_weight(j, first + k));
+}
+
 static void fill_rows(const fill_job *j, int64_t begin, int64_t end)
 {
     size_t size = fl_dtype_size(j->var->type.dtype), row = (size_t)j->row_elements * size;
@@ -53,8 +76,7 @@ static void fill_rows(const fill_job *j, int64_t begin, int64_t end)
         if (j->source)
             memcpy(to, j->source + (size_t)i * row, row);
         else
-            for (int64_t k = 0; k < j->row_elements; k++)
-                store_double(to + (size_t)k * size, j->var->type.dtype, first_weight(j, i * j->row_elements + k));
+            first_weights(j, i * j->row_elements, j->row_elements, to);
     }
     if (j->source && row * (size_t)(end - begin) >= (1u << 16)) {
         /* Pages of the file that were copied need not stay in memory beside their copy. */
@@ -310,7 +332,8 @@ fl_status fl_variables_first(fl_variables *v, const fl_graph *init, uint64_t see
     for (uint32_t i = 0; i < init->n_outputs; i++) {
         const fl_value *out = &init->values[init->outputs[i]];
         fl_var *var = fl_store_find(&v->store, out->name);
-        if (!var || (v->has_values[var - v->store.vars] && !all))
+        bool fresh = var && !v->has_values[var - v->store.vars];
+        if (!var || (!fresh && !all))
             continue;
         fl_op op = out->kind == FL_VALUE_NODE ? init->nodes[out->node].op : FL_OP_NOP;
         if (op != FL_OP_RANDOM_NORMAL && op != FL_OP_RANDOM_UNIFORM && op != FL_OP_INIT_CONSTANT)
@@ -320,7 +343,8 @@ fl_status fl_variables_first(fl_variables *v, const fl_graph *init, uint64_t see
         bool normal = op == FL_OP_RANDOM_NORMAL, uniform = op == FL_OP_RANDOM_UNIFORM;
         job.a = fl_node_float(init, out->node, normal ? "mean" : uniform ? "low" : "value", 0);
         job.b = normal || uniform ? fl_node_float(init, out->node, normal ? "scale" : "high", 1) : 0;
-        fill(&job, pool);
+        if (!fresh || op != FL_OP_INIT_CONSTANT || job.a != 0 || signbit(job.a)) /* fresh memory is zero: an optimiser's state need not be written */
+            fill(&job, pool);
         v->has_values[var - v->store.vars] = true;
     }
     return FL_OK;
