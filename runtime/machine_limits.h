@@ -25,7 +25,7 @@ typedef struct fl_limit_rows {
     const int64_t *n_ids;
 } fl_limit_rows;
 
-/* Rows a second of all workers, each of which walks along its list, fetching a few rows ahead. */
+/* Rows a second of all workers, each of which walks along its list, again and again where it is short; fetching a few rows ahead or not, whichever is faster. */
 double fl_limit_look_ups(fl_pool *pool, const char *level, const fl_limit_rows *rows, double seconds);
 
 #endif
