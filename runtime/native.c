@@ -1,8 +1,8 @@
 /*
  * native.c -- how a schedule runs.
  *
- * Every phase is a list of tasks: for each of its segments as many as its domain is cut into. Workers draw task numbers
- * from the phase's counter until none is left, and meet at a barrier. Which worker gets which task depends on
+ * Every phase is a list of tasks: for each of its segments as many as its domain is cut into. A worker begins with his share of them,
+ * helps the others with theirs until none is left, and meets them at a barrier. Which worker gets which task depends on
  * timing; what a task computes does not, so neither do results. One worker draws nothing and meets nobody: it calls
  * the segments one after the other. Slots may come in windows (ir/windows.h): then two phases become rounds, in turn.
  */
@@ -174,28 +174,40 @@ static void meet_others(fl_native_engine *n, uint32_t worker, uint32_t phase)
         n->observer->waited(n->observer->arg, worker, phase, from, fl_ticks());
 }
 
+/*
+ * The tasks of round r with which worker `of` begins, as far as they are left. They are the same step after step, and what a worker wrote is often still in
+ * its own cache: a step of FLEN, batch 512, on 2 threads takes 147 us, and 149.5 if all draw from one counter.
+ */
+static void run_tasks_of(fl_native_engine *n, uint32_t r, uint32_t of, void *scratch, uint32_t worker)
+{
+    const fl_native_round *round = &n->rounds[r];
+    uint32_t segment = n->phase_first[round->phase], behind = n->phase_first[round->phase + 1];
+    int64_t total = 0, base = 0, here = segment < behind ? tasks_in(n, round, segment) : 0;
+
+    for (uint32_t i = segment; i < behind; i++)
+        total += tasks_in(n, round, i);
+    for (int64_t first = total * of / n->n_workers, end = total * (of + 1) / n->n_workers;;) {
+        int64_t t = first + atomic_fetch_add_explicit(&n->counter[r * n->n_workers + of].next, 1, memory_order_relaxed);
+        if (t >= end)
+            return;
+        /* Task numbers only grow, so the segment is found by going on from the last one. */
+        while (t - base >= here) {
+            base += here;
+            here = tasks_in(n, round, ++segment);
+        }
+        run_task(n, round, segment, t - base, scratch, worker);
+    }
+}
+
 static void run_as_worker(void *arg, uint32_t worker)
 {
     fl_native_engine *n = arg;
-    void *scratch = scratch_of(n, worker);
 
     for (uint32_t r = 0; r < n->n_rounds; r++) {
-        const fl_native_round *round = &n->rounds[r];
-        uint32_t segment = n->phase_first[round->phase], behind = n->phase_first[round->phase + 1];
-        int64_t base = 0, here = segment < behind ? tasks_in(n, round, segment) : 0;
-        for (;;) {
-            int64_t t = atomic_fetch_add_explicit(&n->counter[r].next, 1, memory_order_relaxed);
-            /* Task numbers only grow, so the segment is found by going on from the last one. */
-            while (segment < behind && t - base >= here) {
-                base += here;
-                here = ++segment < behind ? tasks_in(n, round, segment) : 0;
-            }
-            if (segment == behind)
-                break;
-            run_task(n, round, segment, t - base, scratch, worker);
-        }
+        for (uint32_t i = 0; i < n->n_workers; i++)
+            run_tasks_of(n, r, (worker + i) % n->n_workers, scratch_of(n, worker), worker);
         if (r + 1 < n->n_rounds)
-            meet_others(n, worker, round->phase);
+            meet_others(n, worker, n->rounds[r].phase);
     }
 }
 
@@ -379,8 +391,8 @@ static fl_status native_run(fl_engine *e, const fl_run *run, fl_diag *dg)
     for (uint32_t i = 0; i < s->n_segments; i++)
         n->tasks[i] = tasks_of(n, &s->segments[i]);
     set_rounds(n);
-    for (uint32_t r = 0; r < n->n_rounds; r++)
-        atomic_store_explicit(&n->counter[r].next, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < n->n_rounds * n->n_workers; i++)
+        atomic_store_explicit(&n->counter[i].next, 0, memory_order_relaxed);
     if (n->n_workers == 1 || (n->observer && n->observer->phase_over) || guess_ns(n) < SERIAL_NS)
         run_alone(n);
     else
@@ -579,7 +591,7 @@ static bool setup_windows(fl_native_engine *n)
     n->window = fl_arena_new(a, fl_ctx, slots + 1);
     n->rounds = fl_arena_new(a, fl_native_round, most + 1);
     n->no_sums = fl_arena_calloc(a, (size_t)n->windows.sums + 1, sizeof *n->no_sums);
-    uint8_t *counters = fl_arena_calloc(a, most + 2, sizeof *n->counter);
+    uint8_t *counters = fl_arena_calloc(a, most * n->n_workers + 2, sizeof *n->counter);
     n->counter = (fl_native_counter *)(((uintptr_t)counters + 63) & ~(uintptr_t)63);
     for (uint32_t i = 0; !a->failed && i < s->n_segments; i++)
         for (uint32_t k = 0; k < s->segments[i].n_nodes; k++)
@@ -592,6 +604,8 @@ static fl_status setup(fl_native_engine *n, const fl_store *store, const fl_nati
     const fl_schedule *s = n->schedule;
     fl_arena *a = &n->memory;
 
+    n->pool = options ? options->pool : NULL;
+    n->n_workers = n->pool ? fl_pool_size(n->pool) : 1;
     n->buffer = fl_arena_new(a, void *, s->n_buffers + 1);
     n->stride = fl_arena_new(a, int64_t, s->n_buffers + 1);
     n->dim = fl_arena_new(a, int64_t, n->g->n_symbols + 1);
@@ -607,8 +621,6 @@ static fl_status setup(fl_native_engine *n, const fl_store *store, const fl_nati
             i++;
         n->phase_first[p + 1] = i;
     }
-    n->pool = options ? options->pool : NULL;
-    n->n_workers = n->pool ? fl_pool_size(n->pool) : 1;
     n->max_bytes = options && options->max_bytes && options->max_bytes < SIZE_MAX / 8 ? options->max_bytes : SIZE_MAX / 8;
     n->ctx = (fl_ctx){.buffer = n->buffer, .stride = n->stride, .dim = n->dim};
     if (options && options->timed && !setup_stamps(n))
