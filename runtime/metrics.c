@@ -77,12 +77,30 @@ static fl_status reserve(fl_eval *e, int class, int64_t more)
     return FL_OK;
 }
 
+/* The bins do not fit into the caches: they are asked for while the next logits are looked at. */
+enum { AHEAD = 16 };
+
+static void count_later(int64_t *waiting[AHEAD], int64_t row, int64_t *bin)
+{
+    __builtin_prefetch(bin, 1);
+    if (row >= AHEAD)
+        ++*waiting[row % AHEAD];
+    waiting[row % AHEAD] = bin;
+}
+
+static void count_all(int64_t *waiting[AHEAD], int64_t rows)
+{
+    for (int64_t i = rows > AHEAD ? rows - AHEAD : 0; i < rows; i++)
+        ++*waiting[i % AHEAD];
+}
+
 /* Factors of logloss that are multiplied before a logarithm is taken: each is at most 2, so that their product is finite. */
 enum { FACTORS = 512 };
 
 fl_status fl_eval_add(fl_eval *e, const float *logit, const float *label, int64_t n)
 {
     double product = 1;
+    int64_t *waiting[AHEAD];
 
     if (fl_eval_is_exact(e)) {
         int64_t positives = 0;
@@ -112,11 +130,13 @@ fl_status fl_eval_add(fl_eval *e, const float *logit, const float *label, int64_
             product = 1;
         }
         if (e->bins[0])
-            e->bins[class][bin_of(z, power)]++;
+            count_later(waiting, i, &e->bins[class][bin_of(z, power)]);
         else
             e->scores[class][e->n[class]] = (float)z;
         e->n[class]++;
     }
+    if (e->bins[0])
+        count_all(waiting, n);
     e->loss_sum += log(product);
     return FL_OK;
 }
