@@ -516,6 +516,7 @@ static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
     }
     for (uint32_t end = n; left > 0;) {
         uint32_t best = n;
+        bool continues = false;
         while (taken[end - 1])
             end--;
         for (uint32_t i = end; i-- > 0 && i + 256 >= end;) {
@@ -523,7 +524,12 @@ static bool sort_segment(const cut *c, fl_segment *seg, place_order *o)
                 continue;
             if (best == n)
                 best = i;
-            if (fl_is_chained(g, seg->nodes[i]) == in_chain) {
+            if (fl_is_chained(g, seg->nodes[i]) != in_chain)
+                continue;
+            if (!continues)
+                best = i;
+            continues = true;
+            if (!in_chain || left == n || fl_share_loops(g, seg->nodes[i], sorted[left])) {
                 best = i;
                 break;
             }

@@ -9,7 +9,20 @@ enum { JOIN_WINDOW = 256 }; /* nodes among which some are brought together */
 bool fl_is_chained(const fl_graph *g, fl_id node)
 {
     fl_op op = g->nodes[node].op;
-    return fl_sums_rows(g, node) || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND;
+    return fl_sums_rows(g, node) || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND || op == FL_OP_RANDOM_MASK;
+}
+
+/* What the node's loops run over. */
+static const fl_type *loops_of(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+    return fl_value_type(g, n->op == FL_OP_SCATTER_ND ? n->in[2] : n->op == FL_OP_REDUCE_SUM ? n->in[0] : n->out[0]);
+}
+
+bool fl_share_loops(const fl_graph *g, fl_id a, fl_id b)
+{
+    const fl_type *x = loops_of(g, a), *y = loops_of(g, b);
+    return x->rank == y->rank && memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) == 0;
 }
 
 /* Does a pool in front of `node` spare it misses: another pool of the same index, or a Gather of the same rows? */

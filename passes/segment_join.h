@@ -8,6 +8,8 @@
 
 /* One that shares a loop nest with its neighbours: look-ups and writes of rows and sums of them too. */
 bool fl_is_chained(const fl_graph *g, fl_id node);
+/* Of two such: do their loops run over one shape? */
+bool fl_share_loops(const fl_graph *g, fl_id a, fl_id b);
 /*
  * Pools that look up in variables by one input move up behind each other, and before a Gather of the same rows: they make one sweep over the batch, which fetches ahead what stands in one
  * record. They read leaves alone, so that nothing is in their way.

@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { PACK_TERMS = 128, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
+enum { PACK_TERMS = 128, NEAR_TERMS = 1024, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
 static unsigned rows_of(const fl_gen *gen, const l_strip *s)
@@ -420,6 +420,39 @@ static void emit_transposed_strip(fl_gen *gen, const l_product *p, const l_strip
         over_strip(gen, p, s, v_column, false);
 }
 
+/*
+ * A transposed A's rows are columns: each term is in a line, and a page, of its own, which the next rows need too, and with many terms they and B's strip
+ * would come from far for each block of rows. Terms in blocks of NEAR_TERMS stay near; sums wait in C, which does not change them.
+ */
+static void emit_long_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column)
+{
+    l_product plain = *p;
+    LLVMValueRef v_long;
+    l_loop loop;
+    l_if few, many;
+
+    plain.alpha = 1.0;
+    plain.v_d = NULL;
+    plain.relu = false;
+    v_long = LLVMBuildICmp(gen->b, LLVMIntSGT, p->v_k, l_i64(gen, NEAR_TERMS), "");
+    if (!LLVMIsAConstantInt(v_long)) { /* few terms of many rows would feel the zeros */
+        l_if_begin(gen, &few, LLVMBuildNot(gen->b, v_long, ""));
+        emit_rows_of_strip(gen, p, s, v_column, false);
+        l_if_end(gen, &few);
+    }
+    l_if_begin(gen, &many, v_long);
+    over_strip(gen, p, s, v_column, true);
+    l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, NEAR_TERMS);
+    plain.v_k = l_min_i64(gen, l_i64(gen, NEAR_TERMS), LLVMBuildSub(gen->b, p->v_k, loop.v_i, ""));
+    plain.v_a = l_at(gen, FL_FLOAT, p->v_a, l_mul(gen, loop.v_i, p->v_a_k));
+    plain.v_b = l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, loop.v_i, p->v_b_k));
+    emit_rows_of_strip(gen, &plain, s, v_column, true);
+    l_loop_end(gen, &loop);
+    if (has_finish(p))
+        over_strip(gen, p, s, v_column, false);
+    l_if_end(gen, &many);
+}
+
 /* ------------------------------------------------------------------------------------------------ one column */
 
 static bool is_one(LLVMValueRef v)
@@ -492,6 +525,23 @@ static void emit_sum_of_columns(fl_gen *gen, const l_product *p)
 
 /* --------------------------------------------------------------------------------------------------- the product */
 
+static bool is_long(const fl_gen *gen, const l_product *p)
+{
+    bool unknown = !LLVMIsAConstantInt(p->v_k) && gen->segment->domain == FL_DOMAIN_ROWS; /* those of a slot are few */
+
+    return is_one(p->v_a_row) && !p->transposed && p->company == NULL && (unknown || (LLVMIsAConstantInt(p->v_k) && LLVMConstIntGetSExtValue(p->v_k) > NEAR_TERMS));
+}
+
+static void emit_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column)
+{
+    if (p->transposed)
+        emit_transposed_strip(gen, p, s, v_column);
+    else if (is_long(gen, p))
+        emit_long_strip(gen, p, s, v_column);
+    else
+        emit_rows_of_strip(gen, p, s, v_column, false);
+}
+
 void l_emit_product(fl_gen *gen, const l_product *p)
 {
     unsigned max = gen->n_registers == 32 || gen->register_lanes == 4 ? 4 : 2;
@@ -517,10 +567,7 @@ void l_emit_product(fl_gen *gen, const l_product *p)
     }
     if (full > 1) {
         l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, full * s.columns), s.columns);
-        if (q.transposed)
-            emit_transposed_strip(gen, &q, &s, loop.v_i);
-        else
-            emit_rows_of_strip(gen, &q, &s, loop.v_i, false);
+        emit_strip(gen, &q, &s, loop.v_i);
         l_loop_end(gen, &loop);
     } else {
         full = 0;
@@ -528,10 +575,7 @@ void l_emit_product(fl_gen *gen, const l_product *p)
     for (int64_t column = full * s.columns; column < p->n; column += s.columns) {
         /* the rest in one strip if it fits, at the price of fewer rows at a time */
         s = l_strip_of(gen, p->n - column, max);
-        if (q.transposed)
-            emit_transposed_strip(gen, &q, &s, l_i64(gen, column));
-        else
-            emit_rows_of_strip(gen, &q, &s, l_i64(gen, column), false);
+        emit_strip(gen, &q, &s, l_i64(gen, column));
     }
 }
 

@@ -399,6 +399,28 @@ static void test_windows_of_slots(void **state)
     run_batches(text, ROWS, true);
 }
 
+/* Weights' gradients of so many terms that these come in blocks, the last one of any size, and of fewer; odd widths, and what follows the product. */
+static void test_products_of_many_terms(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {2500, 2048, 1025, 1024, 5};
+    char text[1024];
+    bench b;
+    if (!machine_has_fma())
+        skip();
+    int n = snprintf(text, sizeof text,
+                     HEAD "step (float[batch,21] x, float[batch,69] d, float[69] c) => (float[21,69] plain, float[21,69] scaled) {\n"
+                          "  plain = Gemm <transA = 1> (x, d)\n"
+                          "  scaled = Gemm <transA = 1, alpha = 0.5, beta = 2.0> (x, d, c)\n"
+                          "}\n",
+                     "", "");
+    assert_true(n > 0 && (size_t)n < sizeof text);
+    bench_init(&b, text);
+    for (size_t i = 0; i < FL_COUNT(batches); i++)
+        run_all(&b, &(data){batches[i], batches[i], 1, false, SOME_IDS, 10 + i});
+    bench_deinit(&b);
+}
+
 /* Columns that share rows: gradients of two indices become one, beside those of one index for a vector. */
 static void merge_text(char *text, size_t size, int slots, int k)
 {
@@ -676,6 +698,7 @@ int main(void)
         cmocka_unit_test(test_step_of_all_widths),
         cmocka_unit_test(test_rows_beyond_int32),
         cmocka_unit_test(test_windows_of_slots),
+        cmocka_unit_test(test_products_of_many_terms),
         cmocka_unit_test(test_merged_rows),
         cmocka_unit_test(test_bags),
         cmocka_unit_test(test_bags_of_nothing),
