@@ -72,6 +72,8 @@ bool fl_reads_own_rows(const fl_graph *g, fl_id node, uint32_t k)
         const fl_attr *perm = fl_node_attr(g, node, "perm");
         return perm && perm->kind == FL_ATTR_INTS && perm->n > 0 && perm->as.ints[0] == 0;
     }
+    if (n->op == FL_OP_TILE_SUM) /* a tile is in one hand */
+        return true;
     if (n->op == FL_OP_SLOT_LINEAR || n->op == FL_OP_SLOT_LINEAR_WEIGHT_GRAD || n->op == FL_OP_SCATTER_ND)
         return true;
     if (n->op == FL_OP_FIELD_POOL_GRAD)
@@ -168,6 +170,33 @@ uint32_t fl_bag_rows(const fl_graph *g)
             return FL_SYM_OF_DIM(t->dims[0]);
     }
     return FL_NONE;
+}
+
+/* ReduceSum over dimension 0, and others or not. */
+static bool sums_all_rows(const fl_graph *g, fl_id node)
+{
+    const fl_node *n = &g->nodes[node];
+    int64_t axes[FL_MAX_RANK];
+    uint32_t count;
+
+    if (n->op != FL_OP_REDUCE_SUM || n->n_in < 2 || n->in[1] == FL_NONE || !fl_value_ints(g, n->in[1], axes, FL_MAX_RANK, &count))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (axes[i] == 0 || axes[i] == -(int64_t)fl_value_type(g, n->in[0])->rank)
+            return true;
+    return false;
+}
+
+void fl_find_sparse_tiles(const fl_graph *g, bool *sparse)
+{
+    for (fl_id v = 0; v < g->n_values; v++)
+        sparse[v] = fl_value_is(g, v, FL_OP_TILE_SUM) != FL_NONE;
+    for (fl_id i = 0; i < g->n_nodes; i++)
+        for (uint32_t k = 0; k < g->nodes[i].n_in; k++)
+            if (g->nodes[i].in[k] != FL_NONE && !(k == 0 && sums_all_rows(g, i)))
+                sparse[g->nodes[i].in[k]] = false;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        sparse[g->outputs[i]] = false;
 }
 
 bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b)

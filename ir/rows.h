@@ -44,6 +44,10 @@ bool fl_reads_used_rows(const fl_graph *g, fl_id node, uint32_t k, const fl_plac
  * is none.
  */
 uint32_t fl_bag_rows(const fl_graph *g);
+/*
+ * sparse[v]: v is a TileSum of which the first row of each tile is all that is ever read, by sums over all rows; the others need not be written. [n_values]
+ */
+void fl_find_sparse_tiles(const fl_graph *g, bool *sparse);
 /* Are both FieldPools that look up in variables by one index? Then one sweep over the batch does for both, and what a record holds is met at once. */
 bool fl_share_far_index(const fl_graph *g, fl_id a, fl_id b);
 /* ReduceSum of floats over the last dimension alone, of a static extent in whole vectors of FL_ROW_SUM_LANES: it can go with what makes its terms. */

@@ -128,6 +128,14 @@ fl_status fl_shape_table_pool(fl_shape_ctx *c)
     return FL_OK;
 }
 
+fl_status fl_shape_tile_sum(fl_shape_ctx *c)
+{
+    FL_TRY(fl_shape_need_real(c, 0));
+    FL_TRY(fl_shape_need_rank(c, 0, 2, "the rows"));
+    c->out[0] = *c->in[0];
+    return FL_OK;
+}
+
 fl_status fl_shape_dot_interaction(fl_shape_ctx *c)
 {
     uint32_t n[2];

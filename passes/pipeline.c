@@ -35,7 +35,7 @@ const char *const fl_pipeline_step = "infer-types,lower-gradients,infer-types," 
 const char *const fl_pipeline_predict = PREDICT("predict");
 const char *const fl_pipeline_predict_masked = PREDICT("predict-masked");
 const char *const fl_pipeline_outline = "fuse-embedding,fuse-output";
-const char *const fl_pipeline_schedule = "inline-functions,segment,plan-memory";
+const char *const fl_pipeline_schedule = "inline-functions,sum-tiles,segment,plan-memory";
 
 /* ------------------------------------------------------------------------------------------ the pipeline's text */
 

@@ -638,6 +638,7 @@ static bool make_segments(cut *c, fl_schedule *s)
             return false;
         fl_join_pools(g, &s->segments[i]);
         fl_join_products(g, &s->segments[i]);
+        fl_join_tiles(g, &s->segments[i]);
     }
     return true;
 }

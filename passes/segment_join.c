@@ -9,7 +9,7 @@ enum { JOIN_WINDOW = 256 }; /* nodes among which some are brought together */
 bool fl_is_chained(const fl_graph *g, fl_id node)
 {
     fl_op op = g->nodes[node].op;
-    return fl_sums_rows(g, node) || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND || op == FL_OP_RANDOM_MASK;
+    return fl_sums_rows(g, node) || op == FL_OP_TILE_SUM || fl_op_has(op, FL_ELEMENTWISE) || op == FL_OP_GATHER || op == FL_OP_SCATTER_ND || op == FL_OP_RANDOM_MASK;
 }
 
 /* What the node's loops run over. */
@@ -81,5 +81,21 @@ void fl_join_products(const fl_graph *g, fl_segment *seg)
             continue;
         memmove(seg->nodes + i, seg->nodes + i + 1, (to - 1 - i) * sizeof *seg->nodes);
         seg->nodes[to - 1] = product;
+    }
+}
+
+void fl_join_tiles(const fl_graph *g, fl_segment *seg)
+{
+    for (uint32_t i = 1; i < seg->n_nodes; i++) {
+        fl_id tiles = seg->nodes[i];
+        if (g->nodes[tiles].op != FL_OP_TILE_SUM)
+            continue;
+        uint32_t end = i > JOIN_WINDOW ? i - JOIN_WINDOW : 0, to = i;
+        while (to > end && !reads_of(g, tiles, seg->nodes[to - 1]))
+            to--;
+        if (to == end)
+            continue;
+        memmove(seg->nodes + to + 1, seg->nodes + to, (i - to) * sizeof *seg->nodes);
+        seg->nodes[to] = tiles;
     }
 }

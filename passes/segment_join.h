@@ -19,4 +19,7 @@ void fl_join_pools(const fl_graph *g, fl_segment *seg);
  * rows are then followed up while later ones are made (backend/llvm/group.c). The gradient goes behind whatever writes, too: it reads no variable. */
 void fl_join_products(const fl_graph *g, fl_segment *seg);
 
+/* A TileSum moves up behind what makes its rows, into whose loop nest it goes. */
+void fl_join_tiles(const fl_graph *g, fl_segment *seg);
+
 #endif

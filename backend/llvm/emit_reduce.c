@@ -8,6 +8,7 @@
 #include "backend/llvm/emit.h"
 
 #include "ir/base/planted.h"
+#include "ir/schedule.h"
 
 enum { STRIP = 4 }; /* chunks summed at a time: enough additions in flight to hide their latency */
 
@@ -266,6 +267,12 @@ static bool set_dims(reduction *r, fl_id node)
         x.v_in = l_stride(gen, n->in[0], d);
         x.v_out = x.reduced ? l_i64(gen, 0) : l_stride(gen, n->out[0], out);
         out += !x.reduced || keep;
+        if (d == 0 && x.reduced && r->op == FL_OP_REDUCE_SUM && fl_value_is(gen->g, n->in[0], FL_OP_TILE_SUM) != FL_NONE) {
+            /* tiles begin at every so manieth row; the others are zero */
+            x.v_to = LLVMBuildUDiv(gen->b, l_add(gen, x.v_to, l_i64(gen, FL_TILE_ROWS - 1)), l_i64(gen, FL_TILE_ROWS), "");
+            x.v_in = l_mul(gen, x.v_in, l_i64(gen, FL_TILE_ROWS));
+            x.extent = LLVMIsAConstantInt(x.v_to) ? LLVMConstIntGetSExtValue(x.v_to) : -1;
+        }
         if (x.extent != 1)
             r->dims[r->rank++] = x;
     }
@@ -330,4 +337,60 @@ void fl_emit_reduce_min(fl_gen *gen, fl_id node)
 void fl_emit_reduce_prod(fl_gen *gen, fl_id node)
 {
     emit_reduction(gen, node);
+}
+
+/* --------------------------------------------------------------------------------------------------- tiles */
+
+typedef struct tile {
+    fl_gen *gen;
+    fl_id in, out;
+    LLVMValueRef v_from, v_to; /* its rows */
+    bool zeros;                /* somebody reads the rows behind the first */
+} tile;
+
+static void sum_tile_strip(void *arg, const l_strip *s, LLVMValueRef v_column)
+{
+    const tile *t = arg;
+    fl_gen *gen = t->gen;
+    LLVMValueRef v_sums[L_MAX_VECTORS];
+    l_loop row;
+
+    l_loop_begin(gen, &row, t->v_from, t->v_to, 1);
+    for (unsigned v = 0; v < s->n; v++)
+        v_sums[v] = l_carry(gen, &row, LLVMConstNull(l_vector(gen->f32, s->width[v])));
+    for (unsigned v = 0; v < s->n; v++) {
+        LLVMValueRef v_j = l_add(gen, v_column, l_i64(gen, s->at[v]));
+        LLVMValueRef v_x = l_load(gen, FL_FLOAT, l_element_address(gen, t->in, row.v_i, v_j), s->width[v]);
+
+        l_next(&row, v, LLVMBuildFAdd(gen->b, v_sums[v], v_x, ""));
+        if (t->zeros)
+            l_store(gen, FL_FLOAT, LLVMConstNull(LLVMTypeOf(v_x)), l_element_address(gen, t->out, row.v_i, v_j));
+    }
+    l_loop_end(gen, &row);
+    for (unsigned v = 0; v < s->n; v++)
+        l_store(gen, FL_FLOAT, row.v_result[v], l_element_address(gen, t->out, t->v_from, l_add(gen, v_column, l_i64(gen, s->at[v]))));
+}
+
+/*
+ * TileSum: for tiles [from, to): for strips of columns: sums = 0; for rows: sums += x[row, strip];  out[from, strip] = sums
+ * One of a value that is made in the same loop nest is summed there (group.c).
+ */
+void fl_emit_tile_sum(fl_gen *gen, fl_id node)
+{
+    const fl_node *n = &gen->g->nodes[node];
+    const fl_type *type = fl_value_type(gen->g, n->in[0]);
+    tile t = {.gen = gen, .in = n->in[0], .out = n->out[0], .zeros = !gen->sparse[n->out[0]]};
+    LLVMValueRef v_from, v_to;
+    l_loop tiles;
+
+    if (type->dtype != FL_FLOAT || l_row_elements(type) < 1) {
+        l_unsupported(gen, node, "it has code for rows of float of known length");
+        return;
+    }
+    l_rows(gen, type->dims[0], &v_from, &v_to);
+    l_loop_begin(gen, &tiles, v_from, v_to, FL_TILE_ROWS);
+    t.v_from = tiles.v_i;
+    t.v_to = l_min_i64(gen, l_add(gen, tiles.v_i, l_i64(gen, FL_TILE_ROWS)), v_to);
+    l_strips(gen, l_row_elements(type), gen->n_registers / 2, sum_tile_strip, &t);
+    l_loop_end(gen, &tiles);
 }

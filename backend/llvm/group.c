@@ -39,7 +39,7 @@ static const fl_type *iteration_type(const fl_gen *gen, fl_id node)
 /* May the node be a member behind others? */
 static bool may_follow(const fl_gen *gen, fl_id node)
 {
-    return l_is_group_member(gen->g->nodes[node].op) || fl_sums_rows(gen->g, node);
+    return l_is_group_member(gen->g->nodes[node].op) || fl_sums_rows(gen->g, node) || (l_is_tile_sum(gen, node) && l_tile_registers(gen, node) > 0);
 }
 
 static int member_of(const group *grp, fl_id value)
@@ -89,6 +89,8 @@ static bool fits(const group *grp, fl_id node)
     if (grp->n >= FL_GROUP_MAX || grp->n_accesses + n->n_in + (int)grp->n + 4 > MAX_ACCESS || n->n_in > FL_ELEMENT_MAX_IN ||
         grp->cost + cost_of(n->op) > 2 * BLOCK_COST)
         return grp->n == 0 && n->n_in <= FL_ELEMENT_MAX_IN;
+    if (l_is_tile_sum(gen, node) && grp->tile_registers + l_tile_registers(gen, node) > gen->n_registers / 2)
+        return false;
     if (t->rank != grp->rank || memcmp(t->dims, grp->dims, (size_t)t->rank * sizeof(fl_dim)) != 0)
         return false;
     for (uint32_t i = 0; i < n->n_in; i++) {
@@ -311,6 +313,8 @@ static void add_member(group *grp, fl_id node)
         grp->result[k] = sum_access(grp, node);
         grp->has_sums = true;
     }
+    if (l_is_tile_sum(gen, node))
+        grp->tile_registers += l_tile_registers(gen, node);
     if (n->op == FL_OP_RANDOM_MASK) {
         grp->unit_access[k] = unit_access(grp, node);
         grp->v_key[k] = l_mask_key(gen, node);
@@ -328,7 +332,7 @@ static void add_stores(group *grp)
         const fl_node *n = &gen->g->nodes[grp->members[k]];
         uint32_t inside = 0;
 
-        if (n->op == FL_OP_SCATTER_ND || n->op == FL_OP_REDUCE_SUM)
+        if (n->op == FL_OP_SCATTER_ND || n->op == FL_OP_REDUCE_SUM || n->op == FL_OP_TILE_SUM)
             continue;
         for (uint32_t m = k + 1; m < grp->n; m++)
             for (uint32_t i = 0; i < gen->g->nodes[grp->members[m]].n_in; i++)
@@ -504,6 +508,8 @@ static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
             v_results[k] = e.v_in[0];
         else if (n->op == FL_OP_REDUCE_SUM)
             grp->v_sum[k] = LLVMBuildFAdd(gen->b, grp->v_sum[k], e.v_in[0], "");
+        else if (n->op == FL_OP_TILE_SUM)
+            l_add_to_tile(grp, k, v_j, e.v_in[0]);
         else if (n->op == FL_OP_SCATTER_ND)
             v_results[k] = e.v_in[2];
         else
@@ -577,7 +583,7 @@ static void emit_innermost(group *grp)
     wide = n / L_LANES * L_LANES;
     while (unroll > 1 && (unroll * grp->cost > BLOCK_COST || wide % (unroll * L_LANES) != 0))
         unroll /= 2;
-    if (wide > unroll * L_LANES) {
+    if (wide > unroll * L_LANES && grp->tile_registers == 0) {
         l_loop_begin(gen, &loop, l_i64(gen, 0), l_i64(gen, wide), unroll * L_LANES);
         begin_sums(grp, &loop);
         for (unsigned u = 0; u < unroll; u++)
@@ -626,8 +632,11 @@ static void emit_dim(group *grp, int d)
         return;
     }
     l_loop_begin(grp->gen, &loop, grp->v_from[d], grp->v_to[d], 1);
+    l_over_tiles(grp, &loop, L_BEGIN_TILES);
     emit_row(grp, d, loop.v_i);
+    l_over_tiles(grp, &loop, L_NEXT_ROW);
     l_loop_end(grp->gen, &loop);
+    l_over_tiles(grp, &loop, L_STORE_TILES);
 }
 
 static void emit_inside(group *grp, int d)
@@ -656,10 +665,10 @@ static group *new_group(fl_gen *gen, const fl_id *nodes, uint32_t n)
         return NULL;
     }
     add_stores(grp);
-    if (grp->has_sums)
+    if (grp->has_sums || grp->tile_registers > 0)
         set_levels(grp);
     for (uint32_t k = 1; grp->by_one && k < grp->n; k++)
-        if (is_sum(grp, k)) /* sums need whole chunks */
+        if (is_sum(grp, k) || l_is_tile_sum(gen, grp->members[k])) /* sums need whole chunks */
             return new_group(gen, nodes, k);
     return grp;
 }

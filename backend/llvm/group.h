@@ -6,7 +6,7 @@
 
 #include "backend/llvm/emit.h"
 
-enum { MAX_ACCESS = 96, BLOCK_COST = 64 };
+enum { MAX_ACCESS = 96, BLOCK_COST = 64, TILE_CHUNKS = 4 };
 
 typedef struct stride {
     int64_t s;      /* elements; 0: broadcast */
@@ -49,7 +49,19 @@ typedef struct l_company {
     bool has_rows; /* dimension 0 is walked by a loop of its own */
     LLVMValueRef v_sum[FL_GROUP_MAX]; /* sums over the last dimension: the chunks so far */
     bool has_sums;
+    LLVMValueRef v_tile[FL_GROUP_MAX][TILE_CHUNKS]; /* TileSums: the rows so far, a chunk of columns each */
+    unsigned tile_registers; /* that these take; 0: there are none */
     unsigned cost;
 } group;
+
+/* group_tiles.c */
+bool l_is_tile_sum(const fl_gen *gen, fl_id node);
+/* Registers for the sums of a tile that this call makes, if its rows are a few whole chunks and nobody reads what lies between tiles; else 0. */
+unsigned l_tile_registers(const fl_gen *gen, fl_id node);
+/* One more row of member k's tile: the chunk at v_j, which is a number known now. */
+void l_add_to_tile(group *grp, uint32_t k, LLVMValueRef v_j, LLVMValueRef v);
+/* Sums of the group's tiles go round the loop over their rows, and end in the first of these. */
+typedef enum l_tile_step { L_BEGIN_TILES, L_NEXT_ROW, L_STORE_TILES } l_tile_step;
+void l_over_tiles(group *grp, l_loop *loop, l_tile_step step);
 
 #endif

@@ -17,6 +17,7 @@
 #include "backend/llvm/emit.h"
 #include "backend/llvm/llvm_names.h"
 #include "backend/llvm/llvm_object.h"
+#include "ir/rows.h"
 #include "ir/shape.h"
 #include "runtime/abi.h"
 
@@ -487,7 +488,10 @@ fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void 
     begin_target(&gen, options->cpu);
     fl_arena_init(&gen.arena);
     gen.uses = fl_graph_count_uses(g, &gen.arena);
-    fl_status s = gen.uses != NULL && fl_windows_find(g, &gen.arena, &gen.windows) ? check_program(&gen) : fl_out_of_memory(dg);
+    gen.sparse = fl_arena_new(&gen.arena, bool, g->n_values + 1u);
+    if (gen.sparse != NULL)
+        fl_find_sparse_tiles(g, gen.sparse);
+    fl_status s = gen.uses != NULL && gen.sparse != NULL && fl_windows_find(g, &gen.arena, &gen.windows) ? check_program(&gen) : fl_out_of_memory(dg);
     if (s == FL_OK) {
         begin_module(&gen);
         gen.timed = strcmp(options->emit, "timed") == 0;

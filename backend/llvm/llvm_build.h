@@ -60,6 +60,7 @@ typedef struct fl_gen {
     LLVMValueRef *v_buffers;           /* ctx->buffer[i], one per buffer */
     LLVMValueRef *v_dims;              /* ctx->dim[i], one per symbol */
     LLVMValueRef v_pack;               /* emit_product.c: a buffer on the stack */
+    bool *sparse;                      /* [n_values] fl_find_sparse_tiles */
     bool *emitted;                     /* nodes of the segment that are done already, with another */
     bool part;                         /* ROWS: sums of a window of slots alone are being written */
     bool fetched;                      /* the segment's far rows are under way (l_fetch_rows) */
