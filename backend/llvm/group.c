@@ -10,7 +10,7 @@
  * read, changed and written without a temporary. All loads of a chunk stand before its stores, so that new values may lie
  * where the old ones did. Where the last dimension is the rows themselves ([batch, 1] values) lanes are rows, with single
  * rows at the end: elementwise arithmetic has the same bits in any lane. A sum over the last dimension, of whole chunks, may be a member: the chunks are
- * added up in registers, in emit_reduce.c's order, and the row's sum is stored behind them.
+ * added up in registers, in emit_reduce.c's order, and the row's sum is stored behind them; so may TileSum, whose registers go round the loop over rows (group_tiles.c).
  */
 #include "backend/llvm/group.h"
 #include "ir/rows.h"

@@ -611,6 +611,38 @@ static void test_row_sums_in_groups(void **state)
     }
 }
 
+/* Sums of tiles: in the loop nest that makes the rows, several there, behind it, of rows that are given, and where somebody reads what lies between. */
+static void test_tile_sums(void **state)
+{
+    (void)state;
+    static const int widths[] = {16, 32, 64, 80, 20, 1};
+    char text[2048];
+    if (!machine_has_fma())
+        skip();
+    for (size_t i = 0; i < FL_COUNT(widths); i++) {
+        int n = widths[i];
+        snprintf(text, sizeof text,
+                 "g (float[batch,%d] x, float[batch,%d] y, float[batch,1] d) => (float[%d] a, float[1,%d] b, float[batch,%d] c, float[] e, float[batch,%d] f) {\n"
+                 "  first = Constant <value_ints = [0]> ()\n"
+                 "  both = Constant <value_ints = [0, -1]> ()\n"
+                 "  xy = Mul (x, y)\n"
+                 "  t = ai.flen.TileSum (xy)\n"
+                 "  a = ReduceSum <keepdims = 0> (t, first)\n"
+                 "  u = ai.flen.TileSum (x)\n"
+                 "  b = ReduceSum (u, first)\n"
+                 "  dx = Mul (d, xy)\n"
+                 "  v = ai.flen.TileSum (dx)\n"
+                 "  c = Add (v, dx)\n"
+                 "  z = Tanh (dx)\n"
+                 "  w = ai.flen.TileSum (z)\n"
+                 "  e = ReduceSum <keepdims = 0> (w, both)\n"
+                 "  f = ai.flen.TileSum (z)\n"
+                 "}\n",
+                 n, n, n, n, n, n);
+        run_batches(text, ROWS, false);
+    }
+}
+
 /* Views that cannot share memory: an input, given twice to one result, is copied. */
 static void test_copies(void **state)
 {
@@ -705,6 +737,7 @@ int main(void)
         cmocka_unit_test(test_absent_gradients),
         cmocka_unit_test(test_scaled_gradients),
         cmocka_unit_test(test_row_sums_in_groups),
+        cmocka_unit_test(test_tile_sums),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_pools_of_tables),
         cmocka_unit_test(test_dot_products),
