@@ -118,6 +118,8 @@ typedef struct l_product {
     bool company_of_slot;          /* its rows are the slot's distinct ones, which it may have in far tables */
 } l_product;
 void l_emit_product(fl_gen *gen, const l_product *p);
+/* emit_turn.c: out[i, l] = in[l, i] for i, l < n, n 4, 8 or 16; rows of `in` are v_in_row elements apart, those of `out` out_row. */
+void l_turn_block(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LLVMValueRef v_out, int64_t out_row, unsigned n);
 /* emit_slot_linear.c: SlotLinear, with what follows its rows, or NULL. */
 void l_emit_slot_linear(fl_gen *gen, fl_id node, l_company *company);
 void l_emit_slot_linear_weight_grad(fl_gen *gen, fl_id node, l_company *company);

@@ -235,94 +235,13 @@ static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s
 
 /* --------------------------------------------------------------------------------------------- transposed B */
 
-/* a and b as one, `n` lanes of each: lane i of the result is lane order[i]. */
-static LLVMValueRef shuffle(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, const unsigned *order, unsigned n)
-{
-    LLVMValueRef v_order[L_LANES];
-
-    for (unsigned i = 0; i < n; i++)
-        v_order[i] = l_i32(gen, order[i]);
-    return LLVMBuildShuffleVector(gen->b, v_a, v_b, LLVMConstVector(v_order, n), "");
-}
-
-/* Within each four lanes, of their low or high half: a lane of a, one of b, and so on (pairs = 1), or both of a, then both of b (pairs = 2). */
-static LLVMValueRef interleave(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, bool high, unsigned pairs, unsigned n)
-{
-    unsigned order[L_LANES];
-
-    for (unsigned i = 0; i < n; i++) {
-        unsigned lane = i % 4, from = pairs == 1 ? lane / 2 : lane % 2; /* of which half; from which operand: */
-
-        order[i] = i / 4 * 4 + (high ? 2 : 0) + from + ((pairs == 1 ? lane % 2 : lane / 2) ? n : 0);
-    }
-    return shuffle(gen, v_a, v_b, order, n);
-}
-
-/* Two of the quarters of each: of a, those from `first` on in steps of `step`, then likewise of b. */
-static LLVMValueRef quarters(fl_gen *gen, LLVMValueRef v_a, LLVMValueRef v_b, unsigned first, unsigned step, unsigned n)
-{
-    unsigned order[L_LANES], half = n / 8;
-
-    for (unsigned i = 0; i < n; i++) {
-        unsigned quarter = i / 4;
-
-        order[i] = (first + quarter % half * step) * 4 + i % 4 + (quarter < half ? 0 : n);
-    }
-    return shuffle(gen, v_a, v_b, order, n);
-}
-
-/*
- * out[k + i, j + l] = in[j + l, k + i] for i, l < n, n 4, 8 or 16: blocks of 4 x 4 within four lanes each, by interleaving twice, then the quarters as a
- * matrix of its own.
- */
-static void turn_block(fl_gen *gen, LLVMValueRef v_in, LLVMValueRef v_in_row, LLVMValueRef v_out, int64_t out_row, unsigned n)
-{
-    LLVMValueRef r[L_LANES], t[L_LANES], q[L_LANES];
-    unsigned groups = n / 4;
-
-    for (unsigned l = 0; l < n; l++)
-        r[l] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, v_in, l_mul(gen, l_i64(gen, l), v_in_row)), n);
-    for (unsigned g = 0; g < groups; g++) {
-        LLVMValueRef *in = r + 4 * g, *mid = t + 4 * g;
-
-        for (unsigned h = 0; h < 2; h++) { /* rows 0, 1 and 2, 3: columns 0, 1, then 2, 3 */
-            mid[h] = interleave(gen, in[2 * h], in[2 * h + 1], false, 1, n);
-            mid[h + 2] = interleave(gen, in[2 * h], in[2 * h + 1], true, 1, n);
-        }
-        for (unsigned i = 0; i < 4; i++) /* q[4 g + i]: in quarter h, rows 4 g .. 4 g + 3 of column 4 h + i */
-            q[4 * g + i] = interleave(gen, mid[i / 2 * 2], mid[i / 2 * 2 + 1], i % 2 != 0, 2, n);
-    }
-    for (unsigned i = 0; i < 4; i++) {
-        LLVMValueRef v[4];
-
-        if (groups == 1) {
-            v[0] = q[i];
-        } else if (groups == 2) {
-            v[0] = quarters(gen, q[i], q[4 + i], 0, 1, n);
-            v[1] = quarters(gen, q[i], q[4 + i], 1, 1, n);
-        } else {
-            LLVMValueRef v_low[2], v_high[2];
-
-            for (unsigned h = 0; h < 2; h++) {
-                v_low[h] = quarters(gen, q[8 * h + i], q[8 * h + 4 + i], 0, 1, n);
-                v_high[h] = quarters(gen, q[8 * h + i], q[8 * h + 4 + i], 2, 1, n);
-            }
-            for (unsigned h = 0; h < 2; h++) {
-                v[h] = quarters(gen, v_low[0], v_low[1], h, 2, n);
-                v[2 + h] = quarters(gen, v_high[0], v_high[1], h, 2, n);
-            }
-        }
-        for (unsigned h = 0; h < groups; h++)
-            l_store(gen, FL_FLOAT, v[h], l_at(gen, FL_FLOAT, v_out, l_i64(gen, (4 * h + i) * out_row)));
-    }
-}
-
-/* The largest blocks that fit the registers and divide columns and terms; at least 4, whatever these are. */
+/* The largest blocks that fit the registers and leave no more columns and terms over than blocks of 4 do, which is what any number is turned in. */
 static unsigned block_of(const fl_gen *gen, int64_t columns, LLVMValueRef v_k)
 {
     unsigned n = gen->register_lanes;
+    int64_t k = LLVMIsAConstantInt(v_k) ? LLVMConstIntGetSExtValue(v_k) : 1;
 
-    while (n > 4 && (columns % n != 0 || !LLVMIsAConstantInt(v_k) || LLVMConstIntGetSExtValue(v_k) % n != 0))
+    while (n > 4 && (columns % n != columns % 4 || k % n != k % 4))
         n /= 2;
     return n;
 }
@@ -339,7 +258,7 @@ static void pack_strip(fl_gen *gen, const l_product *p, LLVMValueRef v_b, LLVMVa
         l_loop_begin(gen, &j, l_i64(gen, 0), l_i64(gen, blocks), n);
         v_row = l_at(gen, FL_FLOAT, v_b, l_mul(gen, j.v_i, p->v_b_k));
         l_loop_begin(gen, &k, l_i64(gen, 0), v_wide, n);
-        turn_block(gen, l_at(gen, FL_FLOAT, v_row, k.v_i), p->v_b_k,
+        l_turn_block(gen, l_at(gen, FL_FLOAT, v_row, k.v_i), p->v_b_k,
                    l_at(gen, FL_FLOAT, v_pack, row_offset(gen, k.v_i, l_i64(gen, columns), j.v_i)), columns, n);
         l_loop_end(gen, &k);
         l_loop_end(gen, &j);
@@ -542,6 +461,27 @@ static void emit_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMVa
         emit_rows_of_strip(gen, p, s, v_column, false);
 }
 
+/* Whole vectors and one column, of B transposed: that is a row of B, so its product is one of dots. Among the others it would take as much time as 16. */
+static bool leaves_a_column(const l_product *p)
+{
+    return p->transposed && p->n > L_LANES && p->n % L_LANES == 1 && is_one(p->v_a_k) && p->company == NULL;
+}
+
+static void emit_with_last_column(fl_gen *gen, const l_product *p)
+{
+    l_product q = *p;
+    LLVMValueRef v_last = l_i64(gen, p->n - 1);
+
+    q.n = p->n - 1;
+    l_emit_product(gen, &q);
+    q.n = 1;
+    q.v_b = l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, v_last, p->v_b_k));
+    q.v_c = l_at(gen, FL_FLOAT, p->v_c, v_last);
+    if (p->v_d != NULL && !p->d_scalar)
+        q.v_d = l_at(gen, FL_FLOAT, p->v_d, v_last);
+    l_emit_product(gen, &q);
+}
+
 void l_emit_product(fl_gen *gen, const l_product *p)
 {
     unsigned max = gen->n_registers == 32 || gen->register_lanes == 4 ? 4 : 2;
@@ -554,6 +494,10 @@ void l_emit_product(fl_gen *gen, const l_product *p)
         q.company = NULL;
         l_emit_product(gen, &q);
         l_company_rows(p->company, l_add(gen, p->v_company_row, p->v_m_from), l_add(gen, p->v_company_row, p->v_m_to));
+        return;
+    }
+    if (leaves_a_column(p)) {
+        emit_with_last_column(gen, p);
         return;
     }
     if (p->transposed && is_one(p->v_k) && is_one(p->v_b_k)) {
