@@ -109,6 +109,7 @@ fl_status fl_folds_find(fl_model *m, const fl_graph *folding, int64_t table_rows
     *state = FL_FOLDS_NONE;
     if (!text)
         return FL_OK;
+    FL_TRY(fl_model_verify_entry(m, FL_FOLDS_ENTRY, dg));
     json_t *o = fl_json_load(text, n, &error, &no_memory);
     if (no_memory)
         return fl_out_of_memory(dg);

@@ -144,6 +144,42 @@ static void damaged_counters_are_refused(void **state)
     fl_diag_deinit(&dg);
 }
 
+/* Counters are a large part, which opening a large file does not compare: a run that went on from them would write them with a fresh checksum. */
+static void flipped_counters_are_refused(void **state)
+{
+    enum { REST = 17 << 20 };
+    const float probability = 0.5f, label = 1;
+    const char *path = scratch_path("flipped.bin");
+    fl_bucket_auc auc;
+    fl_model *m;
+    fl_diag dg;
+    size_t n;
+    (void)state;
+
+    fl_diag_init(&dg);
+    assert_int_equal(fl_bucket_auc_init(&auc, 4096, FL_AUC_WINDOW), FL_OK);
+    fl_bucket_auc_add(&auc, &probability, &label, 1);
+    void *counters = fl_bucket_auc_save(&auc, &n), *rest = calloc(1, REST);
+    assert_true(counters && rest && n > 1 << 20);
+    make_model(path, &table_type, (fl_model_entry_source[]){{FL_AUC_ENTRY, counters, n}, {"rest.bin", rest, REST}}, 2);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    const char *at = memmem(rest, fread(rest, 1, REST, f), "flenauc1", 8);
+    assert_non_null(at);
+    assert_int_equal(fseek(f, at - (const char *)rest + (1 << 20), SEEK_SET), 0);
+    fputc(1, f);
+    assert_int_equal(fclose(f), 0);
+    free(counters);
+    free(rest);
+
+    assert_int_equal(fl_model_open(path, 0, &m, NULL), FL_OK);
+    assert_int_equal(fl_checkpoint_counters(m, &auc, NULL, &dg), FL_BAD_INPUT);
+    assert_coded(&dg, FL_E_MODEL_DAMAGED, "the file is damaged: the checksum of \"auc.bin\" is wrong");
+    fl_model_free(m);
+    fl_bucket_auc_deinit(&auc);
+    fl_diag_deinit(&dg);
+}
+
 static void models_are_located(void **state)
 {
     const char *folder = scratch_path("models"), *model = scratch_path("models/model.bin");
@@ -274,6 +310,7 @@ static void divergence_names_row_and_feature(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(counters_come_back), cmocka_unit_test(damaged_counters_are_refused),
+                                       cmocka_unit_test(flipped_counters_are_refused),
                                        cmocka_unit_test(models_are_located), cmocka_unit_test(a_run_starts_from_another_model),
                                        cmocka_unit_test(divergence_names_row_and_feature)};
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
