@@ -310,7 +310,7 @@ static void decode_chunk(const fl_reader *r, const fl_value_encoder *e, place *c
                         (unsigned long long)c->long_bytes, FL_MAX_LINE);
         b->n_lines = 1;
     } else if (c->kind == CHUNK_CACHE) {
-        if (r->n_threads == 0)
+        if (r->n_ring == 1) /* no workers: n_threads is still counted when the first one is here */
             fl_cache_read_ahead(c->cache, c->cache_block);
         fl_status status = fl_cache_fetch(c->cache, c->cache_block, &c->cached, &c->dg);
         if (status != FL_OK)
