@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, FAR_BYTES = 16 << 20, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_UNROLLED_LOADS = 128, MAX_PARTS = 8 };
+enum { STRIP = 4, KEEP_FIELDS = 4, BREAK_AFTER = 16, LINE = 64, NEAR_BYTES = 256 * 1024, FAR_BYTES = 16 << 20, MAX_LINES = 8, MAX_POOLS = 8, AHEAD_LINES = 400, MAX_AHEAD = 4, MAX_UNROLLED = 256, MAX_UNROLLED_LOADS = 128, MAX_UNROLLED_SWEEP = 256, MAX_PARTS = 8 };
 
 typedef struct pool {
     fl_gen *gen;
@@ -208,16 +208,26 @@ static void sweep_slot(part *parts, unsigned n, LLVMValueRef v_slot, LLVMValueRe
     *v_at = l_at(gen, fl_value_type(gen->g, index)->dtype, *v_at, l_stride(gen, index, 1));
 }
 
+/* Vectors that so many slots have for the parts. */
+static int64_t loads_of(const part *parts, unsigned n, int64_t slots)
+{
+    int64_t each = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        each += parts[i].n;
+    return slots * each;
+}
+
 /*
  * Slots [from, to), inside of one field of each part. A processor guesses the end of a loop of two dozen turns wrong more often than right, which costs as
- * much as three slots: such loops are unrolled (a step of FLEN, batch 512: 6 us of 290).
+ * much as three slots: such loops are unrolled (a step of FLEN, batch 512: 6 us of 290). Not so where many fields would make a block of thousands of instructions,
+ * which LLVM takes more than proportional time for: of 1000 fields of one slot six times as long.
  */
 static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t from, int64_t to, const ahead *next)
 {
     fl_gen *gen = parts->p->gen;
     const pool *p = parts->p;
     LLVMValueRef v_from = l_i64(gen, from), v_to = l_i64(gen, to), v_at;
-    int64_t each = 0;
     l_loop slot;
 
     if (p->sums >= 0) {
@@ -225,9 +235,7 @@ static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t fro
         v_to = l_min_i64(gen, v_to, p->v_to);
     }
     v_at = l_element_address(gen, p->index, v_row, v_from);
-    for (unsigned i = 0; i < n; i++)
-        each += parts[i].n;
-    if (p->sums < 0 && (to - from) * each <= MAX_UNROLLED_LOADS) {
+    if (p->sums < 0 && loads_of(parts, n, to - from) <= MAX_UNROLLED_LOADS && loads_of(parts, n, p->slots) <= MAX_UNROLLED_SWEEP) {
         for (; from < to; from++)
             sweep_slot(parts, n, l_i64(gen, from), &v_at, next);
         return;
