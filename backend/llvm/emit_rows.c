@@ -220,7 +220,7 @@ static int64_t loads_of(const part *parts, unsigned n, int64_t slots)
 
 /*
  * Slots [from, to), inside of one field of each part. A processor guesses the end of a loop of two dozen turns wrong more often than right, which costs as
- * much as three slots: such loops are unrolled (a step of FLEN, batch 512: 6 us of 290). Not so where many fields would make a block of thousands of instructions,
+ * much as three slots: such loops are unrolled (a step of FLEN, batch 512: 3 us of 290). Not so where many fields would make a block of thousands of instructions,
  * which LLVM takes more than proportional time for: of 1000 fields of one slot six times as long.
  */
 static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t from, int64_t to, const ahead *next)
