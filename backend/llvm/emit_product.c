@@ -461,10 +461,28 @@ static void emit_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMVa
         emit_rows_of_strip(gen, p, s, v_column, false);
 }
 
-/* Whole vectors and one column, of B transposed: that is a row of B, so its product is one of dots. Among the others it would take as much time as 16. */
+enum { MAX_COPIED = 1024 }; /* terms of a column that is copied */
+
+/*
+ * Whole vectors of columns and one more, which among the others would take as much time as sixteen: by itself it is dots of A's rows with B's column, which is a
+ * row of a transposed B and is copied else.
+ */
 static bool leaves_a_column(const l_product *p)
 {
-    return p->transposed && p->n > L_LANES && p->n % L_LANES == 1 && is_one(p->v_a_k) && p->company == NULL;
+    bool has_column = p->transposed || (LLVMIsAConstantInt(p->v_k) && LLVMConstIntGetSExtValue(p->v_k) <= MAX_COPIED);
+
+    return p->n > L_LANES && p->n % L_LANES == 1 && p->company == NULL && is_one(p->v_a_k) && has_column;
+}
+
+static LLVMValueRef copied_column(fl_gen *gen, const l_product *p, LLVMValueRef v_column)
+{
+    LLVMValueRef v_copy = LLVMBuildAlloca(gen->entry, LLVMArrayType2(gen->f32, (uint64_t)LLVMConstIntGetSExtValue(p->v_k)), "column");
+    l_loop loop;
+
+    l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, 1);
+    l_store(gen, FL_FLOAT, l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, p->v_b, row_offset(gen, loop.v_i, p->v_b_k, v_column)), 1), l_at(gen, FL_FLOAT, v_copy, loop.v_i));
+    l_loop_end(gen, &loop);
+    return v_copy;
 }
 
 static void emit_with_last_column(fl_gen *gen, const l_product *p)
@@ -475,7 +493,8 @@ static void emit_with_last_column(fl_gen *gen, const l_product *p)
     q.n = p->n - 1;
     l_emit_product(gen, &q);
     q.n = 1;
-    q.v_b = l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, v_last, p->v_b_k));
+    q.v_b = p->transposed ? l_at(gen, FL_FLOAT, p->v_b, l_mul(gen, v_last, p->v_b_k)) : copied_column(gen, p, v_last);
+    q.v_b_k = p->transposed ? p->v_b_k : l_i64(gen, 1);
     q.v_c = l_at(gen, FL_FLOAT, p->v_c, v_last);
     if (p->v_d != NULL && !p->d_scalar)
         q.v_d = l_at(gen, FL_FLOAT, p->v_d, v_last);
