@@ -71,6 +71,7 @@ typedef struct ahead {
     const pool *pools;
     uint32_t n;
     LLVMValueRef v_row;
+    bool usual; /* the way that most rows go, with or without fetching: worth more code than the other */
 } ahead;
 
 /* The rows that one slot names in all tables: what stands in one record is fetched together. */
@@ -235,7 +236,7 @@ static void sweep_slots(part *parts, unsigned n, LLVMValueRef v_row, int64_t fro
         v_to = l_min_i64(gen, v_to, p->v_to);
     }
     v_at = l_element_address(gen, p->index, v_row, v_from);
-    if (p->sums < 0 && loads_of(parts, n, to - from) <= MAX_UNROLLED_LOADS && loads_of(parts, n, p->slots) <= MAX_UNROLLED_SWEEP) {
+    if (p->sums < 0 && next->usual && loads_of(parts, n, to - from) <= MAX_UNROLLED_LOADS && loads_of(parts, n, p->slots) <= MAX_UNROLLED_SWEEP) {
         for (; from < to; from++)
             sweep_slot(parts, n, l_i64(gen, from), &v_at, next);
         return;
@@ -440,6 +441,11 @@ static void pool_rows(const pool *pools, uint32_t n, LLVMValueRef v_from, LLVMVa
     fl_gen *gen = pools->gen;
     ahead next = {.pools = pools, .n = n};
     l_loop row;
+    bool far = false;
+
+    for (uint32_t i = 0; i < n; i++)
+        far = far || l_is_far(gen, pools[i].data);
+    next.usual = far == (rows_ahead > 0);
 
     l_loop_begin(gen, &row, v_from, v_to, 1);
     if (rows_ahead > 0)
