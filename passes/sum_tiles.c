@@ -7,7 +7,7 @@
  *
  * for x and y_i that elementwise nodes make. Rows of a batch are made tile by tile (ir/schedule.h), and a tile's sum costs an addition a row while the row is in registers: x need
  * not be read again from wherever it went, and y_i, which nobody else reads, is never written. The second rule adds up rows before columns, which saves a sum across a
- * vector for each row. A step of FLEN, batch 512, has five such sums.
+ * vector for each row. A step of FLEN has four such sums: two biases and the weights of both interactions.
  *
  * Needs ORDER and SHAPES, keeps SHAPES; in front of `segment`, as it means nothing else. Numbers change in rounding alone.
  */

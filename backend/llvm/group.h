@@ -27,13 +27,11 @@ typedef struct access {
     LLVMValueRef v_at;        /* address, as far as the open loops say */
     LLVMValueRef v_scalar;    /* loaded outside of the innermost loop; or the row number */
     LLVMValueRef v_chunk;     /* loaded for the current chunk */
-    LLVMValueRef v_to_store;
 } access;
 
 typedef struct l_company {
     fl_gen *gen;
-    const fl_id *nodes; /* n of them, views left out */
-    uint32_t n;
+    uint32_t n; /* members */
     fl_id members[FL_GROUP_MAX];
     int rank;
     fl_dim dims[FL_MAX_RANK];
