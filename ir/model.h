@@ -33,7 +33,10 @@ typedef struct fl_model fl_model;
 
 /* ------------------------------------------------------------------------------------------------------ reading */
 
-enum { FL_MODEL_VERIFY_ALL = 1 }; /* check every part and block now, whatever the file's size */
+enum {
+    FL_MODEL_VERIFY_ALL = 1, /* check every part and block now, whatever the file's size */
+    FL_MODEL_FEW_PAGES = 2   /* little of a large file will be touched: no touch shall map 2 MB (model_open.c) */
+};
 
 /*
  * Map the file read-only and check it (container, index, manifest, what is small; files up to 16 MB whole). Errors name the

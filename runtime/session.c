@@ -190,7 +190,7 @@ static fl_status check_dump(const fl_session *s, fl_diag *dg)
 
 static fl_status open_parts(fl_session *s, const char *path, fl_diag *dg)
 {
-    FL_TRY(fl_model_open(path, 0, &s->model, dg));
+    FL_TRY(fl_model_open(path, s->options.train ? 0 : FL_MODEL_FEW_PAGES, &s->model, dg));
     s->manifest = fl_model_manifest(s->model);
     if (s->options.has_seed)
         s->manifest->seed = s->options.seed;

@@ -5,7 +5,7 @@
  *   header: magic "FLENVOCB", u32 version, u32 slots, u64 bytes in all, u32 CRC-32 of all behind the header, u32 0
  *   for each slot: u64 offset and u64 length of its name, u64 rows, u64 n entries, u64 offset of the entries' ends u64 [n],
  *     u64 offset and u64 bytes of the text, u64 offset and u64 lines of the table
- *   sections: names; text of the entries one after another in the order of ids; tables
+ *   sections: all names; then for each slot ends, text of the entries one after another in the order of ids, table
  *
  * A table is open addressing by cache lines of four places; a text's places are those of its home line, then of the next ones, up to a free place. A
  * place holds a short text itself (8 bytes, nearly all values of click logs), so that a look-up costs one cache miss and no comparison of strings; a longer one is

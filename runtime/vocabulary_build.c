@@ -161,16 +161,18 @@ static uint64_t place_section(uint64_t *end, uint64_t bytes, uint64_t align)
     return at;
 }
 
-/* Sizes and places of all sections. */
+/* Sizes and places of all sections. Names stand together, behind the records: opening reads these pages and no other. */
 static fl_status plan_sections(const fl_vocabulary_builder *b, plan *plans, uint64_t *total)
 {
     const fl_schema *schema = b->schema;
     uint64_t end = sizeof(fl_vocabulary_header) + schema->n_slots * sizeof(fl_vocabulary_record);
     for (uint32_t k = 0; k < schema->n_slots; k++) {
+        plans[k].record.name_bytes = strlen(schema->slots[k].name);
+        plans[k].record.name = place_section(&end, plans[k].record.name_bytes, 8);
+    }
+    for (uint32_t k = 0; k < schema->n_slots; k++) {
         const fl_slot *slot = &schema->slots[k];
         fl_vocabulary_record *r = &plans[k].record;
-        r->name_bytes = strlen(slot->name);
-        r->name = place_section(&end, r->name_bytes, 8);
         r->rows = slot->vocab == FL_VOCAB_RANGE ? (uint64_t)b->counters[k].largest : (uint64_t)slot->rows;
         r->text = r->ends = r->table = (end + 7) / 8 * 8;
         if (slot->vocab != FL_VOCAB_DICT)

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -225,6 +226,66 @@ static void a_warm_model_takes_no_memory(void **state)
 #endif
 }
 
+/* ---------------------------------------------------------------------------------------------- large files */
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+enum { DICTIONARIES = 8, WORDS = 100000 };
+
+/* A model with 30 MB of dictionaries. */
+static void make_large(const char *to)
+{
+    fl_session session;
+    fl_session_options so = {.train = true, .threads = 1, .data = rows, .interpret = fl_interp_engine_new};
+    char words[1024] = "network: lr\ninit: {linear: {normal: 0.5}}\ninputs:\n  label: click\n  defaults: {vocabulary: dict}\n  slots:\n";
+    FILE *f = fopen(rows, "w");
+
+    fputs("click", f);
+    for (int k = 0; k < DICTIONARIES; k++) {
+        fprintf(f, ",s%d", k);
+        snprintf(words + strlen(words), sizeof words - strlen(words), "    - s%d\n", k);
+    }
+    for (int r = 0; r < WORDS; r++) {
+        fprintf(f, "\n%d", r & 1);
+        for (int k = 0; k < DICTIONARIES; k++)
+            fprintf(f, ",%d", r * 8 + k);
+    }
+    fputc('\n', f);
+    fclose(f);
+    make_model_file(words, source, untrained);
+    assert_int_equal(fl_session_open(&session, untrained, &so, NULL), FL_OK);
+    assert_int_equal(fl_session_save(&session, to, NULL, 0, NULL), FL_OK);
+    fl_session_close(&session);
+}
+
+static long resident_kb(void)
+{
+    long pages = 0, all = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    assert_int_equal(fscanf(f, "%ld %ld", &all, &pages), 2);
+    fclose(f);
+    return pages * 4;
+}
+
+/* Opening and one row's look-ups leave little of a large file in the process, however the system's cache holds it: of one just written, in blocks of 2 MB. */
+static void a_row_takes_little_memory(void **state)
+{
+    const char *row[] = {"8", "801", "8002", "80003", "4", "400005", "606", "700007"};
+    float p;
+    struct stat st;
+    (void)state;
+
+    make_large(trained);
+    assert_int_equal(stat(trained, &st), 0);
+    assert_true(st.st_size > 30 << 20);
+    long before = resident_kb();
+    flenrt_model *m = open_with(trained, NULL);
+    assert_int_equal(flenrt_predict_rows(m, 1, row, &p, NULL), FLENRT_OK);
+    assert_true(resident_kb() - before < 12 << 10);
+    flenrt_close(m);
+}
+#endif
+
 /* -------------------------------------------------------------------------------------------------- errors */
 
 static void refuse(const char *path, const flenrt_options *o, flenrt_status status, const char *words)
@@ -288,7 +349,11 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(predictions_are_those_of_infer), cmocka_unit_test(the_interpreter_is_near),
                                        cmocka_unit_test(absent_values_have_a_meaning),   cmocka_unit_test(ids_are_numbers),
                                        cmocka_unit_test(a_warm_model_takes_no_memory),   cmocka_unit_test(what_cannot_be_opened_is_told),
-                                       cmocka_unit_test(wrong_values_are_named)};
+                                       cmocka_unit_test(wrong_values_are_named),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+                                       cmocka_unit_test(a_row_takes_little_memory), /* the last: in place of the other models */
+#endif
+    };
     if (!mkdtemp(folder) || setenv("FLEN_CACHE_DIR", "/dev/null/none", 1) != 0)
         return 1;
     char *const names[] = {untrained, trained, numbers, source, rows};
