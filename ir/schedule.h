@@ -24,7 +24,7 @@
 
 typedef enum fl_domain {
     FL_DOMAIN_ONE,  /* one call, (0, 1): scalars, small vectors, sums over the batch, serial work */
-    FL_DOMAIN_ROWS, /* rows [begin, end) of dimension 0, whose extent is `dim`; end - begin <= FL_TILE_ROWS */
+    FL_DOMAIN_ROWS, /* rows [begin, end) of dimension 0, whose extent is `dim`; end - begin <= FL_TILE_ROWS; all at once if they are static and no more */
     FL_DOMAIN_SLOTS /* slots [begin, end) of a UniqueRows; a call does all distinct rows of its slots, and of [slots * n, ...] the n rows of each */
 } fl_domain;
 

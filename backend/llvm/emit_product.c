@@ -196,14 +196,14 @@ static LLVMValueRef emit_blocks_in_company(fl_gen *gen, const l_product *p, cons
 }
 
 /* Rows from v_from in blocks of `rows`, as many as there are up to v_to; returns where they end. */
-static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_from,
+static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *s, unsigned rows, LLVMValueRef v_from, LLVMValueRef v_to,
                                 LLVMValueRef v_column, bool accumulate)
 {
-    LLVMValueRef v_count = LLVMBuildSub(gen->b, p->v_m_to, v_from, ""), v_end;
+    LLVMValueRef v_count = LLVMBuildSub(gen->b, v_to, v_from, ""), v_end;
     l_loop loop;
 
     v_count = l_mul(gen, LLVMBuildUDiv(gen->b, v_count, l_i64(gen, rows), ""), l_i64(gen, rows));
-    v_end = rows == 1 ? p->v_m_to : l_add(gen, v_from, v_count);
+    v_end = rows == 1 ? v_to : l_add(gen, v_from, v_count);
     if (LLVMIsAConstantInt(v_count) && LLVMConstIntGetSExtValue(v_count) == 0)
         return v_end;
     l_loop_begin(gen, &loop, v_from, v_end, rows);
@@ -212,23 +212,32 @@ static LLVMValueRef emit_blocks(fl_gen *gen, const l_product *p, const l_strip *
     return v_end;
 }
 
-/* One row alone waits for each fma before the next: what is left of the blocks is one smaller block where its size is known,
- * else blocks of FEW rows and single ones. */
+/*
+ * Few rows wait for each fma before the next. As many blocks as need be, where their number is known, of two sizes that differ by one; else what is left of full
+ * blocks is blocks of FEW rows and single ones.
+ */
 static void emit_rows_of_strip(fl_gen *gen, const l_product *p, const l_strip *s, LLVMValueRef v_column, bool accumulate)
 {
-    unsigned rows = rows_of(gen, s), rest = FEW_ROWS;
-    LLVMValueRef v_from = p->v_m_from, v_behind = NULL;
+    unsigned rows = rows_of(gen, s), least = FEW_ROWS;
+    LLVMValueRef v_from = p->v_m_from, v_to = p->v_m_to, v_behind = NULL;
+    bool known;
 
     if (p->company != NULL)
         v_behind = emit_blocks_in_company(gen, p, s, rows_in_company(gen, s), &v_from);
-    else if (rows > 1)
-        v_from = emit_blocks(gen, p, s, rows, v_from, v_column, accumulate);
-    if (LLVMIsAConstantInt(v_from) && LLVMIsAConstantInt(p->v_m_to))
-        rest = (unsigned)(LLVMConstIntGetSExtValue(p->v_m_to) - LLVMConstIntGetSExtValue(v_from));
-    if (rest > 1 && rows > rest)
-        v_from = emit_blocks(gen, p, s, rest, v_from, v_column, accumulate);
+    known = LLVMIsAConstantInt(v_from) && LLVMIsAConstantInt(v_to);
+    if (known) {
+        int64_t count = LLVMConstIntGetSExtValue(p->v_m_to) - LLVMConstIntGetSExtValue(v_from), blocks = (count + rows - 1) / rows;
+
+        least = blocks > 0 ? (unsigned)(count / blocks) : 1;
+        rows = blocks > 0 ? (unsigned)((count + blocks - 1) / blocks) : 1;
+        v_to = rows > least ? l_add(gen, v_from, l_i64(gen, (count - blocks * least) * rows)) : v_to;
+    }
+    if (rows > 1 && (known || p->company == NULL))
+        v_from = emit_blocks(gen, p, s, rows, v_from, v_to, v_column, accumulate);
+    if (least > 1 && rows > least)
+        v_from = emit_blocks(gen, p, s, least, v_from, p->v_m_to, v_column, accumulate);
     if (v_from != p->v_m_to && !FL_PLANTED("product-tail"))
-        emit_blocks(gen, p, s, 1, v_from, v_column, accumulate);
+        emit_blocks(gen, p, s, 1, v_from, p->v_m_to, v_column, accumulate);
     if (p->company != NULL)
         l_company_rows(p->company, l_add(gen, p->v_company_row, v_behind), l_add(gen, p->v_company_row, p->v_m_to));
 }

@@ -240,14 +240,16 @@ static void emit_body(fl_gen *gen)
 {
     LLVMBasicBlockRef b_nodes;
     l_loop slots;
+    bool few;
 
     switch (gen->segment->domain) {
     case FL_DOMAIN_ONE:
         emit_nodes(gen);
         return;
     case FL_DOMAIN_ROWS:
-        gen->v_row_from = gen->v_begin;
-        gen->v_row_to = gen->v_end;
+        few = !FL_DIM_IS_SYM(gen->segment->dim) && gen->segment->dim <= FL_TILE_ROWS; /* in one call, whose bounds are known now */
+        gen->v_row_from = few ? l_i64(gen, 0) : gen->v_begin;
+        gen->v_row_to = few ? l_i64(gen, gen->segment->dim) : gen->v_end;
         emit_batch_rows(gen);
         return;
     case FL_DOMAIN_SLOTS:
