@@ -105,6 +105,7 @@ typedef struct l_product {
     int64_t n;                     /* columns of C */
     LLVMValueRef v_k;              /* terms */
     LLVMValueRef v_a, v_a_row, v_a_k; /* element (i, k) of A lies at a + i * a_row + k * a_k */
+    LLVMValueRef v_ahead;          /* of A, what lies so many elements behind is fetched; NULL: nothing */
     LLVMValueRef v_b, v_b_k;       /* element (k, j) of B lies at b + k * b_k + j, */
     bool transposed;               /* or, transposed, at b + j * b_k + k */
     LLVMValueRef v_c, v_c_row;     /* element (i, j) of C lies at c + i * c_row + j */

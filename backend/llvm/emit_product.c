@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { PACK_TERMS = 128, NEAR_TERMS = 1024, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
+enum { PACK_TERMS = 128, NEAR_TERMS = 512, MAX_ROWS = 12, MAX_COMPANY = 8, AHEAD = 16, FEW_ROWS = 4, MAX_TILE = 24, MAX_COLUMNS = 4 * L_LANES };
 
 /* Rows at a time: accumulators, one row of B, the splat of A and one to spare stay in registers. */
 static unsigned rows_of(const fl_gen *gen, const l_strip *s)
@@ -81,6 +81,8 @@ static void emit_terms(fl_gen *gen, const l_product *p, const l_strip *s, unsign
         v_sums[i] = l_carry(gen, &loop, v_sums[i]);
     for (unsigned v = 0; v < s->n; v++)
         v_b[v] = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, *v_pb, l_i64(gen, s->at[v])), s->width[v]);
+    if (p->v_ahead != NULL)
+        l_prefetch(gen, l_at(gen, FL_FLOAT, *v_pa, p->v_ahead));
     for (unsigned r = 0; r < rows; r++) {
         LLVMValueRef v_a = l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, *v_pa, v_row_at[r]), 1);
 
@@ -108,6 +110,8 @@ static void emit_tile(fl_gen *gen, const l_product *p, const l_strip *s, unsigne
         LLVMValueRef v_i = l_add(gen, v_row, l_i64(gen, i / s->n));
         LLVMValueRef v_at = l_at(gen, FL_FLOAT, p->v_c, row_offset(gen, v_i, p->v_c_row, v_j));
 
+        if (!accumulate && p->n > s->columns) /* parts of rows, which come one by one */
+            l_prefetch(gen, v_at);
         v_sums[i] = accumulate ? l_load(gen, FL_FLOAT, v_at, s->width[i % s->n])
                                : LLVMConstNull(l_vector(gen->f32, s->width[i % s->n]));
     }
@@ -369,6 +373,7 @@ static void emit_long_strip(fl_gen *gen, const l_product *p, const l_strip *s, L
         l_if_end(gen, &few);
     }
     l_if_begin(gen, &many, v_long);
+    plain.v_ahead = l_mul(gen, l_i64(gen, NEAR_TERMS), p->v_a_k);
     over_strip(gen, p, s, v_column, true);
     l_loop_begin(gen, &loop, l_i64(gen, 0), p->v_k, NEAR_TERMS);
     plain.v_k = l_min_i64(gen, l_i64(gen, NEAR_TERMS), LLVMBuildSub(gen->b, p->v_k, loop.v_i, ""));
