@@ -102,7 +102,7 @@ fl_status fl_checkpoint_counters(fl_model *m, fl_bucket_auc *auc, fl_eval *eval,
 
     FL_TRY(fl_model_verify_entry(m, FL_AUC_ENTRY, dg));
     if (bytes && !fl_bucket_auc_load(auc, bytes, n))
-        return fl_error(dg, FL_E_AUC_STATE, FL_FILE(fl_model_path(m)), "the AUC counters (entry " FL_AUC_ENTRY ") are not of this form");
+        return fl_error(dg, FL_E_AUC_STATE, FL_FILE(fl_model_path(m)), "the AUC counters (entry " FL_AUC_ENTRY ") are not of this form, or not such as counting leaves");
     return eval ? load_eval(m, eval, dg) : FL_OK;
 }
 

@@ -388,6 +388,27 @@ void *fl_bucket_auc_save(const fl_bucket_auc *a, size_t *n)
     return bytes;
 }
 
+/* Counters as counting makes them: SUM is that of the window's slots, GLOBAL has counted these rows too. So nothing that is later added or taken away overflows. */
+static bool are_counts(const fl_bucket_auc *a, const uint8_t *counts)
+{
+    const uint64_t most = (uint64_t)1 << 60; /* negative ones are beyond it */
+    size_t side = 2 * ((size_t)a->thresholds + 1);
+
+    for (size_t i = 0; i < side; i++) {
+        uint64_t global, sum, one, total = 0;
+        memcpy(&global, counts + 8 * (GLOBAL * side + i), sizeof global);
+        memcpy(&sum, counts + 8 * (SUM * side + i), sizeof sum);
+        for (size_t k = 0; k < a->window; k++) {
+            memcpy(&one, counts + 8 * ((RING + k) * side + i), sizeof one);
+            if (one > most || (total += one) > most)
+                return false;
+        }
+        if (sum != total || global < sum || global > most)
+            return false;
+    }
+    return true;
+}
+
 bool fl_bucket_auc_load(fl_bucket_auc *a, const void *bytes, size_t n)
 {
     uint64_t head[3];
@@ -396,7 +417,7 @@ bool fl_bucket_auc_load(fl_bucket_auc *a, const void *bytes, size_t n)
     if (n != sizeof magic + sizeof head + body || memcmp(bytes, magic, sizeof magic) != 0)
         return false;
     memcpy(head, (const uint8_t *)bytes + sizeof magic, sizeof head);
-    if (head[0] != a->thresholds || head[1] != a->window)
+    if (head[0] != a->thresholds || head[1] != a->window || !are_counts(a, (const uint8_t *)bytes + sizeof magic + sizeof head))
         return false;
     a->runs = head[2];
     memcpy(a->counts, (const uint8_t *)bytes + sizeof magic + sizeof head, body);

@@ -63,7 +63,7 @@ double fl_bucket_auc_global(const fl_bucket_auc *a);
 double fl_bucket_auc_batch(const fl_bucket_auc *a);
 /* The state as bytes, for checkpoints: malloc'ed; NULL if out of memory. */
 void *fl_bucket_auc_save(const fl_bucket_auc *a, size_t *n);
-/* False, and nothing changed, if the bytes are not a state with the same thresholds. */
+/* False, and nothing changed, if the bytes are not a state with the same thresholds and window, or hold numbers that no counting makes. */
 bool fl_bucket_auc_load(fl_bucket_auc *a, const void *bytes, size_t n);
 
 #endif

@@ -134,7 +134,7 @@ static void damaged_counters_are_refused(void **state)
         assert_int_equal(fl_model_open(path, 0, &m, NULL), FL_OK);
         assert_int_equal(fl_checkpoint_counters(m, &auc, &eval, &dg), FL_BAD_INPUT);
         if (i)
-            assert_coded(&dg, FL_E_AUC_STATE, "the AUC counters (entry auc.bin) are not of this form");
+            assert_coded(&dg, FL_E_AUC_STATE, "the AUC counters (entry auc.bin) are not of this form, or not such as counting leaves");
         else
             assert_report(&dg, "its part epoch_scores.bin does not hold the scores of an epoch");
         fl_model_free(m);

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 static double auc_by_pairs(const float *z, const float *y, int n)
@@ -151,12 +152,49 @@ static void window_slides(void **state)
     fl_bucket_auc_deinit(&copy);
 }
 
+/* Every counter of a saved state, set to what would overflow, or just wrong: refused, and the old state counts on. A global counter may be larger: of rows before the window. */
+static void counters_that_lie(void **state)
+{
+    enum { THRESHOLDS = 8, WINDOW = 2, HEAD = 32, COUNTERS = (2 + WINDOW) * 2 * (THRESHOLDS + 1), GLOBALS = 2 * (THRESHOLDS + 1) };
+    static const float p[] = {0.9f, 0.1f, 0.4f}, y[] = {1, 0, 0};
+    fl_bucket_auc a, b;
+    size_t n;
+    (void)state;
+
+    assert_int_equal(fl_bucket_auc_init(&a, THRESHOLDS, WINDOW), FL_OK);
+    assert_int_equal(fl_bucket_auc_init(&b, THRESHOLDS, WINDOW), FL_OK);
+    for (int i = 0; i < 3; i++)
+        fl_bucket_auc_add(&a, p, y, 3);
+    uint8_t *bytes = fl_bucket_auc_save(&a, &n);
+    assert_int_equal(n, HEAD + COUNTERS * sizeof(int64_t));
+    for (size_t i = 0; i < COUNTERS; i++) {
+        int64_t right, wrong[] = {INT64_MIN, -1, INT64_MAX, ((int64_t)1 << 60) + 1, 0};
+        memcpy(&right, bytes + HEAD + 8 * i, 8);
+        wrong[4] = right + 1;
+        for (size_t k = 0; k < FL_COUNT(wrong); k++) {
+            memcpy(bytes + HEAD + 8 * i, &wrong[k], 8);
+            assert_int_equal(fl_bucket_auc_load(&b, bytes, n), i < GLOBALS && k == 4);
+        }
+        memcpy(bytes + HEAD + 8 * i, &right, 8);
+    }
+    /* Sums that agree only as they overflow. */
+    memset(bytes + HEAD, 0, COUNTERS * sizeof(int64_t));
+    for (int i = 0; i < WINDOW; i++)
+        bytes[HEAD + 8 * (2 + i) * GLOBALS + 7] = 0x80;
+    assert_false(fl_bucket_auc_load(&b, bytes, n));
+    fl_bucket_auc_add(&b, p, y, 3);
+    assert_true(fl_bucket_auc_global(&b) > 0);
+    free(bytes);
+    fl_bucket_auc_deinit(&a);
+    fl_bucket_auc_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_auc_counts_pairs), cmocka_unit_test(bins_beyond_the_limit),
         cmocka_unit_test(logloss_from_logits),    cmocka_unit_test(bucket_auc_cases),
-        cmocka_unit_test(window_slides),
+        cmocka_unit_test(window_slides),          cmocka_unit_test(counters_that_lie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
