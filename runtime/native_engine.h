@@ -74,7 +74,7 @@ typedef struct fl_native_engine {
     const float *no_sums;    /* [windows.sums] zeros */
     float *sums;             /* in pages: those of all rows of the batch, windows.sums each */
     double *row_ns;         /* [n_segments] guessed time of a row */
-    fl_native_counter *counter; /* [rounds][n_workers]: tasks of a round that begin with a worker */
+    fl_native_counter *counter; /* [2][n_workers]: tasks of a round that begin with a worker; of even rounds and of odd ones */
     fl_native_output *outputs;   /* [n_outputs] */
     size_t *offset;         /* [n_buffers] of arena buffers */
     fl_pages pages;         /* arena, sums, then scratch of each worker */
