@@ -246,12 +246,13 @@ double fl_eval_auc(fl_eval *e)
 enum { GLOBAL = 0, SUM = 1, RING = 2 };
 
 /*
- * The rows of a ring slot: bucket << 1 | class. A slot has a few hundred rows and 8,194 counters, and the ring's counters do not fit into the second cache: so a slot's rows are kept and
- * its counters stay 0 until they are saved. After a load the rows are not known, and all counters are walked once.
+ * The rows of a ring slot: bucket << 1 | class. A slot has a few hundred rows and 8,194 counters, and between two batches a training step throws counters out of the near caches: so a batch's rows
+ * are only listed, a whole window's are added to GLOBAL together, and SUM and the ring's counters are made from the lists where somebody asks. After a load the rows are not known: the slot's counters have them.
  */
 struct fl_bucket_list {
     uint32_t *entries;
     int64_t n, capacity; /* n -1: not known */
+    bool waits;          /* GLOBAL has not counted them */
 };
 
 static int64_t *counter(const fl_bucket_auc *a, uint64_t which, int class)
@@ -288,26 +289,37 @@ void fl_bucket_auc_clear(fl_bucket_auc *a)
 {
     a->runs = 0;
     memset(a->counts, 0, n_counts(a) * sizeof *a->counts);
-    for (uint32_t i = 0; i < a->window; i++)
+    for (uint32_t i = 0; i < a->window; i++) {
         a->lists[i].n = 0;
+        a->lists[i].waits = false;
+    }
 }
 
-/* Take the rows of a ring slot out of the window. */
-static void forget(fl_bucket_auc *a, uint64_t slot)
+/* GLOBAL counts what waits. The lists' memory says so, which a reader of counters may change. */
+static void count_globally(const fl_bucket_auc *a)
 {
-    struct fl_bucket_list *list = &a->lists[slot - RING];
-
-    for (int64_t i = 0; i < list->n; i++) {
-        uint32_t bucket = list->entries[i] >> 1;
-        int class = (int)(list->entries[i] & 1);
-        counter(a, SUM, class)[bucket]--;
+    for (uint32_t k = 0; k < a->window; k++) {
+        struct fl_bucket_list *list = &a->lists[k];
+        for (int64_t i = 0; list->waits && i < list->n; i++)
+            counter(a, GLOBAL, (int)(list->entries[i] & 1))[list->entries[i] >> 1]++;
+        list->waits = false;
     }
-    if (list->n >= 0)
-        return;
-    for (int class = 0; class < 2; class++)
-        for (uint32_t i = 0; i <= a->thresholds; i++)
-            counter(a, SUM, class)[i] -= counter(a, slot, class)[i];
-    memset(counter(a, slot, 0), 0, 2 * (a->thresholds + 1) * sizeof(int64_t));
+}
+
+/* SUM: of the window's rows, listed or not. */
+static void sum_window(const fl_bucket_auc *a)
+{
+    size_t side = 2 * ((size_t)a->thresholds + 1);
+    int64_t *sum = counter(a, SUM, 0);
+
+    memset(sum, 0, side * sizeof *sum);
+    for (uint32_t k = 0; k < a->window; k++) {
+        const struct fl_bucket_list *list = &a->lists[k];
+        for (int64_t i = 0; i < list->n; i++)
+            counter(a, SUM, (int)(list->entries[i] & 1))[list->entries[i] >> 1]++;
+        for (size_t i = 0; list->n < 0 && i < side; i++)
+            sum[i] += counter(a, RING + k, 0)[i];
+    }
 }
 
 /* Room for n rows; without memory for it the slot's rows stay unknown, and its counters have them. */
@@ -325,20 +337,25 @@ static uint32_t *list_rows(struct fl_bucket_list *list, int64_t n)
 void fl_bucket_auc_add(fl_bucket_auc *a, const float *probability, const float *label, int64_t n)
 {
     uint64_t slot = RING + a->runs % a->window;
+    struct fl_bucket_list *place = &a->lists[slot - RING];
 
-    forget(a, slot);
-    uint32_t *list = list_rows(&a->lists[slot - RING], n);
+    if (place->waits)
+        count_globally(a);
+    if (place->n < 0)
+        memset(counter(a, slot, 0), 0, 2 * ((size_t)a->thresholds + 1) * sizeof(int64_t));
+    uint32_t *list = list_rows(place, n);
     for (int64_t i = 0; i < n; i++) {
         float p = probability[i] > 0 ? probability[i] < 1 ? probability[i] : 1.0f : 0.0f; /* NaN: 0 */
         uint32_t bucket = (uint32_t)(p * (float)a->thresholds);
         int class = label[i] != 0;
-        counter(a, SUM, class)[bucket]++;
-        counter(a, GLOBAL, class)[bucket]++;
-        if (list)
+        if (list) {
             list[i] = bucket << 1 | (uint32_t)class;
-        else
-            counter(a, slot, class)[bucket]++;
+            continue;
+        }
+        counter(a, GLOBAL, class)[bucket]++;
+        counter(a, slot, class)[bucket]++;
     }
+    place->waits = list != NULL;
     a->runs++;
 }
 
@@ -358,11 +375,13 @@ static double area_of(const fl_bucket_auc *a, uint64_t which)
 
 double fl_bucket_auc_global(const fl_bucket_auc *a)
 {
+    count_globally(a);
     return area_of(a, GLOBAL);
 }
 
 double fl_bucket_auc_batch(const fl_bucket_auc *a)
 {
+    sum_window(a);
     return area_of(a, SUM);
 }
 
@@ -376,6 +395,8 @@ void *fl_bucket_auc_save(const fl_bucket_auc *a, size_t *n)
 
     if (!bytes)
         return NULL;
+    count_globally(a);
+    sum_window(a);
     memcpy(bytes, magic, sizeof magic);
     memcpy(bytes + sizeof magic, head, sizeof head);
     memcpy(bytes + sizeof magic + sizeof head, a->counts, body);
@@ -421,7 +442,9 @@ bool fl_bucket_auc_load(fl_bucket_auc *a, const void *bytes, size_t n)
         return false;
     a->runs = head[2];
     memcpy(a->counts, (const uint8_t *)bytes + sizeof magic + sizeof head, body);
-    for (uint32_t i = 0; i < a->window; i++)
+    for (uint32_t i = 0; i < a->window; i++) {
         a->lists[i].n = -1;
+        a->lists[i].waits = false;
+    }
     return true;
 }

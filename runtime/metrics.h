@@ -50,7 +50,7 @@ typedef struct fl_bucket_auc {
     uint32_t window;     /* batches; 20 in PaddleRec (FL_AUC_WINDOW) */
     uint64_t runs;
     int64_t *counts; /* [(2 + window) * 2][thresholds + 1]: global, window's sum, ring; negatives, positives */
-    struct fl_bucket_list *lists; /* [window] which buckets of a ring slot are not 0, where that is known */
+    struct fl_bucket_list *lists; /* [window] the rows of a ring slot, where they are known; counts are brought up to date from them */
 } fl_bucket_auc;
 
 FL_MUST_USE fl_status fl_bucket_auc_init(fl_bucket_auc *a, uint32_t thresholds, uint32_t window);
@@ -58,7 +58,7 @@ void fl_bucket_auc_deinit(fl_bucket_auc *a);
 void fl_bucket_auc_clear(fl_bucket_auc *a);
 /* One batch: n probabilities in [0, 1] and labels. */
 void fl_bucket_auc_add(fl_bucket_auc *a, const float *probability, const float *label, int64_t n);
-/* Areas; 0 while a class is missing, as Paddle has it. */
+/* Areas; 0 while a class is missing, as Paddle has it. Not while another thread adds or asks. */
 double fl_bucket_auc_global(const fl_bucket_auc *a);
 double fl_bucket_auc_batch(const fl_bucket_auc *a);
 /* The state as bytes, for checkpoints: malloc'ed; NULL if out of memory. */

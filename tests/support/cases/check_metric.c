@@ -38,6 +38,7 @@ static bool check_buckets(layer_case *c, fl_bucket_auc *a)
     for (int64_t i = 0; p && y && bucket && n == m && i < n; i++) {
         fl_bucket_auc_clear(a);
         fl_bucket_auc_add(a, &p[i], &y[i], 1);
+        (void)fl_bucket_auc_global(a); /* brings the counters up to date */
         const int64_t *counts = a->counts + (y[i] != 0 ? a->thresholds + 1 : 0);
         while (bucket[i] <= a->thresholds && counts[(int64_t)bucket[i]] == 0)
             bucket[i]++;
