@@ -240,8 +240,11 @@ static fl_status run_steps(trainer *t, fl_reader *reader, fl_tally *tally, const
         fl_reader_stats_get(reader, &t->stats);
     }
     while (t->batch->n > 0) {
+        int64_t rows = t->batch->n;
         FL_TRY(step(t, phase, dg));
         FL_TRY(count_and_read(t, reader, tally, dg));
+        if (t->plan->after_step)
+            FL_TRY(t->plan->after_step(t->plan->after_step_arg, reader, rows, dg));
     }
     return FL_OK;
 }

@@ -9,6 +9,7 @@
 #define FL_RUNTIME_TRAINER_H
 
 #include "runtime/checkpoint.h"
+#include "runtime/reader.h"
 #include "runtime/train_report.h"
 
 typedef struct fl_train_phase {
@@ -46,6 +47,10 @@ typedef struct fl_train_plan {
     fl_train_saves saves;
     const fl_watcher *watcher;    /* NULL: none */
     const volatile sig_atomic_t *stop; /* once it is not 0: save, then FL_INTERRUPTED; NULL: never */
+    /* NULL, or called after each step, its rows counted and the next one's there: it may take further rows from the reader, which are then not trained on (bench_epoch.h). What it
+     * returns but FL_OK ends the run. */
+    fl_status (*after_step)(void *arg, fl_reader *reader, int64_t rows, fl_diag *dg);
+    void *after_step_arg;
 } fl_train_plan;
 
 typedef struct fl_train_result {

@@ -7,16 +7,17 @@
 #include "backend/backend.h"
 #include "ir/base/bytes.h"
 #include "runtime/bench.h"
+#include "runtime/bench_epoch.h"
 #include "runtime/data_path.h"
 #include "runtime/reader.h"
 #include "runtime/tally.h"
 #include "runtime/verb_options.h"
 
 static const char help[] =
-    "usage: flenrt bench model.bin --train|--infer|--read [--batch N,N...] [--threads N,N...] [options]\n"
+    "usage: flenrt bench model.bin --train|--infer|--read|--epoch [--batch N,N...] [--threads N,N...] [options]\n"
     "\n"
     "Measures training steps or predictions, for each number of threads and each batch, run by run. A run's time is from the call\n"
-    "with rows in memory to the result in memory. Every row of the tables that is looked up is touched once before, and each\n"
+    "with rows in memory to the result in memory. Every row that is looked up is touched once before, and each\n"
     "setting warms up. Samples/s are the batch by the median time of a run, in training of windows of 10 steps; p50 and p99 are of\n"
     "single runs, the spread is from the first to the third quartile, by the median. Without --data rows are drawn: in each slot\n"
     "ids by Zipf's law, scattered over the slot's rows, labels 17 % positive, enough rows that caches do not hold what they touch.\n"
@@ -31,24 +32,27 @@ static const char help[] =
     "weights at the speed of reading them once a batch. The slowest of the three is the limit; work of this kind is not done faster. Then it says in which\n"
     "segments of the program the time goes, from further runs; `flenrt profile` has it node by node.\n"
     "\n"
-    "  --train, --infer, --read  what to measure; several may be given. --read: the rows of --data as they come from files, pass after\n"
-    "                            pass, by bytes of text (of a cache: of the file), the median pass; one thread is one CPU's work, all told\n"
+    "  --train, --infer, --read, --epoch  what to measure; several may be given. --read: the rows of --data as they come from files, pass after\n"
+    "                            pass, by bytes of text (of a cache: of the file), the median pass; one thread is one CPU's work, all told.\n"
+    "                            --epoch: an epoch over --data as `flenrt train` runs it, beside its steps alone, in turn: a tenth of a\n"
+    "                            second from the files, with reading and metrics, then one on rows read before; each row once\n"
     "  --batch N,N...            default: the configuration's for --train, 1,64,512 for --infer\n"
     "  --threads N,N...          default: 1, and the number of CPUs if that is more\n"
     "  --data PATH               rows to measure with instead of drawn ones\n"
     "  --rows N                  so many of them, from the first on, are held in memory (K, M, G; default 1M) and taken again and again: more\n"
-    "                            rows touch more of the table\n"
+    "                            rows touch more of the table. With --epoch: it ends behind so many; default all\n"
     "  --skew S                  exponent of Zipf's law, default 1.1\n"
     "  --dim NAME=N,...          imported models: extents of dimensions beside the batch\n"
-    "  --seconds S               of each setting, default 2\n"
+    "  --seconds S               of each setting, default 2; an epoch takes what it takes\n"
     "  --seed N                  of drawn rows and first weights, default the model's\n" FL_HELP_FOLD FL_HELP_ENGINE FL_HELP_COMMON
     "\n"
-    "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n";
+    "example: flenrt bench model.bin --train --batch 512 --threads 1,2 --json\n"
+    "         flenrt bench model.bin --epoch --data prepared\n";
 
 enum { MOST = 16, MOST_PASSES = 1000, DRAWN_ROWS = 1 << 18, DRAWN_TENSOR_ROWS = 1 << 16 };
 
 typedef struct settings {
-    bool train, infer, read;
+    bool train, infer, read, epoch;
     int64_t batches[MOST], threads[MOST];
     uint32_t n_batches, n_threads;
     double skew, seconds;
@@ -75,6 +79,8 @@ static bool take(void *arg, const char *name, char *value)
         return s->infer = true;
     if (strcmp(name, "read") == 0)
         return s->read = true;
+    if (strcmp(name, "epoch") == 0)
+        return s->epoch = true;
     if (strcmp(name, "batch") == 0)
         return fl_parse_sizes(value, 1, s->batches, MOST, &s->n_batches);
     if (strcmp(name, "threads") == 0) {
@@ -125,7 +131,7 @@ static void drop_rows(settings *set, bool all)
 
 static void print_conditions(const fl_verb_options *o, const settings *set)
 {
-    if (o->json || o->quiet)
+    if (o->json || o->quiet || !(set->train || set->infer))
         return;
     printf("model    %s\ncode     ", o->model);
     if (o->interpret)
@@ -353,6 +359,51 @@ static fl_status bench_read(const fl_verb_options *o, const settings *set, uint3
     return status;
 }
 
+/* ------------------------------------------------------------------------------------------------------- epochs */
+
+static void print_epoch(const fl_verb_options *o, int64_t batch, uint32_t threads, const fl_bench_epoch_result *r)
+{
+    if (o->json) {
+        printf("{\"bench\":\"epoch\",\"batch\":%lld,\"threads\":%u,\"rows\":%lld,\"pairs\":%lld,\"samples_per_second\":%.0f,\"memory_samples_per_second\":%.0f,\"ratio\":%.4f,"
+               "\"ratio_p25\":%.4f,\"ratio_p75\":%.4f,\"wait_share\":%.4f,\"backend\":\"%s\",\"cpu\":\"%s\",\"data\":",
+               (long long)batch, threads, (long long)r->rows, (long long)r->pairs, r->file_rate, r->memory_rate, r->ratio, r->p25, r->p75, r->wait_share,
+               o->interpret ? "interp" : "native", o->interpret ? "any" : o->cpu ? o->cpu : fl_cpu_level());
+        fl_json_string(stdout, o->data);
+        puts("}");
+    } else {
+        printf("epoch  batch %6lld  threads %2u  %12.0f rows/s from files, %.0f from memory: ratio %.3f [%.3f .. %.3f]   (medians and quartiles of %lld pairs of slices; waiting for rows %.1f %%; %lld rows)\n",
+               (long long)batch, threads, r->file_rate, r->memory_rate, r->ratio, r->p25, r->p75, (long long)r->pairs, 100 * r->wait_share, (long long)r->rows);
+    }
+    fflush(stdout);
+}
+
+/* An epoch for each batch, each in a session of its own: the first weights are there again. */
+static fl_status bench_epoch(const fl_verb_options *o, const settings *set, uint32_t threads, int64_t batch, fl_diag *dg)
+{
+    fl_session_options so = fl_verb_session_options(o, true);
+    fl_bench_epoch b = {.most_rows = set->most_rows};
+    fl_bench_epoch_result r;
+    fl_session s;
+    char *path;
+
+    so.threads = threads;
+    FL_TRY(fl_session_open(&s, o->model, &so, dg));
+    fl_status status = FL_OK;
+    if (fl_takes_tensors(&s))
+        status = fl_error(dg, FL_E_USAGE, FL_FILE(o->model), "--epoch: the rows of an imported model are tensors, which are in memory before they are trained on; --train measures them");
+    if (status == FL_OK && (status = fl_data_path(o->data, FL_DATA_TRAIN, &path, NULL, dg)) == FL_OK) {
+        const fl_manifest *m = s.manifest;
+        b.path = path;
+        b.batch = batch ? batch : m->n_datasets > 0 && m->datasets[0].batch_size > 0 ? m->datasets[0].batch_size : 512;
+        status = fl_bench_epoch_run(&s, &b, &r, dg);
+        if (status == FL_OK)
+            print_epoch(o, b.batch, fl_session_threads(&s), &r);
+        free(path);
+    }
+    fl_session_close(&s);
+    return status;
+}
+
 static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
 {
     const char *level;
@@ -370,12 +421,15 @@ static fl_status bench(const fl_verb_options *o, settings *set, fl_diag *dg)
             FL_TRY(measure(o, set, p ? FL_PROGRAM_PREDICT : FL_PROGRAM_TRAIN, (uint32_t)set->threads[i], dg));
     for (uint32_t i = 0; set->read && i < set->n_threads; i++)
         FL_TRY(bench_read(o, set, (uint32_t)set->threads[i], dg));
+    for (uint32_t i = 0; set->epoch && i < set->n_threads; i++)
+        for (uint32_t k = 0; k < set->n_batches || k == 0; k++)
+            FL_TRY(bench_epoch(o, set, (uint32_t)set->threads[i], set->n_batches ? set->batches[k] : 0, dg));
     return FL_OK;
 }
 
 int fl_verb_bench(int argc, char **argv)
 {
-    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"dim", true}, {"rows", true}, {"seconds", true}};
+    static const fl_verb_option own[] = {{"train", false}, {"infer", false}, {"read", false}, {"epoch", false}, {"batch", true}, {"threads", true}, {"skew", true}, {"dim", true}, {"rows", true}, {"seconds", true}};
     settings set = {.skew = 1.1, .seconds = 2};
     fl_verb verb = {"bench", help, FL_TAKES_DATA | FL_TAKES_SEED | FL_TAKES_ENGINE | FL_TAKES_FOLD, own, FL_COUNT(own), take, &set};
     fl_verb_options o;
@@ -384,10 +438,12 @@ int fl_verb_bench(int argc, char **argv)
 
     if (wrong >= 0)
         return wrong;
-    if (!set.train && !set.infer && !set.read)
-        return fl_verb_wrong(verb.name, "--train or --infer is needed, or --read: what to measure");
+    if (!set.train && !set.infer && !set.read && !set.epoch)
+        return fl_verb_wrong(verb.name, "--train or --infer is needed, or --read or --epoch: what to measure");
     if (set.read && !o.data)
         return fl_verb_wrong(verb.name, "--read needs --data: what to read");
+    if (set.epoch && !o.data)
+        return fl_verb_wrong(verb.name, "--epoch needs --data: what to train on");
     fl_verb_exit_on_interrupts();
     fl_diag_init(&dg);
     fl_status status = bench(&o, &set, &dg);

@@ -124,6 +124,11 @@ expect 2 "--train or --infer is needed" "$bin/flenrt" bench "$dir/prepared/model
 expect 2 "--read needs --data" "$bin/flenrt" bench "$dir/prepared/model.bin" --read
 expect 0 '"bench":"read","threads":2,"rows":3600,' "$bin/flenrt" bench "$dir/prepared/model.bin" --read --data "$dir/prepared" --seconds 0.01 --threads 1,2 --json
 expect 0 "rows/s" "$bin/flenrt" bench "$dir/prepared/model.bin" --read --data "$dir/rows.csv" --seconds 0.01
+expect 2 "--epoch needs --data" "$bin/flenrt" bench "$dir/prepared/model.bin" --epoch
+expect 0 '"bench":"epoch","batch":8,"threads":2,"rows":3600,"pairs":' "$bin/flenrt" bench "$dir/prepared/model.bin" --epoch --data "$dir/prepared" --batch 8 --threads 1,2 --json
+[ "$(grep -c '"samples_per_second":[1-9].*"memory_samples_per_second":[1-9].*"ratio":[0-9].*"wait_share":0' "$dir/out")" = 2 ] || fail "bench did not measure two epochs"
+expect 0 "3600 rows)" "$bin/flenrt" bench "$dir/model.bin" --epoch --data "$dir/rows.csv" --batch 8 --threads 1 --rows 3600
+expect 1 "3600 rows are too few to measure an epoch with batches of 512: 24576 are enough [E0722]" "$bin/flenrt" bench "$dir/prepared/model.bin" --epoch --data "$dir/prepared" --threads 1
 expect 0 '{"bench":"infer","batch":8,"threads":2,"p50_us":' "$bin/flenrt" bench "$dir/prepared/model.bin" --infer --batch 1,8 --threads 1,2 --seconds 0.02 --json
 [ "$(grep -c '"samples_per_second":[1-9]' "$dir/out")" = 4 ] || fail "bench did not measure four settings"
 expect 0 '"limit":"' "$bin/flenrt" bench "$dir/prepared/model.bin" --train --infer --batch 8 --threads 1 --seconds 0.02 --json

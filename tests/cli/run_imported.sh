@@ -78,6 +78,7 @@ expect 0 '"backend":"interp"' "$bin/flenrt" bench "$dir/two.bin" --infer --batch
 expect 0 '"rows":"'"$dir/plain.csv"'"' "$bin/flenrt" bench "$dir/two.bin" --infer --batch 3 --threads 1 --seconds 0.02 --json --data "$dir/plain.csv"
 expect 1 '3 rows are fewer than a batch of 4 [E0722]' "$bin/flenrt" bench "$dir/two.bin" --infer --batch 4 --data "$dir/plain.csv"
 expect 1 'no train program' "$bin/flenrt" bench "$dir/two.bin" --train
+expect 1 'no train program' "$bin/flenrt" bench "$dir/two.bin" --epoch --data "$dir/plain.csv"
 expect 0 "wrote" "$bin/flenrt" profile "$dir/two.bin" --batch 8 --steps 3 -o "$dir/profile"
 
 # Ids may be floats, may lie in 32 bits, and some have no rows of their own.
