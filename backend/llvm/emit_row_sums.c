@@ -427,17 +427,21 @@ static int only_case(fl_gen *gen, fl_id node, field *fields)
     return found;
 }
 
-static bool is_made_here(const fl_gen *gen, fl_id value)
+/* Is the value made by `first` of the segment or behind it? What stands before has been made. */
+static bool is_made_later(const fl_gen *gen, fl_id value, fl_id first)
 {
     fl_id node = value == FL_NONE ? FL_NONE : fl_value_node(gen->g, value);
+    bool behind = false;
 
-    for (uint32_t i = 0; node != FL_NONE && i < gen->segment->n_nodes; i++)
+    for (uint32_t i = 0; node != FL_NONE && i < gen->segment->n_nodes; i++) {
+        behind = behind || gen->segment->nodes[i] == first;
         if (gen->segment->nodes[i] == node)
-            return true;
+            return behind;
+    }
     return false;
 }
 
-/* Could `node` be made with `first`: sums over the same lists, of what is there before the segment begins? */
+/* Could `node` be made with `first`: sums over the same lists, of what is there by then? */
 static bool goes_with(const fl_gen *gen, fl_id node, fl_id first)
 {
     const fl_node *n = &gen->g->nodes[node], *m = &gen->g->nodes[first];
@@ -446,7 +450,7 @@ static bool goes_with(const fl_gen *gen, fl_id node, fl_id first)
         fl_value_type(gen->g, n->out[0])->dtype != FL_FLOAT)
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
-        if ((i == 0 || i > 3) && is_made_here(gen, n->in[i]))
+        if ((i == 0 || i > 3) && is_made_later(gen, n->in[i], first))
             return false;
     return true;
 }
