@@ -14,7 +14,7 @@
 #include "ir/schedule.h"
 
 /* Fewer slots' rows stay in the second cache or near it. */
-#define FL_MANY_SLOTS 128
+#define FL_MANY_SLOTS 64
 
 typedef struct fl_windows {
     uint32_t segment; /* which makes the slots' values, in the phase before the pools'; FL_NONE: there is nothing to be had */

@@ -3,7 +3,10 @@
 #include "ir/windows.h"
 #include "passes/rewrite.h"
 
-/* A copy of a variable's distinct rows, of FL_MANY_SLOTS or more. */
+/* With fewer a batch of a few hundred rows may need no windows, and a second copy would cost it a tenth of its step. */
+#define MANY_COPIES (2 * FL_MANY_SLOTS)
+
+/* A copy of a variable's distinct rows, of many slots. */
 static bool copies_rows(const fl_graph *g, fl_id node)
 {
     const fl_node *n = &g->nodes[node];
@@ -12,7 +15,7 @@ static bool copies_rows(const fl_graph *g, fl_id node)
     if (unique == FL_NONE || g->nodes[unique].out[0] != n->in[1] || g->values[n->in[0]].kind != FL_VALUE_VARIABLE)
         return false;
     fl_dim slots = fl_value_type(g, g->nodes[unique].out[2])->dims[0];
-    return !FL_DIM_IS_SYM(slots) && slots >= FL_MANY_SLOTS;
+    return !FL_DIM_IS_SYM(slots) && slots >= MANY_COPIES;
 }
 
 /* behind[v]: depends on a pool of `copy` or of what is made from it. */

@@ -18,9 +18,9 @@
 
 /* A step of less guessed work is over before other workers are awake and have met at its barriers. */
 #define SERIAL_NS 20000
-/* Distinct rows of a window of slots (ir/windows.h), and from how many windows on slots come in windows: below, the third cache holds them all. */
+/* Distinct rows of a window of slots (ir/windows.h), and from how many windows on slots come in windows. */
 #define WINDOW_BYTES   (640.0 * 1024)
-#define FEWEST_WINDOWS 8
+#define FEWEST_WINDOWS 4
 
 static fl_native_engine *native_of(fl_engine *e)
 {
