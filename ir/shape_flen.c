@@ -396,7 +396,8 @@ fl_status fl_shape_field_pool_grad(fl_shape_ctx *c)
             return fl_shape_error(c, "operand %u is left out, but scaled gradients are whole", i);
         FL_TRY(fl_shape_need_real(c, i));
         FL_TRY(fl_shape_need_rank(c, i, i < wide + m ? 2 : 1, i < wide + m ? "a gradient" : "a scale"));
-        FL_TRY(fl_shape_need_dim(c, i < wide + m ? c->in[i]->dims[1] : c->in[i]->dims[0], i < wide + m ? 1 : c->in[0]->dims[1],
+        bool column = i < wide + m && c->in[wide]->dims[1] == 1;
+        FL_TRY(fl_shape_need_dim(c, c->in[i]->dims[i < wide + m ? 1 : 0], column ? 1 : c->in[0]->dims[1],
                                  i < wide + m ? "the width of a scaled gradient" : "the width of a scale"));
     }
     for (uint32_t i = 0; i < wide; i++) {

@@ -6,9 +6,11 @@
  *
  * for sum over b of d[b] u = (sum over b of d[b]) u. So it is where an interaction ends in a layer of one unit, as FLEN's does: all columns of a batch row's gradient are
  * that row's d times a weight. A number is then added for each look-up where a vector was loaded, and the vectors are never made: a quarter of what the sums read.
+ * Where the layer has more units, d is [B,K] and dq_m = d diag(u_m): the fields share one gradient, that of the interaction, and their own are never made.
  *
- * dq is seen through products with what does not depend on the batch, a piece of a Split of columns, and ends at Gemm(d, w, transB) or MatMul(d, w). Numbers change in
- * rounding alone. Needs ORDER and SHAPES, keeps SHAPES. O(nodes + operands of FieldPoolGrad * depth), depth bounded by MAX_FACTORS.
+ * dq is seen through products with what does not depend on the batch, a piece of a Split of columns, and ends at Gemm(d, w, transB) or MatMul(d, w), or, whole, at
+ * what those products multiply. Numbers change in rounding alone. Needs ORDER and SHAPES, keeps SHAPES. O(nodes + operands of FieldPoolGrad * depth), depth bounded
+ * by MAX_FACTORS.
  */
 #include "passes/rewrite.h"
 
@@ -16,7 +18,7 @@
 
 enum { MAX_FACTORS = 8 };
 
-/* dq = d u', u = columns [from, from + width) of w, times the factors. */
+/* dq = d u', u = columns [from, from + width) of w, times the factors; or dq = d times the factors, and w is FL_NONE. */
 typedef struct outer {
     fl_id d, w;
     bool w_is_column; /* w is [N,1], else [1,N] */
@@ -93,36 +95,40 @@ static fl_id of_batch(const fl_graph *g, const fl_node *n, fl_id *factor)
     return FL_NONE;
 }
 
-static bool see_outer(const fl_graph *g, fl_id dq, outer *o)
+/* As a column times a vector, or `whole`. */
+static bool see(const fl_graph *g, fl_id dq, bool whole, outer *o)
 {
     const fl_type *t = fl_value_type(g, dq);
-    *o = (outer){.width = t->dims[1], .n_columns = t->dims[1]};
+    *o = (outer){.d = FL_NONE, .w = FL_NONE, .width = t->dims[1], .n_columns = t->dims[1]};
     if (t->dtype != FL_FLOAT || FL_DIM_IS_SYM(t->dims[1]) || t->dims[1] < 2)
         return false;
     for (fl_id v = dq;;) {
-        fl_id node = fl_value_node(g, v), factor;
+        fl_id node = fl_value_node(g, v), factor = FL_NONE, inner = FL_NONE;
         fl_op op = node == FL_NONE ? FL_N_OPS : g->nodes[node].op;
-        if (op == FL_OP_GEMM || op == FL_OP_MATMUL)
+        if (op == FL_OP_MUL)
+            inner = of_batch(g, &g->nodes[node], &factor);
+        if (!whole && (op == FL_OP_GEMM || op == FL_OP_MATMUL))
             return see_product(g, o, node);
         if (op == FL_OP_NEG) {
             o->negative = !o->negative;
             v = g->nodes[node].in[0];
-        } else if (op == FL_OP_SPLIT && o->n_columns == o->width) {
+        } else if (!whole && op == FL_OP_SPLIT && o->n_columns == o->width) {
             if (!see_split(g, o, node, v))
                 return false;
             v = g->nodes[node].in[0];
-        } else if (op == FL_OP_MUL) {
-            v = of_batch(g, &g->nodes[node], &factor);
-            if (v == FL_NONE || !add_factor(g, o, factor))
+        } else if (inner != FL_NONE) {
+            if (!add_factor(g, o, factor))
                 return false;
+            v = inner;
         } else {
-            return false;
+            o->d = v;
+            return whole && v != dq;
         }
     }
 }
 
-/* u [K] */
-static fl_id build_vector(fl_graph *g, const outer *o)
+/* Columns [from, from + width) of w, as a vector. */
+static fl_id build_weights(fl_graph *g, const outer *o)
 {
     int64_t sizes[3] = {o->from, o->width, o->n_columns - o->from - o->width};
     fl_id part[3], u = o->w;
@@ -132,15 +138,36 @@ static fl_id build_vector(fl_graph *g, const outer *o)
         fl_build_split(g, "weights", o->w, o->w_is_column ? 0 : 1, sizes + first, n, part);
         u = part[1 - first];
     }
-    u = fl_build_reshape(g, "weights", u, (int64_t[]){o->width}, 1);
+    return fl_build_reshape(g, "weights", u, (int64_t[]){o->width}, 1);
+}
+
+/* u [K]; if there are no weights, there are factors, or it is minus 1. */
+static fl_id build_vector(fl_graph *g, const outer *o)
+{
+    fl_id u = o->w == FL_NONE ? FL_NONE : build_weights(g, o);
+
     for (uint32_t k = 0; k < o->n_factors; k++) {
         fl_id factor = o->factor[k];
         const fl_type *t = fl_value_type(g, factor);
         if (t->rank > 1)
             factor = fl_build_reshape(g, "factor", factor, (int64_t[]){t->dims[t->rank - 1]}, 1);
-        u = fl_build_2(g, FL_OP_MUL, "scale", u, factor);
+        u = u == FL_NONE ? factor : fl_build_2(g, FL_OP_MUL, "scale", u, factor);
     }
-    return o->negative ? fl_build_1(g, FL_OP_NEG, "scale", u) : u;
+    u = u == FL_NONE ? fl_build_scalar(g, "one", 1) : u;
+    if (o->negative)
+        u = fl_build_1(g, FL_OP_NEG, "scale", u);
+    if (fl_value_type(g, u)->rank == 0 || fl_value_type(g, u)->dims[0] != o->width)
+        u = fl_build_2(g, FL_OP_EXPAND, "scale", u, fl_build_ints(g, "width", &o->width, 1));
+    return u;
+}
+
+/* All of the m gradients, with one d. */
+static bool see_all(const fl_graph *g, const fl_node *n, uint32_t m, bool whole, outer *o)
+{
+    for (uint32_t k = 0; k < m; k++)
+        if (n->in[4 + m + k] == FL_NONE || !see(g, n->in[4 + m + k], whole, &o[k]) || o[k].d != o[0].d)
+            return false;
+    return true;
 }
 
 static fl_status factor(fl_graph *g, fl_pass_ctx *cx, fl_rewriter *r, fl_id node)
@@ -151,9 +178,8 @@ static fl_status factor(fl_graph *g, fl_pass_ctx *cx, fl_rewriter *r, fl_id node
     fl_id *in = fl_arena_new(&cx->scratch, fl_id, n_in);
     if (!o || !in)
         return fl_out_of_memory(cx->diag);
-    for (uint32_t k = 0; k < m; k++)
-        if (n.in[4 + m + k] == FL_NONE || !see_outer(g, n.in[4 + m + k], &o[k]) || o[k].d != o[0].d)
-            return FL_OK;
+    if (!see_all(g, &n, m, false, o) && !see_all(g, &n, m, true, o))
+        return FL_OK;
     memcpy(in, n.in, (4 + m) * sizeof *in);
     for (uint32_t k = 0; k < m; k++) {
         in[4 + m + k] = o[k].d;

@@ -26,7 +26,7 @@ const fl_pass *fl_pass_list(uint32_t *n)
     return passes;
 }
 
-#define STEP "factor-gradients,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce"
+#define STEP "split-products,factor-gradients,lower-optimisers,fuse-linear,canonicalise,fold-constants,cse,dce"
 const char *const fl_pipeline_train = "infer-types,set-mode(train),canonicalise,fold-constants,cse,dce,fuse-field-pool,fuse-interaction,distinct-rows,cse,differentiate," STEP;
 const char *const fl_pipeline_step = "infer-types,lower-gradients,infer-types," STEP;
 #define PREDICT(MODE)                                                                                                                \

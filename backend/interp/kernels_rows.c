@@ -430,6 +430,7 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
     bool scaled = squares && fl_node_int(c->g, c->node, "scaled", 0) != 0;
     FL_TRY(fl_call_same(c, c->n_in, 4 + (scaled ? 3 : squares ? 2 : 1) * (int64_t)m, "number of operands"));
     const fl_array *like = NULL, *data = c->in[0];
+    bool column = false; /* scaled gradients are */
     for (uint32_t k = 4; k < (scaled ? 4 + m : c->n_in); k++) {
         if (!c->in[k])
             continue;
@@ -439,13 +440,14 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
         FL_TRY(fl_call_same(c, c->in[k]->dims[1], like->dims[1], "width of a gradient"));
     }
     for (uint32_t k = 4 + m; scaled && k < c->n_in; k++) {
-        bool column = k < 4 + 2 * m;
+        bool gradient = k < 4 + 2 * m;
         if (!c->in[k])
             return fl_call_error(c, FL_E_INTERP_OPERAND, "operand %u is missing", k);
-        FL_TRY(fl_call_real(c, k, column ? 2 : 1, column ? "a gradient of squares" : "its scale"));
-        if (column && like)
+        FL_TRY(fl_call_real(c, k, gradient ? 2 : 1, gradient ? "a gradient of squares" : "its scale"));
+        if (gradient && like)
             FL_TRY(fl_call_same(c, c->in[k]->dims[0], like->dims[0], "rows of a gradient"));
-        FL_TRY(fl_call_same(c, c->in[k]->dims[column], column ? 1 : data->dims[1], column ? "width of a gradient" : "width of a scale"));
+        column = c->in[4 + m]->dims[1] == 1;
+        FL_TRY(fl_call_same(c, c->in[k]->dims[gradient], gradient && column ? 1 : data->dims[1], gradient ? "width of a gradient" : "width of a scale"));
         like = like ? like : c->in[k];
     }
     if (!like)
@@ -475,9 +477,9 @@ fl_status fl_kernel_field_pool_grad(fl_call *c)
                 if (!dqs)
                     continue;
                 memset(dq, 0, (size_t)width * sizeof *dq);
-                add_rows(&u, d, dqs->f, scaled ? 1 : width, scaled ? 1 : width, dq);
+                add_rows(&u, d, dqs->f, column ? 1 : width, column ? 1 : width, dq);
                 for (int64_t j = scaled ? width : 0; j-- > 0;)
-                    dq[j] = dq[0] * c->in[4 + 2 * m + k]->f[j];
+                    dq[j] = dq[column ? 0 : j] * c->in[4 + 2 * m + k]->f[j];
                 for (int64_t j = 0; j < width; j++)
                     y[j] += 2 * data->f[d * width + j] * dq[j];
             }

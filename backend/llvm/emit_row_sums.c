@@ -28,7 +28,8 @@ typedef struct row_sums {
     LLVMValueRef v_divisor; /* float: the sums are divided by it; NULL: sums */
     fl_id data;             /* with sums f, q: out = f + 2 data q; FL_NONE: out = f */
     bool only_squares;      /* there is no f, and q is the first */
-    LLVMValueRef v_scale;   /* the last array, q, is one column, and q here is its sum times this vector; NULL: it is as wide as f */
+    LLVMValueRef v_scale;   /* the last array's sum, q, is multiplied by this vector; NULL: it is not */
+    bool q_is_column;       /* it is one column, multiplied by a vector */
     LLVMValueRef
         v_bags; /* scratch: int32 bag of each place; list[k] names a place, x is by bag; NULL: x by list[k] */
     fl_id offsets; /* of the bags, if each term is divided by the length of its bag; else FL_NONE */
@@ -88,7 +89,7 @@ static const l_strip one_column = {.n = 1, .width = {1}, .columns = 1, .register
 /* Vectors of array x that a strip of the result takes. */
 static const l_strip *strip_of_array(const row_sums *r, unsigned x, const l_strip *s)
 {
-    return r->v_scale != NULL && x == r->n - 1 ? &one_column : s;
+    return r->q_is_column && x == r->n - 1 ? &one_column : s;
 }
 
 /* The sums of each array over their part of the list, which is the same for all n of them. */
@@ -144,11 +145,12 @@ static void store_sums(const row_sums *r, const l_strip *s, LLVMValueRef v_colum
         v_f = r->n == 0         ? LLVMConstNull(l_vector(gen->f32, s->width[v]))
               : r->only_squares ? NULL
                                 : v_sums[0][v];
-        if (r->v_scale != NULL)
-            v_q = LLVMBuildFMul(gen->b, l_splat(gen, v_sums[r->n - 1][0], s->width[v]),
-                                l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, r->v_scale, v_j), s->width[v]), "");
+        if (r->q_is_column)
+            v_q = l_splat(gen, v_sums[r->n - 1][0], s->width[v]);
         else if (r->only_squares || r->n == 2)
             v_q = v_sums[r->n - 1][v];
+        if (r->v_scale != NULL)
+            v_q = LLVMBuildFMul(gen->b, v_q, l_load(gen, FL_FLOAT, l_at(gen, FL_FLOAT, r->v_scale, v_j), s->width[v]), "");
         l_store(gen, FL_FLOAT, finished(r, v_f, v_q, v_j), l_element_address(gen, r->out, r->v_row, v_j));
     }
 }
@@ -323,6 +325,7 @@ typedef struct field {
     fl_id df, dq;       /* FL_NONE: counts as 0 */
     fl_id scale;        /* of dq; FL_NONE: 1 */
     int64_t first, end; /* its slots */
+    bool dq_is_column;  /* of sums that are wider */
 } field;
 
 /* Of the value at `member` in v_slot's field among n of them, address and stride: chosen, not branched to, so that one piece of code does for all. */
@@ -380,8 +383,9 @@ static uint32_t fields_with(fl_gen *gen, fl_id node, bool df, bool dq, field *ou
 
     for (uint32_t i = 0; i < m; first += a->as.ints[i++]) {
         field f = {n->in[4 + i], squares ? n->in[4 + m + i] : FL_NONE, scaled ? n->in[4 + 2 * m + i] : FL_NONE, first,
-                   first + a->as.ints[i]};
+                   first + a->as.ints[i], false};
 
+        f.dq_is_column = f.scale != FL_NONE && l_row_elements(fl_value_type(gen->g, f.dq)) < l_row_elements(fl_value_type(gen->g, n->out[0]));
         if (f.first < f.end && (f.df != FL_NONE) == df && (f.dq != FL_NONE) == dq)
             out[count++] = f;
     }
@@ -410,6 +414,7 @@ static void add_case(row_sums *r, fl_id node, int kind, field *fields)
         LLVMValueRef v_stride;
 
         r->v_scale = choose(r->gen, fields, count, offsetof(field, scale), &v_stride);
+        r->q_is_column = fields[0].dq_is_column;
     }
 }
 
@@ -467,14 +472,14 @@ static unsigned emit_together(fl_gen *gen, fl_id first, field *fields)
 
     for (uint32_t i = 0; i < gen->segment->n_nodes && n < MAX_TOGETHER; i++) {
         fl_id node = gen->segment->nodes[i];
-        fields[0].scale = FL_NONE;
+        fields[0].dq_is_column = false;
         int kind = goes_with(gen, node, first) ? only_case(gen, node, fields) : 0;
         int64_t width = kind == 0 ? 0 : l_row_elements(fl_value_type(gen->g, gen->g->nodes[node].out[0]));
 
         if (width < 1)
             continue;
         l_strip s = l_strip_of(gen, width, gen->n_registers);
-        unsigned more = kind == 3 && fields[0].scale == FL_NONE ? 2 * s.registers : s.registers + (fields[0].scale != FL_NONE);
+        unsigned more = kind == 3 && !fields[0].dq_is_column ? 2 * s.registers : s.registers + fields[0].dq_is_column;
         if (s.columns < width || registers + more > gen->n_registers / 2)
             continue;
         registers += more;

@@ -193,8 +193,7 @@ static int index_access(group *grp, fl_id value, int first_dim, int n_dims)
     return access_id(grp, a);
 }
 
-/* An index of ours, which is never negative. */
-static bool is_place(const fl_graph *g, fl_id index)
+bool l_is_place(const fl_graph *g, fl_id index)
 {
     fl_id node = fl_value_node(g, index);
 
@@ -231,7 +230,7 @@ static int gather_access(group *grp, fl_id node)
     a->v_base = l_place_of(gen, n->in[0])->v_base;
     a->index = i;
     a->index_stride = stride_of_dim(gen, n->in[0], axis);
-    if (!is_place(gen->g, n->in[1]))
+    if (!l_is_place(gen->g, n->in[1]))
         a->v_rows = l_extent(gen, data->dims[axis]);
     for (int d = 0; d < data->rank; d++)
         if (d != axis)
@@ -471,22 +470,11 @@ static void enter_level(group *grp, int d, LLVMValueRef v_i)
     }
 }
 
-/* One chunk, `width` elements from place v_j of the innermost dimension; addresses stand at its start. */
-static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
+void l_emit_members(group *grp, LLVMValueRef v_j, unsigned width, LLVMValueRef *v_results)
 {
     fl_gen *gen = grp->gen;
-    LLVMValueRef v_results[FL_GROUP_MAX];
     int last = grp->rank - 1;
 
-    for (int i = 0; i < grp->n_accesses; i++) {
-        access *a = &grp->accesses[i];
-
-        a->v_chunk = a->v_scalar;
-        if (!a->store && a->v_scalar == NULL)
-            a->v_chunk = l_load(gen, a->dtype, l_at(gen, a->dtype, a->v_at, v_j), width);
-        else if (!a->store && !a->is_index && a->v_base != NULL)
-            a->v_chunk = l_splat(gen, a->v_scalar, width);
-    }
     for (uint32_t k = 0; k < grp->n; k++) {
         const fl_node *n = &gen->g->nodes[grp->members[k]];
         l_chunk_of e = {.node = n, .width = width, .out_type = fl_value_type(gen->g, n->out[0])->dtype};
@@ -515,6 +503,24 @@ static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
         else
             v_results[k] = l_element_of(n->op)(gen, &e);
     }
+}
+
+/* One chunk, `width` elements from place v_j of the innermost dimension; addresses stand at its start. */
+static void emit_chunk(group *grp, LLVMValueRef v_j, unsigned width)
+{
+    fl_gen *gen = grp->gen;
+    LLVMValueRef v_results[FL_GROUP_MAX];
+
+    for (int i = 0; i < grp->n_accesses; i++) {
+        access *a = &grp->accesses[i];
+
+        a->v_chunk = a->v_scalar;
+        if (!a->store && a->v_scalar == NULL)
+            a->v_chunk = l_load(gen, a->dtype, l_at(gen, a->dtype, a->v_at, v_j), width);
+        else if (!a->store && !a->is_index && a->v_base != NULL)
+            a->v_chunk = l_splat(gen, a->v_scalar, width);
+    }
+    l_emit_members(grp, v_j, width, v_results);
     for (uint32_t k = 0; k < grp->n; k++) {
         access *a = grp->result[k] < 0 ? NULL : &grp->accesses[grp->result[k]];
 
@@ -625,13 +631,17 @@ static void emit_row(group *grp, int d, LLVMValueRef v_i)
 
 static void emit_dim(group *grp, int d)
 {
+    LLVMValueRef v_from;
     l_loop loop;
 
     if (d == grp->rank - 1 && !grp->by_one) {
         emit_innermost(grp);
         return;
     }
-    l_loop_begin(grp->gen, &loop, grp->v_from[d], grp->v_to[d], 1);
+    v_from = grp->v_from[d];
+    if (d == grp->rank - 1 && l_goes_by_lanes(grp))
+        v_from = l_emit_lanes(grp, v_from, grp->v_to[d], enter_level);
+    l_loop_begin(grp->gen, &loop, v_from, grp->v_to[d], 1);
     l_over_tiles(grp, &loop, L_BEGIN_TILES);
     emit_row(grp, d, loop.v_i);
     l_over_tiles(grp, &loop, L_NEXT_ROW);

@@ -68,6 +68,7 @@ static const op_case cases[] = {
     {"(float[batch,5] x) => (float[batch,2] y)", "i = Constant <value = int64[2,1] {1, -2}> () t = Transpose (x) g = GatherND (t, i) y = Transpose (g)"},
     {"(float[3,4,2] x) => (float[2,2] y, float[3,2] w)", "i = Constant <value = int64[2,2] {0, 1, 2, -1}> () j = Constant <value = int64[3,1] {3, 0, -1}> () "
                                                          "y = GatherND (x, i) w = GatherND <batch_dims = 1> (x, j)"},
+    {"(float[n,3] x) => (float[n,1] y, float[n,1] z)", "s = Constant <value_ints = [1, 1, 1]> () a, b, c = Split <axis = 1> (x, s) e = Exp (b) y = Div (e, c) z = Mul (e, a)"},
     {"(float[4,n] x) => (float[4,n] y)", "i = Constant <value = int64[2,1] {2, 0}> () o = Constant <value = int64[2] {1, 1}> () s = Gather (x, o) y = ScatterND (x, i, s)"},
     {"(float[3,4] x, float[3] u) => (float[3,4] y)", "i = Constant <value = int64[3,2] {0, 1, 2, -1, 0, 1}> () y = ScatterND <reduction = \"add\"> (x, i, u)"},
     {"(float[3,4] x, float[2,2,4] u) => (float[3,4] y)", "i = Constant <value = int64[2,2,1] {0, 1, 0, 2}> () a = Exp (x) y = ScatterND <reduction = \"mul\"> (a, i, u)"},

@@ -454,7 +454,11 @@ static void merge_text(char *text, size_t size, int slots, int k)
         "  gm = ai.flen.GatherGrad (dl, segment1, order1, count1)\n"
         "  rows3, g3, count3 = ai.flen.MergeRows (count1, rows1, gm)\n"
         "  l3 = Gather (l, rows3)\n"
-        "  gr3 = Mul (g3, rate)\n"
+        "  square3 = Mul (g3, g3)\n"
+        "  held3 = Add (square3, rate)\n" /* roots and quotients of single numbers that lie apart */
+        "  root3 = Sqrt (held3)\n"
+        "  unit3 = Div (g3, root3)\n"
+        "  gr3 = Mul (unit3, rate)\n"
         "  l3_next = Sub (l3, gr3)\n"
         "  at3 = Unsqueeze (rows3, axes)\n"
         "  l_next = ScatterND (l, at3, l3_next)\n"
@@ -560,7 +564,7 @@ static void test_absent_gradients(void **state)
     }
 }
 
-/* Gradients of squares as a column times a vector: beside whole ones, alone, and together with sums of other widths over the same lists. */
+/* Gradients of squares as a column, or whole, times a vector: beside others, alone, and together with sums of other widths over the same lists. */
 static void test_scaled_gradients(void **state)
 {
     (void)state;
@@ -572,7 +576,7 @@ static void test_scaled_gradients(void **state)
         int k = ks[i];
         snprintf(text, sizeof text,
                  HEAD "step (int64[batch,7] ids, float[batch,%d] df0, float[batch,%d] df1, float[batch,1] d, float[batch,1] c, float[batch,5] dh, "
-                      "float[%d] u0, float[%d] u1, float[%d,%d] t) => (float[batch,7,%d] x, float[batch,7,%d] y, float[batch,7,%d] z, float[batch,7,5] h) {\n"
+                      "float[%d] u0, float[%d] u1, float[%d,%d] t) => (float[batch,7,%d] x, float[batch,7,%d] y, float[batch,7,%d] z, float[batch,7,%d] v, float[batch,7,5] h) {\n"
                       "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
                       "  e = Gather (t, rows)\n"
                       "  dx = ai.flen.FieldPoolGrad <fields = [3, 4], squares = 1, scaled = 1> (e, segment, order, count, df0, df1, d, c, u0, u1)\n"
@@ -583,8 +587,10 @@ static void test_scaled_gradients(void **state)
                       "  y = Gather (dy, inverse)\n"
                       "  dz = ai.flen.FieldPoolGrad <fields = [2, 1, 4], squares = 1, scaled = 1> (e, segment, order, count, df0, df0, \"\", d, c, c, u1, u0, u0)\n"
                       "  z = Gather (dz, inverse)\n"
+                      "  dv = ai.flen.FieldPoolGrad <fields = [3, 4], squares = 1, scaled = 1> (e, segment, order, count, df0, \"\", df1, df1, u0, u1)\n"
+                      "  v = Gather (dv, inverse)\n"
                       "}\n",
-                 "t", "", k, k, k, k, 7 * ROWS, k, k, k, k);
+                 "t", "", k, k, k, k, 7 * ROWS, k, k, k, k, k);
         run_batches(text, ROWS, true);
     }
 }

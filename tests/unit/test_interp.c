@@ -75,6 +75,12 @@ static void distinct_rows(void **state)
     fl_node_set_ints(b.g, scaled, "fields", (int64_t[]){1, 1}, 2);
     fl_node_set_int(b.g, scaled, "squares", 1);
     fl_node_set_int(b.g, scaled, "scaled", 1);
+    fl_id e2 = reals(&b, "e2", 2, (fl_dim[]){4, 2}, (double[]){1, 10, 2, 20, 3, 30, 4, 40}), by = reals(&b, "by", 1, (fl_dim[]){2}, (double[]){2, 3});
+    fl_id dq2 = reals(&b, "dq2", 2, (fl_dim[]){3, 2}, (double[]){1, -1, 2, -2, 3, -3});
+    fl_id whole = fl_node_new(b.g, FL_OP_FIELD_POOL_GRAD, "wg", (fl_id[]){e2, segment, order, count, FL_NONE, dq2, by}, 7, 1);
+    fl_node_set_ints(b.g, whole, "fields", (int64_t[]){2}, 1);
+    fl_node_set_int(b.g, whole, "squares", 1);
+    fl_node_set_int(b.g, whole, "scaled", 1);
     assert_int_equal(run(&b), FL_OK);
     EXPECT(&b, fl_node_out(b.g, u, 0), 5, 2, 7, 9);
     EXPECT(&b, fl_node_out(b.g, u, 1), 0, 2, 1, 2, 0, 3);
@@ -85,6 +91,8 @@ static void distinct_rows(void **state)
     EXPECT(&b, fl_node_out(b.g, pg, 0), 101 + 2 * 1 * 4, 10 + 2 * 2 * 2, 11, 100);
     /* of the same rows df - 2 e dq, and e dq alone */
     EXPECT(&b, fl_node_out(b.g, scaled, 0), 101 - 2 * 1 * 4, 10 - 2 * 2 * 2, 3 * 3, 4 * 3);
+    /* 2 e2 dq2 times (2, 3), of rows (0, 2), (1), (0, 1), (2) */
+    EXPECT(&b, fl_node_out(b.g, whole, 0), 2 * 1 * 4 * 2, -2 * 10 * 4 * 3, 2 * 2 * 2 * 2, -2 * 20 * 2 * 3, 2 * 3 * 3 * 2, -2 * 30 * 3 * 3, 2 * 4 * 3 * 2, -2 * 40 * 3 * 3);
     done(&b);
 }
 
