@@ -11,6 +11,7 @@
  *   Concat(a, Concat(b, c)) along one axis                      ->  Concat(a, b, c) if nobody else reads the inner one
  *   Concat of matrices [B,n_i K] under the shapes [B,n_i,K]     ->  Reshape(Concat(matrices)), in which its operands can be made
  *   Neg(Neg(x))                                                 ->  x
+ *   Gemm(d [B,1], w [1,N] or [N,1]) without an addend           ->  Mul(d, w), which goes with what is elementwise around it
  *
  * Needs and keeps ORDER and SHAPES. One forward sweep; replacements are followed as they are made. Nodes that are made are sorted in.
  */
@@ -219,6 +220,19 @@ static fl_id concat_matrices(fl_graph *g, fl_id node, const uint32_t *uses, uint
     return fl_build_reshape(g, "shaped", fl_build_concat(g, "joined", in, at, 1), dims, (uint32_t)t->rank);
 }
 
+/* A product of one term is elementwise; FL_NONE if the node is another. */
+static fl_id multiply_out(fl_graph *g, fl_id node)
+{
+    const fl_node n = g->nodes[node];
+    if (n.op != FL_OP_GEMM || (n.n_in > 2 && n.in[2] != FL_NONE) || fl_node_int(g, node, "transA", 0) != 0 || fl_node_float(g, node, "alpha", 1.0) != 1.0)
+        return FL_NONE;
+    const fl_type *d = fl_value_type(g, n.in[0]), *w = fl_value_type(g, n.in[1]);
+    int64_t width = fl_value_type(g, n.out[0])->dims[1];
+    if (d->dims[1] != 1 || FL_DIM_IS_SYM(width) || w->rank != 2)
+        return FL_NONE;
+    return fl_build_2(g, FL_OP_MUL, g->values[n.out[0]].name, n.in[0], fl_build_reshape(g, "row", n.in[1], &width, 1));
+}
+
 /* FieldPool or TablePool whose sums of squares nobody wants does not compute them. */
 static bool drop_squares(fl_graph *g, fl_id node)
 {
@@ -255,6 +269,7 @@ fl_status fl_pass_canonicalise(fl_graph *g, fl_pass_ctx *cx)
         fl_id x = n->n_out == 1 && !r.output[n->out[0]] ? pick_columns(g, i) : FL_NONE;
         x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? fix_shape(g, i) : x;
         x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? concat_matrices(g, i, uses, n_values, &cx->scratch) : x;
+        x = x == FL_NONE && n->n_out == 1 && !r.output[n->out[0]] ? multiply_out(g, i) : x;
         n = &g->nodes[i]; /* nodes may have moved */
         x = x == FL_NONE ? unchanged(g, n) : x;
         if (x == FL_NONE) {

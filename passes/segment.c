@@ -268,7 +268,8 @@ static fl_place_of_work work_of(const cut *c, fl_id node)
         fl_id count = n->op == FL_OP_UNIQUE_ROWS ? n->out[2] : n->in[1];
         return (fl_place_of_work){FL_DOMAIN_SLOTS, fl_value_type(g, count)->dims[0], count};
     }
-    if (n->op == FL_OP_SCATTER_ELEMENTS || fl_goes_along_rows(g, node)) /* each place after the one before */
+    bool shows_variable = fl_op_has(n->op, FL_VIEW) && n->n_out > 0 && n->out[0] != FL_NONE && c->root[n->out[0]] != FL_NONE;
+    if (shows_variable || n->op == FL_OP_SCATTER_ELEMENTS || fl_goes_along_rows(g, node)) /* no code at all; each place after the one before */
         return (fl_place_of_work){FL_DOMAIN_ONE, 1, FL_NONE};
     if (n->op == FL_OP_MERGE_ROWS) /* by its count a place of its own: a hash table for each, beside other serial work */
         return (fl_place_of_work){FL_DOMAIN_ONE, 1, n->out[2]};
@@ -755,12 +756,12 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
     if (a->failed || !s)
         return fl_out_of_memory(cx->diag);
     FL_TRY(find_distinct(&c));
+    find_roots(&c);
     for (fl_id i = 0; i < g->n_nodes; i++) {
         c.idle[i] = g->nodes[i].op == FL_OP_CONSTANT || g->nodes[i].op == FL_OP_NOP;
         c.work[i] = work_of(&c, i);
     }
     FL_TRY(refuse_unused_rows(&c));
-    find_roots(&c);
     if (!index_variables(&c))
         return fl_out_of_memory(cx->diag);
     for (bool moved = true; moved;) {
