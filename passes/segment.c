@@ -739,7 +739,7 @@ fl_status fl_pass_segment(fl_graph *g, fl_pass_ctx *cx)
     FL_TRY(fl_copy_rows_again(g, cx));
     FL_TRY(constants_to_leaves(g, cx));
     FL_TRY(own_next_values(g, cx));
-    if (!own_scattered(g, &cx->scratch))
+    if (!own_scattered(g, &cx->scratch) || !fl_copy_shown_variables(g))
         return fl_out_of_memory(cx->diag);
     FL_TRY(fl_graph_ok(g, cx->diag));
     FL_TRY(fl_graph_sort(g, cx->diag));

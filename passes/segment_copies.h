@@ -1,5 +1,5 @@
 /*
- * segment_copies.h -- rows of tables that are copied twice, so that the first copy need not be kept.
+ * segment_copies.h -- copies that are made before segments are cut: rows that need not be kept, and values that would not keep.
  */
 #ifndef FL_PASSES_SEGMENT_COPIES_H
 #define FL_PASSES_SEGMENT_COPIES_H
@@ -13,5 +13,11 @@
  * to be made again. FL_NO_MEMORY is reported.
  */
 FL_MUST_USE fl_status fl_copy_rows_again(fl_graph *g, fl_pass_ctx *cx);
+
+/*
+ * An output that is a view of a variable would show the variable's next value, which is written over the old one: it becomes a copy. False if out of memory. Nodes are
+ * to be sorted again.
+ */
+FL_MUST_USE bool fl_copy_shown_variables(fl_graph *g);
 
 #endif

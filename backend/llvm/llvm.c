@@ -1,5 +1,5 @@
 /*
- * llvm.c -- a scheduled program to an image: module, one function a segment, object, shared object.
+ * llvm.c -- a scheduled program to modules, one function a segment; llvm_target.c makes objects of them, and an image.
  *
  *     void seg(const fl_ctx *ctx, void *scratch, int64_t begin, int64_t end)
  *     {
@@ -16,16 +16,11 @@
  */
 #include "backend/llvm/emit.h"
 #include "backend/llvm/llvm_names.h"
-#include "backend/llvm/llvm_object.h"
+#include "backend/llvm/llvm_target.h"
 #include "ir/rows.h"
 #include "ir/shape.h"
 #include "runtime/abi.h"
 
-#include <llvm-c/Analysis.h>
-#include <llvm-c/Target.h>
-#include <llvm-c/Transforms/PassBuilder.h>
-
-#include <llvm-c/Support.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -367,117 +362,72 @@ static void end_module(fl_gen *gen)
     LLVMContextDispose(gen->context);
 }
 
-/* An LLVM message becomes a report; the message is freed. */
-static fl_status llvm_failed(fl_gen *gen, const char *doing, char *message)
-{
-    fl_status s = fl_error(gen->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "%s of program \"%s\" failed: %s", doing, gen->g->name,
-                           message ? message : "no reason given");
-    LLVMDisposeMessage(message);
-    return s;
-}
+/* ------------------------------------------------------------------------------------------------------ programs */
 
-static fl_status copy_out(fl_gen *gen, const void *bytes, size_t n, void **image, size_t *size)
+/* What all modules of a program read: who uses a value, and how its segments are cut. */
+static fl_status begin_program(fl_gen *gen, const fl_graph *g, const char *cpu)
 {
-    *image = malloc(n ? n : 1);
-    if (*image == NULL)
+    begin_target(gen, cpu);
+    gen->uses = fl_graph_count_uses(g, &gen->arena);
+    gen->sparse = fl_arena_new(&gen->arena, bool, g->n_values + 1u);
+    if (gen->uses == NULL || gen->sparse == NULL || !fl_windows_find(g, &gen->arena, &gen->windows))
         return fl_out_of_memory(gen->dg);
-    memcpy(*image, bytes, n);
-    *size = n;
-    return FL_OK;
+    fl_find_sparse_tiles(g, gen->sparse);
+    return check_program(gen);
 }
 
-/* The emitters advance addresses themselves: loop strength reduction finds nothing and costs a sixth of the time. */
-static void choose_passes(void)
+static unsigned count_instructions(LLVMValueRef v_fn)
 {
-    static const char *const options[] = {"flen", "-disable-lsr"};
-    static bool chosen;
+    unsigned n = 0;
 
-    if (!chosen)
-        LLVMParseCommandLineOptions((int)FL_COUNT(options), options, NULL);
-    chosen = true;
+    for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(v_fn); b != NULL; b = LLVMGetNextBasicBlock(b))
+        for (LLVMValueRef v = LLVMGetFirstInstruction(b); v != NULL; v = LLVMGetNextInstruction(v))
+            n++;
+    return n;
 }
 
-/* NULL (reported) on failure. */
-static LLVMTargetMachineRef new_machine(fl_gen *gen)
+/* An image's segments go into two modules, each into the one that is smaller by then, so that LLVM can be at work on both at once. */
+static fl_status emit_image(fl_gen *gen, void **image, size_t *size)
 {
-    LLVMTargetRef target;
-    char *message = NULL;
+    fl_gen part[L_MODULES];
+    unsigned load[L_MODULES] = {0};
+    fl_status s = FL_OK;
 
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-    choose_passes();
-    if (LLVMGetTargetFromTriple("x86_64-pc-linux-gnu", &target, &message) != 0) {
-        gen->status = llvm_failed(gen, "finding the target", message);
-        return NULL;
+    for (unsigned i = 0; i < L_MODULES; i++) {
+        part[i] = *gen;
+        fl_arena_init(&part[i].arena);
+        begin_module(&part[i]);
     }
-    LLVMTargetMachineRef machine = LLVMCreateTargetMachine(target, "x86_64-pc-linux-gnu", gen->cpu, "", LLVMCodeGenLevelLess,
-                                                           LLVMRelocPIC, LLVMCodeModelSmall);
-    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
-    LLVMSetModuleDataLayout(gen->module, layout);
-    LLVMSetTarget(gen->module, "x86_64-pc-linux-gnu");
-    LLVMDisposeTargetData(layout);
-    return machine;
-}
-
-/* The module as text; `optimised`: after LLVM's own passes at level 2, which images do without. */
-static fl_status write_ir(fl_gen *gen, LLVMTargetMachineRef machine, bool optimised, void **image, size_t *size)
-{
-    if (optimised) {
-        LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-        LLVMErrorRef error = LLVMRunPasses(gen->module, "default<O2>", machine, options);
-        LLVMDisposePassBuilderOptions(options);
-        if (error != NULL) {
-            char *words = LLVMGetErrorMessage(error);
-            fl_status failed = fl_error(gen->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "LLVM's passes failed: %s", words);
-            LLVMDisposeErrorMessage(words);
-            return failed;
-        }
+    for (uint32_t i = 0; i < gen->schedule->n_segments && s == FL_OK; i++) {
+        unsigned smaller = load[1] < load[0];
+        s = emit_segment(&part[smaller], &gen->schedule->segments[i]);
+        load[smaller] += count_instructions(part[smaller].v_fn);
     }
-    char *text = LLVMPrintModuleToString(gen->module);
-    fl_status s = copy_out(gen, text, strlen(text), image, size);
-    LLVMDisposeMessage(text);
+    if (s == FL_OK)
+        s = l_write_image(part, image, size);
+    for (unsigned i = 0; i < L_MODULES; i++) {
+        end_module(&part[i]);
+        fl_arena_deinit(&part[i].arena);
+    }
     return s;
 }
 
-static bool is_image(const char *emit)
+/* For people one module, with names and lines. */
+static fl_status emit_text(fl_gen *gen, const char *emit, void **text, size_t *size)
 {
-    return strcmp(emit, "image") == 0 || strcmp(emit, "timed") == 0;
-}
+    fl_status s = FL_OK;
 
-static fl_status write_code(fl_gen *gen, LLVMTargetMachineRef machine, const char *emit, void **image, size_t *size)
-{
-    LLVMMemoryBufferRef object;
-    char *message = NULL;
-    bool assembly = strcmp(emit, "asm") == 0;
-
-    LLVMSetTargetMachineAsmVerbosity(machine, 1);
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, gen->module, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message, &object) != 0)
-        return llvm_failed(gen, "code generation", message);
-    const char *bytes = LLVMGetBufferStart(object);
-    size_t n = LLVMGetBufferSize(object);
-    fl_status s = is_image(emit) ? fl_object_link(bytes, n, image, size, gen->dg) : copy_out(gen, bytes, n, image, size);
-    LLVMDisposeMemoryBuffer(object);
-    return s;
-}
-
-static fl_status generate(fl_gen *gen, const char *emit, void **image, size_t *size)
-{
-    char *message = NULL;
-    LLVMTargetMachineRef machine = new_machine(gen);
-
-    if (machine == NULL)
-        return gen->status;
-    fl_status s;
-    if (LLVMVerifyModule(gen->module, LLVMReturnStatusAction, &message) != 0) {
-        s = llvm_failed(gen, "verification", message);
-    } else {
-        LLVMDisposeMessage(message);
-        s = strncmp(emit, "llvm", 4) == 0 ? write_ir(gen, machine, strcmp(emit, "llvm-opt") == 0, image, size)
-                                          : write_code(gen, machine, emit, image, size);
-    }
-    LLVMDisposeTargetMachine(machine);
+    begin_module(gen);
+    gen->names = l_names_new(gen);
+    if (gen->names == NULL)
+        s = fl_out_of_memory(gen->dg);
+    for (uint32_t i = 0; i < gen->schedule->n_segments && s == FL_OK; i++)
+        s = emit_segment(gen, &gen->schedule->segments[i]);
+    if (gen->names)
+        l_names_finish(gen->names);
+    if (s == FL_OK)
+        s = l_write_text(gen, emit, text, size);
+    end_module(gen);
     return s;
 }
 
@@ -487,28 +437,11 @@ fl_status fl_codegen(const fl_graph *g, const fl_codegen_options *options, void 
 
     if (g->schedule == NULL || g->schedule->n_storage != g->n_values)
         return fl_error(dg, FL_E_GENERATED_CODE, FL_NOWHERE, "program \"%s\" has no schedule", g->name);
-    begin_target(&gen, options->cpu);
     fl_arena_init(&gen.arena);
-    gen.uses = fl_graph_count_uses(g, &gen.arena);
-    gen.sparse = fl_arena_new(&gen.arena, bool, g->n_values + 1u);
-    if (gen.sparse != NULL)
-        fl_find_sparse_tiles(g, gen.sparse);
-    fl_status s = gen.uses != NULL && gen.sparse != NULL && fl_windows_find(g, &gen.arena, &gen.windows) ? check_program(&gen) : fl_out_of_memory(dg);
-    if (s == FL_OK) {
-        begin_module(&gen);
-        gen.timed = strcmp(options->emit, "timed") == 0;
-        if (!is_image(options->emit)) {
-            gen.names = l_names_new(&gen);
-            s = gen.names != NULL ? FL_OK : fl_out_of_memory(dg);
-        }
-        for (uint32_t i = 0; i < g->schedule->n_segments && s == FL_OK; i++)
-            s = emit_segment(&gen, &g->schedule->segments[i]);
-        if (gen.names)
-            l_names_finish(gen.names);
-        if (s == FL_OK)
-            s = generate(&gen, options->emit, image, size);
-        end_module(&gen);
-    }
+    fl_status s = begin_program(&gen, g, options->cpu);
+    gen.timed = strcmp(options->emit, "timed") == 0;
+    if (s == FL_OK)
+        s = gen.timed || strcmp(options->emit, "image") == 0 ? emit_image(&gen, image, size) : emit_text(&gen, options->emit, image, size);
     fl_arena_deinit(&gen.arena);
     return s;
 }

@@ -1,5 +1,5 @@
 /*
- * llvm_object.c -- the whole linker that position-independent code without data needs.
+ * llvm_object.c -- the whole linker that position-independent code without data needs, of objects that have nothing to do with each other.
  *
  * Code of the small model with internal symbols leaves one kind of relocation, S + A - P in 32 bits. The image is at once
  * a flat file that can be mapped and called, and an ordinary shared object: dlopen, objdump, perf and gdb know it.
@@ -12,7 +12,7 @@
 
 enum { MAX_SECTIONS = 64, N_PROGRAM_HEADERS = 3, N_DYNAMIC = 6, N_OUT_SECTIONS = 7 };
 
-typedef struct linker {
+typedef struct object {
     const uint8_t *in;
     size_t in_size;
     const Elf64_Shdr *sections;
@@ -21,6 +21,11 @@ typedef struct linker {
     size_t n_symbols;
     const char *strings;
     uint64_t address[MAX_SECTIONS]; /* in the image; 0: not laid out */
+} object;
+
+typedef struct linker {
+    object objects[FL_MAX_OBJECTS];
+    unsigned n_objects;
     uint8_t *out;
     uint64_t size;
     uint64_t text, text_end, dynsym, dynstr, dynstr_end, hash, hash_end, dynamic, names;
@@ -38,40 +43,56 @@ static uint64_t align_up(uint64_t n, uint64_t alignment)
     return alignment > 1 ? (n + alignment - 1) / alignment * alignment : n;
 }
 
-static bool is_exported(const linker *l, const Elf64_Sym *s)
+static bool is_exported(const object *o, const Elf64_Sym *s)
 {
-    return ELF64_ST_BIND(s->st_info) == STB_GLOBAL && s->st_shndx != SHN_UNDEF && s->st_shndx < l->n_sections &&
+    return ELF64_ST_BIND(s->st_info) == STB_GLOBAL && s->st_shndx != SHN_UNDEF && s->st_shndx < o->n_sections &&
            ELF64_ST_TYPE(s->st_info) == STT_FUNC;
 }
 
-static fl_status read_object(linker *l)
+static fl_status read_object(linker *l, object *o)
 {
-    const Elf64_Ehdr *h = (const Elf64_Ehdr *)l->in;
+    const Elf64_Ehdr *h = (const Elf64_Ehdr *)o->in;
 
-    if (l->in_size < sizeof *h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0 || h->e_machine != EM_X86_64 ||
+    if (o->in_size < sizeof *h || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0 || h->e_machine != EM_X86_64 ||
         h->e_type != ET_REL || h->e_shnum > MAX_SECTIONS ||
-        h->e_shoff + h->e_shnum * sizeof(Elf64_Shdr) > l->in_size)
+        h->e_shoff + h->e_shnum * sizeof(Elf64_Shdr) > o->in_size)
         return refuse(l, "a form that is no x86-64 object");
-    l->sections = (const Elf64_Shdr *)(l->in + h->e_shoff);
-    l->n_sections = h->e_shnum;
-    for (unsigned i = 0; i < l->n_sections; i++) {
-        const Elf64_Shdr *s = &l->sections[i];
+    o->sections = (const Elf64_Shdr *)(o->in + h->e_shoff);
+    o->n_sections = h->e_shnum;
+    for (unsigned i = 0; i < o->n_sections; i++) {
+        const Elf64_Shdr *s = &o->sections[i];
 
         if (s->sh_type == SHT_SYMTAB) {
-            l->symbols = (const Elf64_Sym *)(l->in + s->sh_offset);
-            l->n_symbols = s->sh_size / sizeof(Elf64_Sym);
-            l->strings = (const char *)(l->in + l->sections[s->sh_link].sh_offset);
+            o->symbols = (const Elf64_Sym *)(o->in + s->sh_offset);
+            o->n_symbols = s->sh_size / sizeof(Elf64_Sym);
+            o->strings = (const char *)(o->in + o->sections[s->sh_link].sh_offset);
         }
         if ((s->sh_flags & SHF_ALLOC) != 0 && (s->sh_flags & SHF_WRITE) != 0 && s->sh_size > 0)
             return refuse(l, "writable data");
     }
-    if (l->symbols == NULL)
+    if (o->symbols == NULL)
         return refuse(l, "no symbols");
-    for (size_t i = 1; i < l->n_symbols; i++)
-        if (l->symbols[i].st_shndx == SHN_UNDEF)
+    for (size_t i = 1; i < o->n_symbols; i++)
+        if (o->symbols[i].st_shndx == SHN_UNDEF)
             return fl_error(l->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "generated code calls \"%s\", which it does not contain",
-                            l->strings + l->symbols[i].st_name);
+                            o->strings + o->symbols[i].st_name);
     return FL_OK;
+}
+
+/* Sections with code, or without, from `at` on; returns where they end. */
+static uint64_t lay_out_sections(object *o, bool code, uint64_t at)
+{
+    for (unsigned i = 0; i < o->n_sections; i++) {
+        const Elf64_Shdr *s = &o->sections[i];
+
+        if ((s->sh_flags & SHF_ALLOC) == 0 || s->sh_size == 0 || code != ((s->sh_flags & SHF_EXECINSTR) != 0) || s->sh_type == SHT_NOTE ||
+            s->sh_type == SHT_NOBITS)
+            continue;
+        at = align_up(at, s->sh_addralign);
+        o->address[i] = at;
+        at += s->sh_size;
+    }
+    return at;
 }
 
 /* Offsets of everything; executable sections first. */
@@ -82,11 +103,12 @@ static void lay_out(linker *l)
     l->dynsym = at = align_up(at, 8);
     l->n_exported = 0;
     l->dynstr_end = 1;
-    for (size_t i = 1; i < l->n_symbols; i++)
-        if (is_exported(l, &l->symbols[i])) {
-            l->n_exported++;
-            l->dynstr_end += strlen(l->strings + l->symbols[i].st_name) + 1;
-        }
+    for (const object *o = l->objects; o < l->objects + l->n_objects; o++)
+        for (size_t i = 1; i < o->n_symbols; i++)
+            if (is_exported(o, &o->symbols[i])) {
+                l->n_exported++;
+                l->dynstr_end += strlen(o->strings + o->symbols[i].st_name) + 1;
+            }
     at += (l->n_exported + 1) * sizeof(Elf64_Sym);
     l->dynstr = at;
     l->dynstr_end += at;
@@ -96,17 +118,8 @@ static void lay_out(linker *l)
     at += N_DYNAMIC * sizeof(Elf64_Dyn);
     l->text = at = align_up(at, 64);
     for (int pass = 0; pass < 2; pass++) {
-        for (unsigned i = 0; i < l->n_sections; i++) {
-            const Elf64_Shdr *s = &l->sections[i];
-            bool code = (s->sh_flags & SHF_EXECINSTR) != 0;
-
-            if ((s->sh_flags & SHF_ALLOC) == 0 || s->sh_size == 0 || code != (pass == 0) || s->sh_type == SHT_NOTE ||
-                s->sh_type == SHT_NOBITS)
-                continue;
-            at = align_up(at, s->sh_addralign);
-            l->address[i] = at;
-            at += s->sh_size;
-        }
+        for (object *o = l->objects; o < l->objects + l->n_objects; o++)
+            at = lay_out_sections(o, pass == 0, at);
         if (pass == 0)
             l->text_end = at;
     }
@@ -114,20 +127,20 @@ static void lay_out(linker *l)
     l->size = at;
 }
 
-static void copy_sections(linker *l)
+static void copy_sections(linker *l, const object *o)
 {
-    for (unsigned i = 0; i < l->n_sections; i++)
-        if (l->address[i] != 0)
-            memcpy(l->out + l->address[i], l->in + l->sections[i].sh_offset, l->sections[i].sh_size);
+    for (unsigned i = 0; i < o->n_sections; i++)
+        if (o->address[i] != 0)
+            memcpy(l->out + o->address[i], o->in + o->sections[i].sh_offset, o->sections[i].sh_size);
 }
 
-static fl_status relocate_section(linker *l, const Elf64_Shdr *rela)
+static fl_status relocate_section(linker *l, const object *o, const Elf64_Shdr *rela)
 {
-    const Elf64_Rela *r = (const Elf64_Rela *)(l->in + rela->sh_offset);
-    uint64_t base = l->address[rela->sh_info];
+    const Elf64_Rela *r = (const Elf64_Rela *)(o->in + rela->sh_offset);
+    uint64_t base = o->address[rela->sh_info];
 
     for (uint64_t i = 0; base != 0 && i < rela->sh_size / sizeof *r; i++) {
-        const Elf64_Sym *s = &l->symbols[ELF64_R_SYM(r[i].r_info)];
+        const Elf64_Sym *s = &o->symbols[ELF64_R_SYM(r[i].r_info)];
         uint64_t type = ELF64_R_TYPE(r[i].r_info), place = base + r[i].r_offset;
         int64_t value;
         int32_t word;
@@ -135,9 +148,9 @@ static fl_status relocate_section(linker *l, const Elf64_Shdr *rela)
         if (type != R_X86_64_PC32 && type != R_X86_64_PLT32)
             return fl_error(l->dg, FL_E_GENERATED_CODE, FL_NOWHERE, "generated code has a relocation of type %u",
                             (unsigned)type);
-        if (s->st_shndx >= l->n_sections || l->address[s->st_shndx] == 0)
+        if (s->st_shndx >= o->n_sections || o->address[s->st_shndx] == 0)
             return refuse(l, "a relocation against something outside of it");
-        value = (int64_t)(l->address[s->st_shndx] + s->st_value) + r[i].r_addend - (int64_t)place;
+        value = (int64_t)(o->address[s->st_shndx] + s->st_value) + r[i].r_addend - (int64_t)place;
         if (value != (int32_t)value)
             return refuse(l, "a relocation beyond 2 GiB");
         word = (int32_t)value;
@@ -172,24 +185,26 @@ static void write_symbols(linker *l)
     hash[1] = l->n_exported + 1;
     bucket = hash + 2;
     chain = bucket + hash[0];
-    for (size_t i = 1; i < l->n_symbols; i++) {
-        const Elf64_Sym *s = &l->symbols[i];
-        const char *name = l->strings + s->st_name;
-        uint32_t h;
+    for (const object *o = l->objects; o < l->objects + l->n_objects; o++) {
+        for (size_t i = 1; i < o->n_symbols; i++) {
+            const Elf64_Sym *s = &o->symbols[i];
+            const char *name = o->strings + s->st_name;
+            uint32_t h;
 
-        if (!is_exported(l, s))
-            continue;
-        sym[n] = (Elf64_Sym){.st_name = at,
-                             .st_info = s->st_info,
-                             .st_other = STV_DEFAULT,
-                             .st_shndx = 1, /* .text */
-                             .st_value = l->address[s->st_shndx] + s->st_value,
-                             .st_size = s->st_size};
-        memcpy(strings + at, name, strlen(name) + 1);
-        at += (uint32_t)strlen(name) + 1;
-        h = elf_hash(name) % hash[0];
-        chain[n] = bucket[h];
-        bucket[h] = n++;
+            if (!is_exported(o, s))
+                continue;
+            sym[n] = (Elf64_Sym){.st_name = at,
+                                 .st_info = s->st_info,
+                                 .st_other = STV_DEFAULT,
+                                 .st_shndx = 1, /* .text */
+                                 .st_value = o->address[s->st_shndx] + s->st_value,
+                                 .st_size = s->st_size};
+            memcpy(strings + at, name, strlen(name) + 1);
+            at += (uint32_t)strlen(name) + 1;
+            h = elf_hash(name) % hash[0];
+            chain[n] = bucket[h];
+            bucket[h] = n++;
+        }
     }
 }
 
@@ -243,23 +258,34 @@ static void write_headers(linker *l, uint64_t names, uint64_t section_headers)
     s[7] = (Elf64_Shdr){46, SHT_STRTAB, 0, 0, names, sizeof section_names, 0, 0, 1, 0};
 }
 
-fl_status fl_object_link(const void *object, size_t object_size, void **image, size_t *size, fl_diag *dg)
+static fl_status relocate(linker *l, const object *o)
 {
-    linker l = {.in = object, .in_size = object_size, .dg = dg};
+    for (unsigned i = 0; i < o->n_sections; i++)
+        if (o->sections[i].sh_type == SHT_RELA && o->sections[i].sh_info < o->n_sections)
+            FL_TRY(relocate_section(l, o, &o->sections[i]));
+    return FL_OK;
+}
+
+fl_status fl_objects_link(const fl_object *objects, unsigned n, void **image, size_t *size, fl_diag *dg)
+{
+    linker l = {.n_objects = n, .dg = dg};
     uint64_t headers;
     fl_status status = FL_OK;
 
-    FL_TRY(read_object(&l));
+    for (unsigned i = 0; i < n; i++) {
+        l.objects[i] = (object){.in = objects[i].bytes, .in_size = objects[i].size};
+        FL_TRY(read_object(&l, &l.objects[i]));
+    }
     lay_out(&l);
     headers = align_up(l.names + sizeof section_names, 8);
     l.size = headers + (N_OUT_SECTIONS + 1) * sizeof(Elf64_Shdr);
     l.out = calloc(1, l.size);
     if (l.out == NULL)
         return fl_out_of_memory(dg);
-    copy_sections(&l);
-    for (unsigned i = 0; status == FL_OK && i < l.n_sections; i++)
-        if (l.sections[i].sh_type == SHT_RELA && l.sections[i].sh_info < l.n_sections)
-            status = relocate_section(&l, &l.sections[i]);
+    for (unsigned i = 0; i < n; i++)
+        copy_sections(&l, &l.objects[i]);
+    for (unsigned i = 0; status == FL_OK && i < n; i++)
+        status = relocate(&l, &l.objects[i]);
     if (status != FL_OK) {
         free(l.out);
         return status;

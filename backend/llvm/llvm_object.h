@@ -6,12 +6,19 @@
 
 #include "ir/base/diag.h"
 
+typedef struct fl_object {
+    const void *bytes;
+    size_t size;
+} fl_object;
+
+enum { FL_MAX_OBJECTS = 4 };
+
 /*
- * Lays out the allocated sections of the ELF64 x86-64 object at `object`, applies its relocations and wraps them as a shared
+ * Lays out the allocated sections of n ELF64 x86-64 objects, which know nothing of each other, applies their relocations and wraps them as a shared
  * object with dynamic symbols for every global function: one segment, readable and executable, addresses equal file
  * offsets. *image is malloc'ed. FL_FAILED (reported) for what our emitters never make: writable data, undefined symbols,
  * relocations other than PC-relative ones.
  */
-FL_MUST_USE fl_status fl_object_link(const void *object, size_t object_size, void **image, size_t *size, fl_diag *dg);
+FL_MUST_USE fl_status fl_objects_link(const fl_object *objects, unsigned n, void **image, size_t *size, fl_diag *dg);
 
 #endif

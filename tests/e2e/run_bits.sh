@@ -1,5 +1,5 @@
 #!/bin/sh
-# The same seed gives the same file: for any number of threads, in another process, after a stop and resume, and for code for AVX2 and AVX-512.
+# The same seed gives the same file: for any number of threads, in another process, on one CPU, after a stop and resume, and for code for AVX2 and AVX-512.
 # Code for SSE4.2 has no multiply-add: the same bits for any number of threads there, and logits near the others', from the same weights and from weights it trained.
 . tests/e2e/common.sh
 
@@ -27,6 +27,11 @@ for network in flen fm; do
     for threads in 2 3 8; do
         train other --threads $threads --epochs 2 && { cmp "$dir/one" "$dir/other" || fail "$network: $threads threads give other bits"; }
     done
+    # Code is generated in two threads where there are CPUs for them, and is the same code.
+    cpu=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
+    run 0 "code" env FLEN_CACHE_DIR="$dir/code-$network" "$bin/flenrt" train "$m" --data "$dir/$network/train" --batch 127 --epochs 1 --quiet -o "$dir/other"
+    run 0 "code-one-cpu" taskset -c "$cpu" env FLEN_CACHE_DIR="$dir/code-$network-1" "$bin/flenrt" train "$m" --data "$dir/$network/train" --batch 127 --epochs 1 --quiet -o "$dir/other"
+    diff -r "$dir/code-$network" "$dir/code-$network-1" || fail "$network: one CPU generates other code"
     train again --threads 1 --epochs 2 && { cmp "$dir/one" "$dir/again" || fail "$network: another process gives other bits"; }
     train half --threads 2 --epochs 1 &&
         train resumed --threads 2 --epochs 2 --resume "$dir/half" && { cmp "$dir/one" "$dir/resumed" || fail "$network: resuming gives other bits"; }

@@ -437,7 +437,7 @@ static void merge_text(char *text, size_t size, int slots, int k)
         text, size,
         HEAD
         "step (int64[batch,%d] ids1, int64[batch,%d] ids2, float[batch,%d,%d] de1, float[batch,%d,%d] de2, "
-        "float[batch,%d,1] dl, float[%d,%d] t, float[%d,1] l) => (float[%d,%d] t_next, float[%d,1] l_next) "
+        "float[batch,%d,1] dl, float[%d,%d] t, float[%d,1] l) => (float[%d] shown, float[%d,%d] t_next, float[%d,1] l_next) "
         "{\n"
         "  rows1, inverse1, count1, order1, segment1 = ai.flen.UniqueRows (ids1)\n"
         "  rows2, inverse2, count2, order2, segment2 = ai.flen.UniqueRows (ids2)\n"
@@ -462,8 +462,10 @@ static void merge_text(char *text, size_t size, int slots, int k)
         "  l3_next = Sub (l3, gr3)\n"
         "  at3 = Unsqueeze (rows3, axes)\n"
         "  l_next = ScatterND (l, at3, l3_next)\n"
+        "  flat = Constant <value_ints = [-1]> ()\n"
+        "  shown = Reshape (l, flat)\n" /* the old values, whatever is written over them */
         "}\n",
-        "t,l", "t=t_next,l=l_next", slots, slots, slots, k, slots, k, slots, ROWS, k, ROWS, ROWS, k, ROWS);
+        "t,l", "t=t_next,l=l_next", slots, slots, slots, k, slots, k, slots, ROWS, k, ROWS, ROWS, ROWS, k, ROWS);
     assert_true(n > 0 && (size_t)n < size);
 }
 
