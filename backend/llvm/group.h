@@ -52,7 +52,7 @@ typedef struct l_company {
     unsigned cost;
 } group;
 
-/* An index of ours: never negative, and without repetitions within a slot. */
+/* An index of ours, which is never negative. */
 bool l_is_place(const fl_graph *g, fl_id index);
 /* What is known once the index of dimension d is: addresses move on, and values that depend on no further one are loaded. */
 typedef void l_enter_fn(group *grp, int d, LLVMValueRef v_i);

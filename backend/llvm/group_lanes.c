@@ -14,12 +14,12 @@ static bool is_dear(fl_op op)
     return op == FL_OP_SQRT || op == FL_OP_DIV || op == FL_OP_EXP || op == FL_OP_LOG || op == FL_OP_SIGMOID || op == FL_OP_TANH || op == FL_OP_SOFTPLUS || op == FL_OP_POW;
 }
 
-/* Rows of an index of ours, under whatever shape, do not repeat: no lane reads what another writes. */
-static bool is_view_of_place(const fl_graph *g, fl_id index)
+/* Distinct rows, under whatever shape: no lane reads what another writes. */
+static bool are_distinct(const fl_graph *g, fl_id index)
 {
     for (fl_id node = fl_value_node(g, index); node != FL_NONE && fl_op_has(g->nodes[node].op, FL_VIEW); node = fl_value_node(g, index))
         index = g->nodes[node].in[0];
-    return l_is_place(g, index);
+    return l_is_place(g, index) && g->nodes[fl_value_node(g, index)].out[0] == index;
 }
 
 bool l_goes_by_lanes(const group *grp)
@@ -33,7 +33,7 @@ bool l_goes_by_lanes(const group *grp)
         const fl_node *n = &g->nodes[grp->members[k]];
 
         dear = dear || is_dear(n->op);
-        if (n->op == FL_OP_RANDOM_MASK || n->op == FL_OP_REDUCE_SUM || (n->op == FL_OP_SCATTER_ND && !is_view_of_place(g, n->in[1])))
+        if (n->op == FL_OP_RANDOM_MASK || n->op == FL_OP_REDUCE_SUM || (n->op == FL_OP_SCATTER_ND && !are_distinct(g, n->in[1])))
             return false;
     }
     return dear;
