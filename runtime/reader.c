@@ -8,7 +8,7 @@
  *
  * A cache's blocks stay packed in the ring, and their rows are unpacked into the batch that they are handed out in: unpacked blocks would be written to and read
  * from the outer caches. What is left to do ahead is a copy from the page cache and a checksum, a hundredth of a training step, so one worker does it if a CPU is free for
- * it, and none does where it would take a CPU away from a step.
+ * it, and none does where it would take a CPU away from a step. Whoever has several threads for the time between two steps lends one (fl_reader_help): blocks are then fetched by two at a time.
  *
  * Lines and rows are numbered in their block; only the consumer, who sees blocks in order, knows what came before.
  */
@@ -28,7 +28,7 @@
 #include "runtime/row_decoder.h"
 #include "runtime/threads.h"
 
-enum { CHUNK_BYTES = 256 << 10, PER_THREAD = 4, MAX_THREADS = 64 };
+enum { CHUNK_BYTES = 256 << 10, PER_THREAD = 4, HELPED = 2, MAX_THREADS = 64 };
 
 typedef enum chunk_kind {
     CHUNK_TEXT,
@@ -82,7 +82,7 @@ struct fl_reader {
     pthread_mutex_t ring_lock;
     pthread_cond_t ring_changed;
     place *ring;
-    uint32_t n_ring;
+    uint32_t n_ring; /* PER_THREAD a thread; without: 1, or HELPED */
     uint64_t n_consumed;
     bool stopping;
 
@@ -310,7 +310,7 @@ static void decode_chunk(const fl_reader *r, const fl_value_encoder *e, place *c
                         (unsigned long long)c->long_bytes, FL_MAX_LINE);
         b->n_lines = 1;
     } else if (c->kind == CHUNK_CACHE) {
-        if (r->n_ring == 1) /* no workers: n_threads is still counted when the first one is here */
+        if (r->n_ring <= HELPED) /* no workers: n_threads is still counted when the first one is here */
             fl_cache_read_ahead(c->cache, c->cache_block);
         fl_status status = fl_cache_fetch(c->cache, c->cache_block, &c->cached, &c->dg);
         if (status != FL_OK)
@@ -339,8 +339,8 @@ static void decode_chunk(const fl_reader *r, const fl_value_encoder *e, place *c
     }
 }
 
-/* One turn: the next chunk into its place in the ring. False: the input has ended, or the reader is closing. */
-static bool produce(fl_reader *r, const fl_value_encoder *e)
+/* One turn: the next chunk into its place in the ring. False: the input has ended, the reader is closing, or the ring is full and nobody wants to wait. */
+static bool produce(fl_reader *r, const fl_value_encoder *e, bool wait)
 {
     pthread_mutex_lock(&r->input_lock);
     if (r->input_ended) {
@@ -350,9 +350,9 @@ static bool produce(fl_reader *r, const fl_value_encoder *e)
     uint64_t number = r->n_produced;
     place *c = &r->ring[number % r->n_ring];
     pthread_mutex_lock(&r->ring_lock);
-    while (!r->stopping && number - r->n_consumed >= r->n_ring)
+    while (wait && !r->stopping && number - r->n_consumed >= r->n_ring)
         pthread_cond_wait(&r->ring_changed, &r->ring_lock);
-    bool stopping = r->stopping;
+    bool stopping = r->stopping || number - r->n_consumed >= r->n_ring;
     pthread_mutex_unlock(&r->ring_lock);
     if (stopping) {
         pthread_mutex_unlock(&r->input_lock);
@@ -382,7 +382,7 @@ static void *work(void *arg)
 {
     worker w = *(worker *)arg;
     free(arg);
-    while (produce(w.reader, w.encoder))
+    while (produce(w.reader, w.encoder, true))
         ;
     return NULL;
 }
@@ -442,14 +442,15 @@ static place *next_place(fl_reader *r)
 {
     place *c = &r->ring[r->n_consumed % r->n_ring];
     double begin = now_seconds();
-    if (r->n_threads == 0) {
-        produce(r, &r->encoders[0]);
-    } else {
-        pthread_mutex_lock(&r->ring_lock);
-        while (!c->ready)
-            pthread_cond_wait(&r->ring_changed, &r->ring_lock);
-        pthread_mutex_unlock(&r->ring_lock);
-    }
+    pthread_mutex_lock(&r->ring_lock);
+    bool ready = c->ready;
+    pthread_mutex_unlock(&r->ring_lock);
+    if (r->n_threads == 0 && !ready)
+        (void)produce(r, &r->encoders[0], false); /* this place, or the one behind it where a helper is at this one */
+    pthread_mutex_lock(&r->ring_lock);
+    while (!c->ready)
+        pthread_cond_wait(&r->ring_changed, &r->ring_lock);
+    pthread_mutex_unlock(&r->ring_lock);
     r->stats.wait_seconds += now_seconds() - begin;
     return c;
 }
@@ -540,6 +541,19 @@ fl_status fl_reader_next(fl_reader *r, fl_batch *batch, fl_diag *dg)
     return r->failed;
 }
 
+bool fl_reader_wants_help(const fl_reader *r)
+{
+    if (r->n_ring != HELPED || r->ended || r->failed != FL_OK)
+        return false;
+    int64_t left = r->current ? r->current->cached.n - r->current_row : 0;
+    return left < r->options.batch && !r->ring[(r->n_consumed + (r->current != NULL)) % HELPED].ready;
+}
+
+void fl_reader_help(fl_reader *r)
+{
+    (void)produce(r, &r->encoders[0], false);
+}
+
 void fl_reader_stats_get(const fl_reader *r, fl_reader_stats *out)
 {
     *out = r->stats;
@@ -555,8 +569,8 @@ void fl_reader_report(const fl_reader *r, fl_diag *dg)
 
 /* ---------------------------------------------------------------------------------------------- opening, closing */
 
-/* Threads that read ahead. Of caches at most one, and only beside the caller's own (see above). */
-static fl_status count_threads(const fl_reader *r, uint32_t *n, fl_diag *dg)
+/* Threads that read ahead. Of caches at most one, and only beside the caller's own (see above); else one of these may help. */
+static fl_status count_threads(const fl_reader *r, uint32_t *n, uint32_t *n_ring, fl_diag *dg)
 {
     bool caches = r->files.n > 0;
 
@@ -567,8 +581,10 @@ static fl_status count_threads(const fl_reader *r, uint32_t *n, fl_diag *dg)
         if (caches)
             FL_TRY(fl_cache_recognise(r->files.paths[i], &caches, dg));
     }
+    bool helped = caches && *n > 1;
     if (caches && *n > 0)
         *n = fl_cpu_count() > *n;
+    *n_ring = *n > 0 ? *n * PER_THREAD : helped ? HELPED : 1;
     return FL_OK;
 }
 
@@ -587,8 +603,7 @@ static fl_status set_up(fl_reader *r, const char *path, const fl_vocabulary *voc
         fl_file_list_shuffle(&r->files, r->options.seed);
     r->stats.total_bytes = r->files.total_bytes;
     uint32_t n;
-    FL_TRY(count_threads(r, &n, dg));
-    r->n_ring = n ? n * PER_THREAD : 1;
+    FL_TRY(count_threads(r, &n, &r->n_ring, dg));
     r->ring = calloc(r->n_ring, sizeof *r->ring);
     r->caches = calloc(r->files.n, sizeof *r->caches);
     r->layouts = calloc(r->files.n, sizeof *r->layouts);

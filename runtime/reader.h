@@ -57,6 +57,12 @@ FL_MUST_USE fl_status fl_reader_open(const char *path, const fl_schema *schema, 
  * Input without a single readable row is an error at its end, unless bad rows are kept.
  */
 FL_MUST_USE fl_status fl_reader_next(fl_reader *r, fl_batch *batch, fl_diag *dg);
+/*
+ * Where no thread reads ahead but the caller has several: will the next call of fl_reader_next fetch a block of a cache? Then one other thread may call fl_reader_help, once, while that
+ * call runs, and fetches the block behind it; both must be back before the reader is asked again. Rows and their order are the same.
+ */
+bool fl_reader_wants_help(const fl_reader *r);
+void fl_reader_help(fl_reader *r);
 void fl_reader_stats_get(const fl_reader *r, fl_reader_stats *out);
 /* If rows were bad: one warning that says how many of how many. Call once at the end. */
 void fl_reader_report(const fl_reader *r, fl_diag *dg);

@@ -194,6 +194,7 @@ typedef struct between {
     fl_reader *reader;
     fl_diag *dg;
     fl_batch *next;
+    bool help; /* the reader wants it */
     fl_status counted, read;
 } between;
 
@@ -204,6 +205,8 @@ static void work_between(void *arg, uint32_t worker)
 
     if (worker == 0)
         b->counted = fl_tally_add(b->tally, t->batch, &t->stats, t->logit, t->probability, t->has_loss ? t->loss : NAN, t->progress->steps, &t->eval, &t->auc);
+    if (worker == 0 && b->help)
+        fl_reader_help(b->reader);
     if (worker == 1)
         b->read = fl_reader_next(b->reader, b->next, b->dg);
 }
@@ -211,8 +214,8 @@ static void work_between(void *arg, uint32_t worker)
 /* The step that was run is counted and reported, and the next one's rows become t->batch. */
 static fl_status count_and_read(trainer *t, fl_reader *reader, fl_tally *tally, fl_diag *dg)
 {
-    between b = {t, tally, reader, dg, &t->batches[t->batch == t->batches], FL_OK, FL_OK};
     bool together = fl_session_threads(t->s) > 1;
+    between b = {t, tally, reader, dg, &t->batches[t->batch == t->batches], together && fl_reader_wants_help(reader), FL_OK, FL_OK};
 
     if (together)
         fl_pool_run(t->s->pool, work_between, &b);

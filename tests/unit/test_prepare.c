@@ -3,6 +3,7 @@
 
 #include "ir/crc32c.h"
 #include "runtime/cache_file.h"
+#include "runtime/threads.h"
 #include "runtime/generate.h"
 #include "runtime/prepare.h"
 #include "runtime/vocabulary_format.h"
@@ -444,6 +445,81 @@ static void a_pass_takes_no_memory(void **state)
 }
 #endif
 
+typedef struct helped {
+    fl_reader *r;
+    fl_batch b;
+    bool help;
+    fl_status status;
+} helped;
+
+static void read_or_help(void *arg, uint32_t worker)
+{
+    helped *h = arg;
+    if (worker == 1)
+        h->status = fl_reader_next(h->r, &h->b, NULL);
+    else if (h->help)
+        fl_reader_help(h->r);
+}
+
+/* Blocks that two threads fetch between them: the same rows in the same order, whatever the batch; the end, and a damaged block, where they are without help. */
+static void a_helper_changes_no_row(void **state)
+{
+    enum { ROWS = 30000, COLUMNS = 2 };
+    test_schema t = {0};
+    fl_cache_writer *w;
+    fl_batch all;
+    fl_pool *pool;
+    (void)state;
+
+    add_slot(&t, "a", 1000);
+    add_slot(&t, "b", 7);
+    assert_int_equal(fl_batch_init(&all, &t.s), FL_OK);
+    assert_int_equal(fl_batch_reserve(&all, ROWS), FL_OK);
+    for (; all.n < ROWS; all.n++) {
+        all.ids[all.n * COLUMNS] = all.n * 31 % 1000;
+        all.ids[all.n * COLUMNS + 1] = 1000 + all.n % 7;
+        all.label[all.n] = (float)(all.n % 3 == 0);
+        all.bad[all.n] = all.part[all.n] = 0;
+    }
+    const char *path = scratch_path("helped");
+    assert_int_equal(fl_cache_create(path, &t.s, NULL, &w, NULL), FL_OK);
+    assert_int_equal(fl_cache_write(w, &all, 0, ROWS, NULL), FL_OK);
+    assert_int_equal(fl_cache_finish(w, NULL), FL_OK);
+    assert_int_equal(fl_pool_new(2, &pool, NULL), FL_OK);
+    uint32_t threads = fl_cpu_count() > 2 ? fl_cpu_count() : 2; /* none is free to read ahead */
+    static const int64_t batches[] = {512, 1000, 4096, 5000, 9000, 40000};
+    for (size_t i = 0; i <= FL_COUNT(batches); i++) {
+        helped h = {.status = FL_OK};
+        int64_t at = 0, n_helps = 0;
+        bool damaged = i == FL_COUNT(batches);
+        if (damaged) { /* somewhere in the blocks; the index lies behind them */
+            FILE *f = fopen(path, "r+b");
+            assert_int_equal(fseek(f, -40000, SEEK_END), 0);
+            assert_true(fputs("damage", f) >= 0);
+            assert_int_equal(fclose(f), 0);
+        }
+        assert_int_equal(fl_batch_init(&h.b, &t.s), FL_OK);
+        assert_int_equal(fl_reader_open(path, &t.s, NULL, &(fl_reader_options){.batch = damaged ? 512 : batches[i], .threads = threads}, &h.r, NULL), FL_OK);
+        do {
+            h.help = fl_reader_wants_help(h.r);
+            n_helps += h.help;
+            fl_pool_run(pool, read_or_help, &h);
+            if (h.status != FL_OK)
+                break;
+            assert_memory_equal(h.b.ids, all.ids + at * COLUMNS, (size_t)(h.b.n * COLUMNS) * sizeof *all.ids);
+            assert_memory_equal(h.b.label, all.label + at, (size_t)h.b.n * sizeof *all.label);
+            at += h.b.n;
+        } while (h.b.n > 0);
+        assert_true(n_helps > 0);
+        assert_int_equal(h.status, damaged ? FL_BAD_INPUT : FL_OK);
+        assert_true(damaged ? at < ROWS : at == ROWS);
+        fl_reader_close(h.r);
+        fl_batch_deinit(&h.b);
+    }
+    fl_pool_free(pool);
+    fl_batch_deinit(&all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +531,7 @@ int main(void)
         cmocka_unit_test(ids_of_any_width),
         cmocka_unit_test(ids_outside_their_slot),
         cmocka_unit_test(planted_rows),
+        cmocka_unit_test(a_helper_changes_no_row),
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(a_pass_takes_no_memory),
 #endif
