@@ -190,6 +190,13 @@ bool fl_drop_unused(fl_graph *g, fl_arena *scratch, bool variables)
 
 /* ------------------------------------------------------------------------------------------------- look-ups */
 
+fl_id fl_behind_views(const fl_graph *g, fl_id v)
+{
+    for (fl_id n = fl_value_node(g, v); n != FL_NONE && fl_op_has(g->nodes[n].op, FL_VIEW) && g->nodes[n].op != FL_OP_CONCAT; n = fl_value_node(g, v))
+        v = g->nodes[n].in[0];
+    return v;
+}
+
 bool fl_index_is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch)
 {
     const char *text = fl_graph_get_meta(g, "ai.flen.disjoint");

@@ -44,6 +44,9 @@ bool fl_erase_dead(fl_graph *g, fl_arena *scratch, uint32_t *n_erased);
 /* Take unused constants, and where asked for unused variables (with their parameters), off the lists. */
 bool fl_drop_unused(fl_graph *g, fl_arena *scratch, bool variables);
 
+/* The leaf or computed value that a chain of views shows; v itself if no view made it. A Concat is none. */
+fl_id fl_behind_views(const fl_graph *g, fl_id v);
+
 /* Do the columns of this index own their rows (metadata `ai.flen.disjoint`)? */
 bool fl_index_is_disjoint(const fl_graph *g, fl_id index, fl_arena *scratch);
 

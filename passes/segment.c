@@ -119,21 +119,13 @@ static fl_status constants_to_leaves(fl_graph *g, fl_pass_ctx *cx)
     return fl_graph_ok(g, cx->diag);
 }
 
-/* The leaf or computed value that a chain of views shows. */
-static fl_id behind_views(const fl_graph *g, fl_id v)
-{
-    for (fl_id n = fl_value_node(g, v); n != FL_NONE && fl_op_has(g->nodes[n].op, FL_VIEW) && g->nodes[n].op != FL_OP_CONCAT; n = fl_value_node(g, v))
-        v = g->nodes[n].in[0];
-    return v;
-}
-
 /* Would `node`, writing over the variable as it goes, read what it has written? Element by element, or by rows that it is told, it does not. */
 static bool reads_what_it_writes(const fl_graph *g, fl_id node, fl_id variable)
 {
     const fl_node *n = &g->nodes[node];
 
     for (uint32_t k = 0; k < n->n_in; k++) {
-        if (n->in[k] == FL_NONE || behind_views(g, n->in[k]) != variable)
+        if (n->in[k] == FL_NONE || fl_behind_views(g, n->in[k]) != variable)
             continue;
         bool own = n->in[k] == variable && (fl_op_has(n->op, FL_ELEMENTWISE) || (n->op == FL_OP_SCATTER_ND && k == 0));
         if (!own)
@@ -182,12 +174,8 @@ static bool own_scattered(fl_graph *g, fl_arena *scratch)
         fl_id data = g->nodes[i].in[0], maker = fl_value_node(g, data);
         if (maker != FL_NONE && uses[data] == 1 && !fl_op_has(g->nodes[maker].op, FL_VIEW) && g->nodes[maker].op != FL_OP_CONSTANT)
             continue;
-        fl_id copy = fl_node_new(g, FL_OP_CAST, "copy", &data, 1, 1);
-        if (copy == FL_NONE)
-            return false;
-        fl_node_set_int(g, copy, "to", (int64_t)fl_value_type(g, data)->dtype);
-        fl_build_infer(g, copy);
-        g->nodes[i].in[0] = fl_node_out(g, copy, 0);
+        fl_id copy = fl_build_cast(g, "copy", data, fl_value_type(g, data)->dtype); /* moves nodes */
+        g->nodes[i].in[0] = copy;
     }
     return true;
 }

@@ -86,34 +86,30 @@ fl_status fl_copy_rows_again(fl_graph *g, fl_pass_ctx *cx)
     return fl_graph_ok(g, cx->diag);
 }
 
-/* The variable that is updated and that v, made by views, shows; FL_NONE: none. */
-static fl_id shown_variable(const fl_graph *g, fl_id v)
+/* Is v, made by views, a variable that is updated? */
+static bool shows_updated(const fl_graph *g, fl_id v)
 {
-    fl_id root = v;
+    fl_id root = fl_behind_views(g, v);
 
-    for (fl_id n = fl_value_node(g, v); n != FL_NONE && fl_op_has(g->nodes[n].op, FL_VIEW) && g->nodes[n].op != FL_OP_CONCAT; n = fl_value_node(g, root))
-        root = g->nodes[n].in[0];
     for (uint32_t u = 0; u < g->n_updates && root != v; u++)
         if (g->updates[u].variable == root)
-            return root;
-    return FL_NONE;
+            return true;
+    return false;
 }
 
 bool fl_copy_shown_variables(fl_graph *g)
 {
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         fl_id shown = g->outputs[i];
-        if (shown_variable(g, shown) == FL_NONE)
+        if (!shows_updated(g, shown))
             continue;
         const char *name = g->values[shown].name;
-        fl_id copy = fl_node_new(g, FL_OP_CAST, "copy", &shown, 1, 1);
+        fl_id copy = fl_build_cast(g, "copy", shown, fl_value_type(g, shown)->dtype);
         if (copy == FL_NONE)
             return false;
-        fl_node_set_int(g, copy, "to", (int64_t)fl_value_type(g, shown)->dtype);
-        fl_build_infer(g, copy);
         fl_value_rename(g, shown, fl_graph_fresh_name(g, "shown"));
-        fl_value_rename(g, fl_node_out(g, copy, 0), name);
-        g->outputs[i] = fl_node_out(g, copy, 0);
+        fl_value_rename(g, copy, name);
+        g->outputs[i] = copy;
     }
     return !g->arena.failed;
 }

@@ -4,8 +4,8 @@
  *   y = x w;  y_0, y_1 = Split <axis = 1> (y)        ->   y_0 = x w_0;  y_1 = x w_1        with w's columns split, or its rows for transB
  *
  * So it is with the gradient of what layers read together (a Concat): every part then has lines of its own, where whoever reads it by rows, as the sums of a
- * row's gradients do, finds nothing else in them, and a part of 32 columns beside a lone one begins where a vector begins. The parts' terms are the product's in the same
- * order: bits stay. Each part reads x again, so a product in more than MAX_PARTS parts stays whole.
+ * row's gradients do, finds nothing else in them, and a part of 32 columns beside a lone one begins where a vector begins. Numbers change in
+ * rounding at most: a product of one column sums its terms in lanes. Each part reads x again, so a product in more than MAX_PARTS parts stays whole.
  *
  * MatMul and Gemm without an addend, of matrices; the Split alone reads the product. Needs ORDER and SHAPES, keeps SHAPES. O(nodes).
  */

@@ -444,8 +444,7 @@ static LLVMValueRef times_stride(fl_gen *gen, LLVMValueRef v_i, stride s)
     return l_mul(gen, v_i, s.v != NULL ? s.v : l_i64(gen, s.s));
 }
 
-/* What is known once the index of dimension d is: addresses move on, and values that depend on no further one are loaded. */
-static void enter_level(group *grp, int d, LLVMValueRef v_i)
+void l_enter_level(group *grp, int d, LLVMValueRef v_i)
 {
     fl_gen *gen = grp->gen;
 
@@ -618,7 +617,7 @@ static void emit_row(group *grp, int d, LLVMValueRef v_i)
         v_at[i] = grp->accesses[i].v_at;
         v_scalar[i] = grp->accesses[i].v_scalar;
     }
-    enter_level(grp, d, v_i);
+    l_enter_level(grp, d, v_i);
     for (uint32_t k = 0; d == 0 && grp->has_rows && k < grp->n; k++)
         if (grp->unit_access[k] >= 0)
             grp->v_row_key[k] = l_mask_row_key(grp->gen, grp->v_key[k], v_i);
@@ -640,7 +639,7 @@ static void emit_dim(group *grp, int d)
     }
     v_from = grp->v_from[d];
     if (d == grp->rank - 1 && l_goes_by_lanes(grp))
-        v_from = l_emit_lanes(grp, v_from, grp->v_to[d], enter_level);
+        v_from = l_emit_lanes(grp, v_from, grp->v_to[d]);
     l_loop_begin(grp->gen, &loop, v_from, grp->v_to[d], 1);
     l_over_tiles(grp, &loop, L_BEGIN_TILES);
     emit_row(grp, d, loop.v_i);
@@ -697,7 +696,7 @@ static void begin_group(group *grp)
             grp->v_row_key[k] = l_mask_row_key(gen, grp->v_key[k], l_i64(gen, 0));
     for (int i = 0; i < grp->n_accesses; i++)
         grp->accesses[i].v_at = grp->accesses[i].v_base;
-    enter_level(grp, -1, NULL);
+    l_enter_level(grp, -1, NULL);
 }
 
 uint32_t l_emit_group(fl_gen *gen, const fl_id *nodes, uint32_t n)

@@ -55,14 +55,14 @@ typedef struct l_company {
 /* An index of ours, which is never negative. */
 bool l_is_place(const fl_graph *g, fl_id index);
 /* What is known once the index of dimension d is: addresses move on, and values that depend on no further one are loaded. */
-typedef void l_enter_fn(group *grp, int d, LLVMValueRef v_i);
+void l_enter_level(group *grp, int d, LLVMValueRef v_i);
 /* Results of all members for `width` elements from place v_j of the innermost dimension, whose operands are loaded (v_chunk). */
 void l_emit_members(group *grp, LLVMValueRef v_j, unsigned width, LLVMValueRef *v_results);
 
 /* group_lanes.c: are rows that lie apart worth putting side by side, as much as there is to compute for each? */
 bool l_goes_by_lanes(const group *grp);
 /* Of elements [v_from, v_to) of the innermost dimension whole vectors; returns where the rest begins. */
-LLVMValueRef l_emit_lanes(group *grp, LLVMValueRef v_from, LLVMValueRef v_to, l_enter_fn *enter);
+LLVMValueRef l_emit_lanes(group *grp, LLVMValueRef v_from, LLVMValueRef v_to);
 
 /* group_tiles.c */
 bool l_is_tile_sum(const fl_gen *gen, fl_id node);

@@ -49,7 +49,7 @@ static bool is_dense(const group *grp, const access *a)
 
 typedef enum part { LOADS, STORES } part;
 
-/* What lane `lane` has for itself: `enter` has set its addresses, and loaded its numbers. */
+/* What lane `lane` has for itself: l_enter_level has set its addresses, and loaded its numbers. */
 static void one_lane(group *grp, part what, unsigned lane, const LLVMValueRef *v_results)
 {
     fl_gen *gen = grp->gen;
@@ -75,7 +75,7 @@ static void one_lane(group *grp, part what, unsigned lane, const LLVMValueRef *v
 }
 
 /* Lane by lane. Addresses are computed again for stores: to keep those of sixteen lanes takes more registers than there are. */
-static void all_lanes(group *grp, part what, LLVMValueRef v_i, const LLVMValueRef *v_results, l_enter_fn *enter)
+static void all_lanes(group *grp, part what, LLVMValueRef v_i, const LLVMValueRef *v_results)
 {
     LLVMValueRef v_at[MAX_ACCESS], v_scalar[MAX_ACCESS];
 
@@ -84,7 +84,7 @@ static void all_lanes(group *grp, part what, LLVMValueRef v_i, const LLVMValueRe
         v_scalar[i] = grp->accesses[i].v_scalar;
     }
     for (unsigned lane = 0; lane < L_LANES; lane++) {
-        enter(grp, grp->rank - 1, l_add(grp->gen, v_i, l_i64(grp->gen, lane)));
+        l_enter_level(grp, grp->rank - 1, l_add(grp->gen, v_i, l_i64(grp->gen, lane)));
         one_lane(grp, what, lane, v_results);
         for (int i = 0; i < grp->n_accesses; i++) {
             grp->accesses[i].v_at = v_at[i];
@@ -93,7 +93,7 @@ static void all_lanes(group *grp, part what, LLVMValueRef v_i, const LLVMValueRe
     }
 }
 
-LLVMValueRef l_emit_lanes(group *grp, LLVMValueRef v_from, LLVMValueRef v_to, l_enter_fn *enter)
+LLVMValueRef l_emit_lanes(group *grp, LLVMValueRef v_from, LLVMValueRef v_to)
 {
     fl_gen *gen = grp->gen;
     LLVMValueRef v_results[FL_GROUP_MAX];
@@ -111,9 +111,9 @@ LLVMValueRef l_emit_lanes(group *grp, LLVMValueRef v_from, LLVMValueRef v_to, l_
         else if (!a->store && !a->is_index && a->v_base != NULL)
             a->v_chunk = l_splat(gen, a->v_scalar, L_LANES);
     }
-    all_lanes(grp, LOADS, loop.v_i, NULL, enter);
+    all_lanes(grp, LOADS, loop.v_i, NULL);
     l_emit_members(grp, l_i64(gen, 0), L_LANES, v_results);
-    all_lanes(grp, STORES, loop.v_i, v_results, enter);
+    all_lanes(grp, STORES, loop.v_i, v_results);
     l_loop_end(gen, &loop);
     return v_end;
 }

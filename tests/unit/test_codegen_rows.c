@@ -328,7 +328,7 @@ static void step_text(char *text, size_t size, int slots, int k, int h, const ch
         HEAD "step (%s[batch,%d] ids, float[batch,%d] dh, float[batch,%d] df0, float[batch,%d] dq0, "
              "float[batch,%d] df1, "
              "float[batch,%d] dq1, float[%d,%d] t, float[%d,%d] w) => (float[batch,%d] h, float[batch,%d] "
-             "f0, float[%d,%d] t_next, float[%d,%d] w_next) {\n"
+             "f0, float[%d] shown, float[%d,%d] t_next, float[%d,%d] w_next) {\n"
              "  rows, inverse, count, order, segment = ai.flen.UniqueRows (ids)\n"
              "  e = Gather (t, rows)\n"
              "  %s = ai.flen.FieldPool <fields = [%s], squares = 1> (e, inverse)\n"
@@ -347,9 +347,11 @@ static void step_text(char *text, size_t size, int slots, int k, int h, const ch
              "  t_next = ScatterND (t, at, e_next)\n"
              "  wr = Mul (dw, rate)\n"
              "  w_next = Sub (w, wr)\n"
+             "  flat = Constant <value_ints = [-1]> ()\n"
+             "  shown = Reshape (w, flat)\n" /* the old values, whatever is written over them */
              "}\n",
         "t,w", "t=t_next,w=w_next", index, slots, h, k, k, k, k, slots * ROWS, k, slots * k, h, h, k,
-        slots * ROWS, k, slots * k, h, pool, fields, slots, slots, fields, grads);
+        slots * k * h, slots * ROWS, k, slots * k, h, pool, fields, slots, slots, fields, grads);
     assert_true(n > 0 && (size_t)n < size);
 }
 
@@ -437,7 +439,7 @@ static void merge_text(char *text, size_t size, int slots, int k)
         text, size,
         HEAD
         "step (int64[batch,%d] ids1, int64[batch,%d] ids2, float[batch,%d,%d] de1, float[batch,%d,%d] de2, "
-        "float[batch,%d,1] dl, float[%d,%d] t, float[%d,1] l) => (float[%d] shown, float[%d,%d] t_next, float[%d,1] l_next) "
+        "float[batch,%d,1] dl, float[%d,%d] t, float[%d,1] l) => (float[%d,%d] t_next, float[%d,1] l_next) "
         "{\n"
         "  rows1, inverse1, count1, order1, segment1 = ai.flen.UniqueRows (ids1)\n"
         "  rows2, inverse2, count2, order2, segment2 = ai.flen.UniqueRows (ids2)\n"
@@ -462,10 +464,8 @@ static void merge_text(char *text, size_t size, int slots, int k)
         "  l3_next = Sub (l3, gr3)\n"
         "  at3 = Unsqueeze (rows3, axes)\n"
         "  l_next = ScatterND (l, at3, l3_next)\n"
-        "  flat = Constant <value_ints = [-1]> ()\n"
-        "  shown = Reshape (l, flat)\n" /* the old values, whatever is written over them */
         "}\n",
-        "t,l", "t=t_next,l=l_next", slots, slots, slots, k, slots, k, slots, ROWS, k, ROWS, ROWS, ROWS, k, ROWS);
+        "t,l", "t=t_next,l=l_next", slots, slots, slots, k, slots, k, slots, ROWS, k, ROWS, ROWS, k, ROWS);
     assert_true(n > 0 && (size_t)n < size);
 }
 
