@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "runtime/divergence.h"
 #include "runtime/measured_rows.h"
 #include "runtime/tally.h"
 #include "runtime/trainer.h"
@@ -21,7 +22,8 @@ typedef struct epoch {
     fl_steps steps;
     bool has_steps;
     int64_t slice_steps, step; /* of a slice; done of the one from files under way */
-    bool warm;
+    int64_t file_steps; /* of the trainer, all told */
+    bool warm, calm;    /* a slice has been; one began behind the steps that the trainer watches more closely */
     double slice_begun, begun, waited;
     int64_t timed_rows;
     double file_seconds, wait_seconds;
@@ -84,6 +86,11 @@ static fl_status end_slice(epoch *e, fl_reader *reader, fl_diag *dg)
 
     fl_reader_stats_get(reader, &stats);
     double wait = stats.wait_seconds - e->waited;
+    if (!e->calm && e->file_steps - e->slice_steps >= FL_WATCH_FIRST_STEPS) {
+        e->pairs = 0; /* what was measured before counts where the rows do not suffice for more */
+        e->file_seconds = e->wait_seconds = 0;
+        e->calm = true;
+    }
     FL_TRY(hold_rows(e, reader, dg));
     FL_TRY(run_held(e, &memory_rows, &memory_seconds, dg));
     if (e->warm && memory_rows > 0 && seconds > 0 && memory_seconds > 0 && e->pairs < MOST_PAIRS) {
@@ -107,6 +114,7 @@ static fl_status after_step(void *arg, fl_reader *reader, int64_t rows, fl_diag 
     fl_reader_stats stats;
 
     e->step++;
+    e->file_steps++;
     e->rows += rows;
     if (e->step > e->slice_steps / UNTIMED_SHARE)
         e->timed_rows += rows;
